@@ -1,0 +1,188 @@
+"""From what a person writes to what a net has: layers by block, path or name; classes by number or label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from numbers import Integral
+
+import mxnet as mx
+import numpy as np
+from mxnet.gluon import Block, HybridBlock, nn
+from mxnet.gluon.model_zoo.vision import resnet
+from mxnet.gluon.nn.conv_layers import _Pooling
+
+from . import blocks, models
+from .errors import ClassError, LayerError, NetError
+
+Layer = str | Block
+
+RESIDUAL_BLOCKS = (
+    models.BottleneckV2,
+    models.BasicBlockV2,
+    models.ResidualBlockV1,
+    resnet.BottleneckV1,
+    resnet.BottleneckV2,
+    resnet.BasicBlockV1,
+    resnet.BasicBlockV2,
+)
+
+
+def paths(net: Block) -> dict[str, Block]:
+    """Every block below `net` by its structural path ("features.8.2.conv3"), in order of creation."""
+    found = {}
+
+    def walk(block: Block, prefix: str) -> None:
+        for name, child in block._children.items():
+            found[prefix + name] = child
+            walk(child, f"{prefix}{name}.")
+
+    walk(net, "")
+    return found
+
+
+def find_layers(net: Block, layers: Layer | Sequence[Layer] | None) -> dict[str, Block]:
+    """The blocks that `layers` names, by structural path.
+
+    Parameters
+    ----------
+    layers : a block of the net, its path ("features.8.2.add"), its Gluon name
+        ("resnetv20_stage4_conv9"), a list of these, or None for `default_layer`
+
+    Raises
+    ------
+    LayerError
+        If the net has no such layer; the message offers the nearest names.
+    """
+    by_path = paths(net)
+    if layers is None:
+        layers = default_layer(net)
+    asked = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    return {path: by_path[path] for path in (_path_of(layer, by_path) for layer in asked)}
+
+
+def _path_of(layer: Layer, by_path: dict[str, Block]) -> str:
+    if isinstance(layer, Block):
+        for path, block in by_path.items():
+            if block is layer:
+                return path
+        raise LayerError(f"layer {layer.name} is not a block of this net; take one of its own, such as net.features[0]")
+    if not isinstance(layer, str):
+        raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
+    if layer in by_path:
+        return layer
+    for path, block in by_path.items():
+        if block.name == layer:
+            return path
+    known = [*by_path, *(block.name for block in by_path.values())]
+    near = get_close_matches(layer, known, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; list the layers with cam.paths(net)"
+    raise LayerError(f"the net has no layer {layer!r}{hint}")
+
+
+def default_layer(net: Block) -> str:
+    """The path of the recommended layer: the input of the net's last pooling.
+
+    In a net that ends in a global pooling this is the whole last feature map (ResNet50v2:
+    `features.10`); in VGG16 it is relu5_3 (`features.29`).
+
+    Raises
+    ------
+    LayerError
+        If the net has no pooling that can be found in a sequence of blocks.
+    """
+    chain = list(_chain(net))
+    for index in range(len(chain) - 1, 0, -1):
+        if isinstance(chain[index][1], _Pooling):
+            return chain[index - 1][0]
+    raise LayerError("this net has no pooling block after its last feature map: say which layer you mean")
+
+
+def _chain(net: Block, prefix: str = "") -> Iterator[tuple[str, Block]]:
+    """The blocks that run one after another: sequences are opened, everything else is one step."""
+    for name, child in net._children.items():
+        if type(child) in (nn.Sequential, nn.HybridSequential, blocks.Sequential):
+            yield from _chain(child, f"{prefix}{name}.")
+        else:
+            yield prefix + name, child
+
+
+def last_step(net: Block) -> Block:
+    """The block that the net runs last."""
+    return list(_chain(net))[-1][1]
+
+
+def inside_residual_branch(net: Block, path: str) -> bool:
+    """Whether a shortcut leads past this layer, so that it holds only what its block changes."""
+    by_path = paths(net)
+    parts = path.split(".")
+    for depth in range(1, len(parts)):
+        parent = by_path[".".join(parts[:depth])]
+        if not isinstance(parent, RESIDUAL_BLOCKS):
+            continue
+        inside = parts[depth]
+        before_the_fork = inside in ("bn1", "relu1") and getattr(parent, "downsample", None) is not None
+        return inside not in ("add", "relu", "shortcut", "downsample") and not before_the_fork
+    return False
+
+
+def class_ids(net: Block, class_id, logits: np.ndarray) -> tuple[int, ...]:
+    """One class number per image.
+
+    Parameters
+    ----------
+    class_id : None for each image's top class; an int or a label for all images; or a list, one per image
+    logits : numpy (N, classes)
+
+    Raises
+    ------
+    ClassError
+        If a class does not exist or the list has another length than the batch.
+    """
+    images, classes = logits.shape
+    if class_id is None:
+        return tuple(int(i) for i in logits.argmax(axis=1))
+    if isinstance(class_id, (list, tuple, np.ndarray)):
+        if len(class_id) != images:
+            raise ClassError(f"class_id has {len(class_id)} entries for {images} images; give one class per image")
+        return tuple(_class_number(net, one, classes) for one in class_id)
+    return (_class_number(net, class_id, classes),) * images
+
+
+def _class_number(net: Block, class_id, classes: int) -> int:
+    if isinstance(class_id, str):
+        labels = getattr(net, "labels", None)
+        if labels is None:
+            raise ClassError(f"class_id is the label {class_id!r}, but this net has no labels; give a number")
+        if labels.count(class_id) == 1:
+            return labels.index(class_id)
+        near = get_close_matches(class_id, labels, n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; the labels are in net.labels"
+        raise ClassError(f"no class is called {class_id!r}{hint}")
+    if isinstance(class_id, (bool, np.bool_)) or not isinstance(class_id, Integral):
+        raise ClassError(f"class_id is {class_id!r}; expected None, an int, a label, or a list of them")
+    if not 0 <= class_id < classes:
+        raise ClassError(f"class_id is {class_id}; this net has the classes 0 to {classes - 1}")
+    return int(class_id)
+
+
+def count_operators(net: Block) -> tuple[int, int]:
+    """How many ReLUs and how many max poolings the net computes, blocks or not: (relus, max_pools).
+
+    The net is traced with a symbol, as MXNet's hybridize does, so functional calls are seen too.
+
+    Raises
+    ------
+    NetError
+        If the net cannot be traced.
+    """
+    if not isinstance(net, HybridBlock):
+        raise NetError(f"{type(net).__name__} is not a HybridBlock: its operators cannot be counted")
+    try:
+        nodes = json.loads(net(mx.sym.var("data")).tojson())["nodes"]
+    except Exception as error:  # whatever the net's own forward raises
+        raise NetError(f"the net cannot be traced with a symbol: {error}") from error
+    relus = sum(node["op"] == "relu" or node.get("attrs", {}).get("act_type") == "relu" for node in nodes)
+    max_pools = sum(node["op"] == "Pooling" and node["attrs"].get("pool_type", "max") == "max" for node in nodes)
+    return relus, max_pools

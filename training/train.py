@@ -1,0 +1,234 @@
+"""Train the two embedded networks on scenes of cut-outs: `make train`.
+
+Run from the repository's root: `python -m training.train vgg16` or `... resnet50_v2`. A checkpoint is
+written every few hundred steps below `build/training`; the same command resumes from it. Scene seeds
+are a function of the step, so a resumed run sees the scenes it would have seen.
+
+VGG16 has no BatchNorm and hardly trains from scratch. We train it *with* a BatchNorm after each
+convolution and fold them into the convolutions at the end (`fold_batch_norm`): in inference a
+BatchNorm is an affine map, so the folded net is the zoo's VGG16 and computes the same logits. While
+training, its last feature map also feeds a pooled linear classifier (deep supervision, Lee et al.
+2015), which is thrown away. No mask is ever shown to a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon, nd
+from mxnet.gluon import HybridBlock, nn
+from tqdm import tqdm
+
+from cam import models, scenes
+from cam.blocks import BatchNorm, Conv2D, MaxPool2D
+from cam.images import normalise
+
+CHECKPOINTS = Path("build/training")
+OBJECT_COUNTS = (1, 2, 2, 3)  # per scene, in turn
+CHECKPOINT_EVERY = 200
+PREFETCH = 6
+SEED = 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Part of a training run: one image size, one learning-rate cycle."""
+
+    size: int
+    batch: int
+    steps: int
+    learning_rate: float
+    pooled_only: bool = False  # only the pooled classifier on the last feature map
+
+
+STAGES = {
+    "resnet50_v2": [Stage(112, 32, 2200, 3e-3), Stage(224, 16, 2000, 2e-3)],
+    "vgg16": [Stage(112, 32, 2000, 2e-3, pooled_only=True), Stage(224, 16, 2400, 1.5e-3)],
+}
+
+
+def build(name: str) -> HybridBlock:
+    """The network in the form in which it is trained."""
+    classes = len(scenes.LABELS)
+    if name == "resnet50_v2":
+        return models.build_resnet50_v2(channels=(16, 64, 128, 256, 512), classes=classes)
+    return DeeplySupervised(
+        models.build_vgg16(filters=(16, 16, 32, 96, 128), hidden=320, classes=classes, batch_norm=True), classes
+    )
+
+
+class DeeplySupervised(HybridBlock):
+    """A VGG with a second, linear classifier on the mean of its last feature map.
+
+    x (N, 3, H, W); returns the pooled logits and, unless `pooled_only`, the net's: each (N, classes).
+    """
+
+    def __init__(self, net: HybridBlock, classes: int):
+        super().__init__()
+        self.net = net
+        self.pooled = nn.Dense(classes)
+        self.pooled_only = False
+
+    def hybrid_forward(self, F, x):
+        children = list(self.net.features)
+        last_pool = max(index for index, child in enumerate(children) if isinstance(child, MaxPool2D))
+        for child in children[:last_pool]:
+            x = child(x)
+        pooled = self.pooled(F.mean(x, axis=(2, 3)))
+        if self.pooled_only:
+            return pooled
+        for child in children[last_pool:]:
+            x = child(x)
+        return [pooled, self.net.output(x)]
+
+
+def batch_of_scenes(first_seed: int, size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a batch: images (N, H, W, 3) uint8, targets (N, classes) uniform over the classes present."""
+    images = np.empty((batch, size, size, 3), np.uint8)
+    targets = np.zeros((batch, len(scenes.LABELS)), np.float32)
+    for row in range(batch):
+        objects = OBJECT_COUNTS[row % len(OBJECT_COUNTS)]
+        scene = scenes.draw(first_seed + row, objects, size)
+        images[row] = scene.image
+        targets[row, scene.class_ids] = 1 / objects
+    return images, targets
+
+
+def batches(plan: list[Stage], start: int):
+    """Yield (stage, progress in 0..1 within it, images, targets) from global step `start` on.
+
+    One worker process draws ahead.
+    """
+    schedule = [(stage, step / stage.steps) for stage in plan for step in range(stage.steps)]
+    jobs = enumerate(schedule[start:], start)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+
+        def submit(count):
+            return [
+                (stage, progress, pool.submit(batch_of_scenes, scenes.TRAIN_SEEDS.start + 64 * step, stage.size, stage.batch))
+                for step, (stage, progress) in islice(jobs, count)
+            ]
+
+        waiting = submit(PREFETCH)
+        while waiting:
+            stage, progress, future = waiting.pop(0)
+            yield stage, progress, *future.result()
+            waiting += submit(1)
+
+
+def learning_rate(stage: Stage, progress: float) -> float:
+    """One cycle: a linear rise over the first fifth, then a cosine to zero."""
+    if progress < 0.2:
+        return stage.learning_rate * progress / 0.2
+    return stage.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - 0.2) / 0.8))
+
+
+def train(name: str) -> HybridBlock:
+    """Train a network, or finish a run that was cut off, and return it."""
+    mx.random.seed(SEED)
+    np.random.seed(SEED)  # MXNet's initialisers draw from numpy's generator too
+    plan = STAGES[name]
+    net = build(name)
+    net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2))  # He et al. 2015
+    net(nd.zeros((1, 3, 224, 224)))  # lets every block infer its shapes
+    trainer = gluon.Trainer(net.collect_params(), "adam", {"wd": 1e-4})
+    checkpoint = Checkpoint(name)
+    start = checkpoint.load(net, trainer)
+    loss_of = gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=False)
+    current, smooth = None, None
+    total = sum(stage.steps for stage in plan)
+    with tqdm(batches(plan, start), desc=name, initial=start, total=total, mininterval=2) as bar:
+        for step, (stage, progress, images, targets) in enumerate(bar, start):
+            if stage is not current:
+                current = stage
+                net.pooled_only = stage.pooled_only
+                net.hybridize(static_alloc=True, static_shape=True)  # also forgets the last stage's graph
+            trainer.set_learning_rate(learning_rate(stage, progress))
+            targets = nd.array(targets)
+            with autograd.record():
+                outputs = net(nd.array(normalise(images)))
+                outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+                loss = sum(loss_of(logits, targets) for logits in outputs)
+            loss.backward()
+            trainer.step(stage.batch, ignore_stale_grad=True)  # one classifier may be idle
+            value = float(loss.mean().asscalar()) / len(outputs)
+            smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+            bar.set_postfix(loss=f"{smooth:.3f}", size=stage.size, refresh=False)
+            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == total:
+                checkpoint.save(net, trainer, step + 1)
+    return net
+
+
+class Checkpoint:
+    """Parameters, optimiser state and step of a run; the step is written last and vouches for the rest."""
+
+    def __init__(self, name: str):
+        CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+        self._step = CHECKPOINTS / f"{name}.step"
+        self._files = {kind: str(CHECKPOINTS / f"{name}-{{}}.{kind}") for kind in ("params", "states")}
+
+    def save(self, net: HybridBlock, trainer: gluon.Trainer, step: int) -> None:
+        net.save_parameters(self._files["params"].format(step))
+        trainer.save_states(self._files["states"].format(step))
+        before = self._step.read_text() if self._step.exists() else None
+        temporary = self._step.with_suffix(".tmp")
+        temporary.write_text(str(step))
+        temporary.replace(self._step)
+        for file in self._files.values() if before else ():
+            Path(file.format(before)).unlink(missing_ok=True)
+
+    def load(self, net: HybridBlock, trainer: gluon.Trainer) -> int:
+        """Restore the last checkpoint and return its step, or 0."""
+        if not self._step.exists():
+            return 0
+        step = self._step.read_text()
+        net.load_parameters(self._files["params"].format(step))
+        trainer.load_states(self._files["states"].format(step))
+        return int(step)
+
+
+def fold_batch_norm(net: HybridBlock) -> HybridBlock:
+    """VGG16 without BatchNorm that computes the same logits in inference.
+
+    A convolution w * x + b followed by a BatchNorm is the convolution (a w) * x + (a (b - mean) + beta)
+    with a = gamma / sqrt(variance + epsilon), per output channel.
+    """
+    children = list(net.features)
+    convolutions = [child for child in children if isinstance(child, Conv2D)]
+    hidden, classes = (layer._units for layer in (children[-2], net.output))
+    stages, filters = [], []
+    for child in children:
+        filters += [child._channels] if isinstance(child, Conv2D) else []
+        stages += [filters[-1]] if isinstance(child, MaxPool2D) else []
+    folded = models.build_vgg16(stages, hidden, classes)
+    folded.initialize()
+    folded(nd.zeros((1, 3, 224, 224)))
+    norms = [child for child in children if isinstance(child, BatchNorm)]
+    targets = [child for child in folded.features if isinstance(child, Conv2D)]
+    for convolution, norm, target in zip(convolutions, norms, targets, strict=True):
+        scale = norm.gamma.data() / nd.sqrt(norm.running_var.data() + norm._kwargs["eps"])
+        target.weight.set_data(convolution.weight.data() * scale.reshape((-1, 1, 1, 1)))
+        target.bias.set_data((convolution.bias.data() - norm.running_mean.data()) * scale + norm.beta.data())
+    dense = [[b for b in [*n.features, n.output] if isinstance(b, nn.Dense)] for n in (net, folded)]
+    for source, target in zip(*dense, strict=True):
+        target.weight.set_data(source.weight.data())
+        target.bias.set_data(source.bias.data())
+    return folded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("network", choices=sorted(STAGES))
+    train(parser.parse_args().network)
+
+
+if __name__ == "__main__":
+    main()

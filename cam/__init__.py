@@ -1,0 +1,61 @@
+"""Grad-CAM, guided backpropagation and relatives for Apache MXNet Gluon, to learn from and to use."""
+
+from .blocks import Activation
+from .errors import (
+    AllNegativeMap,
+    CamError,
+    ClassError,
+    FlatMap,
+    InputError,
+    InsideResidualBranch,
+    LayerError,
+    NetError,
+    NonFiniteError,
+    OnePixelMap,
+    WeightsError,
+)
+from .maps import (
+    class_activation_map,
+    grad_cam,
+    grad_cam_of,
+    guided_backprop,
+    guided_grad_cam,
+    hires_cam,
+    image_gradient,
+    resize_map,
+    saliency,
+)
+from .models import convert, resnet50_v2, vgg16
+from .recording import Recording, record
+from .resolve import default_layer, paths
+
+__all__ = [
+    "Activation",
+    "AllNegativeMap",
+    "CamError",
+    "ClassError",
+    "FlatMap",
+    "InputError",
+    "InsideResidualBranch",
+    "LayerError",
+    "NetError",
+    "NonFiniteError",
+    "OnePixelMap",
+    "Recording",
+    "WeightsError",
+    "class_activation_map",
+    "convert",
+    "default_layer",
+    "grad_cam",
+    "grad_cam_of",
+    "guided_backprop",
+    "guided_grad_cam",
+    "hires_cam",
+    "image_gradient",
+    "paths",
+    "record",
+    "resize_map",
+    "resnet50_v2",
+    "saliency",
+    "vgg16",
+]

@@ -8,15 +8,20 @@ file of parameters fits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Integral, Real
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+from mxnet import nd
 from mxnet.gluon import Block, HybridBlock, nn
 from mxnet.gluon.model_zoo.vision import resnet, vgg
 
 from . import blocks
-from .errors import NetError
-
-VGG16_FILTERS = (64, 128, 256, 512, 512)
-VGG16_HIDDEN = 4096
-RESNET50_CHANNELS = (64, 256, 512, 1024, 2048)
+from .errors import InputError, NetError, WeightsError
+from .scenes import LABELS
+from .weights import embedded, load, read_params
 
 
 class BottleneckV2(blocks.Recordable, HybridBlock):
@@ -82,14 +87,19 @@ class _ScaledVGG(vgg.VGG):
             self.output = nn.Dense(classes)
 
 
-def build_vgg16(filters=VGG16_FILTERS, hidden=VGG16_HIDDEN, classes=1000, batch_norm=False) -> Classifier:
-    """VGG16 without parameter values; five stages of `filters`, two Dense layers of `hidden` units."""
-    return _rebuild(_ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes, batch_norm))
+def build_vgg16(filters: Sequence[int], hidden: int, classes: int, batch_norm: bool = False) -> Classifier:
+    """VGG16 without parameter values, for 224x224: five stages of `filters`, two Dense layers of `hidden` units."""
+    return _shaped(_rebuild(_ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes, batch_norm)))
 
 
-def build_resnet50_v2(channels=RESNET50_CHANNELS, classes=1000) -> Classifier:
-    """ResNet50v2 without parameter values; stem and four stages of `channels`."""
-    return _rebuild(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], list(channels), classes=classes))
+def build_resnet50_v2(channels: Sequence[int], classes: int) -> Classifier:
+    """ResNet50v2 without parameter values: stem and four stages of `channels`."""
+    return _shaped(_rebuild(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=classes)))
+
+
+def _shaped(net: Classifier) -> Classifier:
+    net.infer_shape(nd.zeros((1, 3, 224, 224)))
+    return net
 
 
 def _rebuild(block: Block) -> Block:
@@ -194,3 +204,126 @@ _REBUILDERS = {
     (nn.Dropout,): lambda block: nn.Dropout(block._rate, block._axes, prefix=block.prefix),
     (nn.Dense,): _dense,
 }
+
+
+def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None):
+    """VGG16 (Simonyan and Zisserman 2014, table 1, column D) built from `cam.blocks`.
+
+    Parameters
+    ----------
+    weights : "scenes" for the embedded narrow net that knows the 20 classes of `cam.scenes`; a path to a
+        Gluon `.params` file, from which sizes and classes are read; or None for random values
+    classes : number of logits with weights=None; 1000 if not given
+    width : with weights=None, the share of the zoo's channels and hidden units; 1 if not given
+    ctx : an MXNet context; the CPU if not given
+
+    Returns
+    -------
+    Classifier for images (N, 3, 224, 224)
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing, damaged or of another net.
+    InputError
+        If classes or width is out of range, or given where the weights fix it.
+    """
+    return _make("vgg16", weights, classes, width, ctx)
+
+
+def resnet50_v2(weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None):
+    """ResNet50v2 (He et al. 2016, "Identity mappings") built from `cam.blocks`.
+
+    Parameters and errors as for `vgg16`.
+
+    Returns
+    -------
+    Classifier for images (N, 3, H, W) of any size from 32 pixels on
+    """
+    return _make("resnet50_v2", weights, classes, width, ctx)
+
+
+def convert(net: Block) -> Block:
+    """The same net built from our blocks, with its own copy of the parameters.
+
+    Parameters
+    ----------
+    net : VGG or ResNet (v1, v2, any depth) of Gluon's zoo, or a sequence of the blocks they are made of, with
+        parameters initialised; it is not changed
+
+    Returns
+    -------
+    A net with the same structural and Gluon names and the identical output.
+
+    Raises
+    ------
+    NetError
+        If the net holds a block of another kind, or parameters without values.
+    """
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
+    rebuilt = _rebuild(net)
+    theirs, ours = net._collect_params_with_prefix(), rebuilt._collect_params_with_prefix()
+    for name, source in theirs.items():
+        if source._data is None:
+            raise NetError(f"parameter {source.name} has no values yet; initialize the net and run it once, then convert")
+        target = ours[name]
+        target.shape, target.grad_req = source.shape, source.grad_req
+        target.cast(source.dtype)
+        target.initialize(init="zeros", ctx=source.list_ctx(), force_reinit=True)
+        target.set_data(source.data(source.list_ctx()[0]))
+    rebuilt.labels = getattr(net, "labels", None)
+    return rebuilt
+
+
+def _make(name, weights, classes, width, ctx):
+    build, scaled, fitting = _BUILDERS[name]
+    if weights is None:
+        classes, width = 1000 if classes is None else classes, 1 if width is None else width
+        if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 1:
+            raise InputError(f"classes is {classes!r}; expected a positive int")
+        if isinstance(width, bool) or not isinstance(width, Real) or not 1 / 16 <= width <= 4:
+            raise InputError(f"width is {width!r}; expected a number from 1/16 to 4")
+        net = build(*scaled(width), classes)
+        net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2), ctx=ctx)  # He et al. 2015
+        return net
+    if classes is not None or width is not None:
+        raise InputError("classes and width are read from the weights; give them with weights=None only")
+    arrays = read_params(embedded(name) if weights == "scenes" else weights)
+    try:
+        net = build(*fitting(arrays), len(arrays["output.bias"]))
+    except KeyError as missing:
+        raise WeightsError(f"weights {weights} are not those of a {name}: they have no {missing}") from None
+    load(net, arrays, str(weights), ctx)
+    net.labels = list(LABELS) if weights == "scenes" else None
+    return net
+
+
+def _scaled_vgg16(width: float) -> tuple[list[int], int]:
+    return [round(filters * width) for filters in (64, 128, 256, 512, 512)], round(4096 * width)
+
+
+def _scaled_resnet50_v2(width: float) -> tuple[list[int]]:
+    return ([round(channels * width) // 4 * 4 for channels in (64, 256, 512, 1024, 2048)],)
+
+
+def _fitting_vgg16(arrays: dict[str, np.ndarray]) -> tuple[list[int], int]:
+    return [len(arrays[f"features.{index}.bias"]) for index in (0, 5, 10, 17, 24)], len(arrays["features.31.bias"])
+
+
+def _fitting_resnet50_v2(arrays: dict[str, np.ndarray]) -> tuple[list[int]]:
+    stages = [len(arrays[f"features.{index}.0.conv3.weight"]) for index in (5, 6, 7, 8)]
+    return ([len(arrays["features.1.weight"]), *stages],)
+
+
+_BUILDERS = {
+    "vgg16": (build_vgg16, _scaled_vgg16, _fitting_vgg16),
+    "resnet50_v2": (build_resnet50_v2, _scaled_resnet50_v2, _fitting_resnet50_v2),
+}
+
+# Blocks whose every operation is a block: nets made of nothing else hide no ReLU and no pooling.
+TRANSPARENT_BLOCKS = (
+    *(Classifier, BottleneckV2, BasicBlockV2, ResidualBlockV1, blocks.Sequential, blocks.Conv2D, blocks.BatchNorm),
+    *(blocks.MaxPool2D, blocks.GlobalAvgPool2D, blocks.ReLU, blocks.Add, blocks.Identity),
+    *(nn.HybridSequential, nn.Sequential, nn.Dense, nn.Dropout, nn.Flatten),
+)

@@ -1,0 +1,209 @@
+"""Grad-CAM and its relatives, as functions of a recorded pass.
+
+Every map is returned raw: at the layer's own resolution and in the units of the logit, so that maps can
+be compared and added up. Normalising and colouring them is the business of `cam.plot`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import Block, nn
+
+from .errors import AllNegativeMap, FlatMap, InputError, InsideResidualBranch, NetError, OnePixelMap
+from .recording import Recording, record
+from .resolve import Layer, inside_residual_branch, last_step
+
+
+def grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True):
+    """Where the evidence for a class lies (Selvaraju et al. 2017, equations 1 and 2).
+
+    The map is ReLU(sum_k alpha_k A_k), with A_k the k-th channel of the layer's feature map and alpha_k
+    the spatial mean of d logit / d A_k.
+
+    Parameters
+    ----------
+    net : see `cam.record`
+    x : NDArray (N, 3, H, W), float32, normalised as `load_image` does
+    class_id : None for each image's top class, an int or label for all, or a list, one per image
+    layer : block, path or name, or a list of them; None takes the recommended layer
+    relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
+
+    Returns
+    -------
+    numpy float32 (N, h, w) at the layer's own resolution, not normalised; a dict of them by layer path
+    if `layer` is a list
+
+    Raises
+    ------
+    CamError
+        Whatever `cam.record` refuses; `ClassError` if there is no such class.
+
+    Warns
+    -----
+    AllNegativeMap, FlatMap, OnePixelMap, InsideResidualBranch
+        Where a map cannot say, or does not say, what a reader would think.
+    """
+    recording = record(net, x, layer, image=False)
+    return _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, path, class_id, relu), relu)
+
+
+def hires_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True):
+    """Grad-CAM without the averaging: ReLU(sum_k (d logit / d A_k) A_k) (Draelos and Carin 2020, section 3.2).
+
+    Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all
+    positions, as at the input of a global average pooling, the two are equal.
+    """
+    recording = record(net, x, layer, image=False)
+
+    def one(path):
+        signed = (recording.gradient(path, class_id) * recording.features(path)).sum(axis=1)
+        return np.maximum(signed, 0) if relu else signed
+
+    return _by_layer(net, recording, layer, one, relu)
+
+
+def grad_cam_of(recording: Recording, layer: Layer | None = None, class_id=None, relu: bool = True) -> np.ndarray:
+    """Grad-CAM of a pass that is already recorded: several layers and classes cost one forward.
+
+    Parameters and result as for `grad_cam`, for a single layer; without warnings.
+    """
+    features = recording.features(layer)  # (N, K, h, w)
+    gradient = recording.gradient(layer, class_id)  # (N, K, h, w)
+    alpha = gradient.mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
+    signed = (alpha * features).sum(axis=1)  # (N, h, w)
+    return np.maximum(signed, 0) if relu else signed
+
+
+def class_activation_map(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray:
+    """The class activation map sum_k w_k A_k (Zhou et al. 2016, equation 2), signed.
+
+    w_k is the weight from channel k of the last feature map to the class's logit. It exists for nets
+    that end in a global average pooling and one Dense layer, so that its mean plus the bias is the logit.
+
+    Returns
+    -------
+    numpy float32 (N, h, w)
+
+    Raises
+    ------
+    NetError
+        If the net does not end that way; take `grad_cam`.
+    """
+    recording = record(net, x, image=False)
+    features = recording.features()  # (N, K, h, w)
+    dense = last_step(net)
+    if not isinstance(dense, nn.Dense) or dense.weight.shape[1] != features.shape[1]:
+        raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
+    weight = dense.weight.data().asnumpy()  # (classes, K)
+    bias = 0 if dense.bias is None else dense.bias.data().asnumpy()
+    logits = features.mean(axis=(2, 3)) @ weight.T + bias
+    if not np.allclose(logits, recording.logits, rtol=1e-3, atol=1e-3 * np.abs(recording.logits).max()):
+        raise NetError("the mean of the last feature map does not give this net's logits; use grad_cam")
+    chosen = weight[list(recording.class_ids(class_id))]  # (N, K)
+    return np.einsum("nk,nkhw->nhw", chosen, features)
+
+
+def image_gradient(net: Block, x: nd.NDArray, class_id=None, rule: str = "plain", partial: bool = False) -> np.ndarray:
+    """d logit / d image, signed, with a choice of how it passes back through the ReLUs.
+
+    Parameters
+    ----------
+    rule : "plain", "guided" or "deconvnet" (see `cam.blocks.Rectifier`)
+    partial : go on even if some of the net's ReLUs are not blocks and keep the plain rule
+
+    Returns
+    -------
+    numpy float32 (N, 3, H, W)
+
+    Raises
+    ------
+    NetError
+        If the rule does not reach all ReLUs of the net and `partial` is False.
+    """
+    return record(net, x, layers=[]).image_gradient(class_id, rule, partial)
+
+
+def guided_backprop(net: Block, x: nd.NDArray, class_id=None, partial: bool = False) -> np.ndarray:
+    """Guided backpropagation (Springenberg et al. 2015, section 3.4): `image_gradient` with rule="guided"."""
+    return image_gradient(net, x, class_id, "guided", partial)
+
+
+def saliency(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray:
+    """Image-specific class saliency: max over channels of |d logit / d image| (Simonyan et al. 2014, section 3.1).
+
+    Returns
+    -------
+    numpy float32 (N, H, W)
+    """
+    return np.abs(image_gradient(net, x, class_id)).max(axis=1)
+
+
+def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None):
+    """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
+
+    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam`.
+
+    Returns
+    -------
+    numpy float32 (N, 3, H, W), signed; a dict of them by layer path if `layer` is a list
+    """
+    recording = record(net, x, layer)
+    guided = recording.image_gradient(class_id, "guided")  # (N, 3, H, W)
+
+    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, path, class_id), True)
+    if isinstance(heat, dict):
+        return {path: guided * resize_map(one, x.shape[2:])[:, None] for path, one in heat.items()}
+    return guided * resize_map(heat, x.shape[2:])[:, None]
+
+
+def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """Bilinear interpolation with half-pixel centres (align_corners=False), of one map or a batch.
+
+    Parameters
+    ----------
+    m : numpy (h, w) or (N, h, w)
+    size : the new height and width in pixels, or one number for both
+
+    Returns
+    -------
+    numpy float32, the shape of m with the new height and width
+
+    Raises
+    ------
+    InputError
+        If m has another rank, or a size is not positive.
+    """
+    height, width = (size, size) if np.isscalar(size) else size
+    if m.ndim not in (2, 3) or 0 in m.shape or height < 1 or width < 1:
+        raise InputError(f"cannot resize a map of shape {m.shape} to {size}; expected (h, w) or (N, h, w) and positive sizes")
+    stack = nd.array(m.reshape(-1, 1, *m.shape[-2:]), dtype=np.float32)
+    resized = nd.contrib.BilinearResize2D(stack, height=int(height), width=int(width), align_corners=False)
+    return resized.asnumpy().reshape(*m.shape[:-2], height, width)
+
+
+def _by_layer(net, recording: Recording, layer, one, positive_only: bool):
+    """Apply `one` to each recorded layer and warn; a dict only if a list of layers was asked for."""
+    found = {path: one(path) for path in recording.layers}
+    for path, heat in found.items():
+        _warn(net, path, heat, positive_only)
+    return found if isinstance(layer, (list, tuple)) else found[recording.layers[0]]
+
+
+def _warn(net: Block, path: str, heat: np.ndarray, positive_only: bool) -> None:
+    def say(text, category):
+        warnings.warn(f"{path}: {text}", category, stacklevel=5)
+
+    if inside_residual_branch(net, path):
+        say("inside a residual branch, the map shows only what this block changes", InsideResidualBranch)
+    if heat.shape[1:] == (1, 1):
+        say("the map is a single pixel and cannot say where", OnePixelMap)
+        return
+    for index, one in enumerate(heat):
+        if positive_only and not one.any():
+            say(f"no position of image {index} speaks for the class; see the signed map with relu=False", AllNegativeMap)
+        elif np.ptp(one) <= 1e-6 * np.abs(one).max():
+            say(f"the map of image {index} has the same value everywhere", FlatMap)

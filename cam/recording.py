@@ -1,0 +1,313 @@
+"""One recorded forward pass, and everything that can be asked of it afterwards.
+
+The mechanism is the *zero tap*. A block whose output f is wanted adds a zero that is a leaf of the
+autograd graph, w = f + t with t = 0, and the net goes on with w. Since dw/dt = 1, the gradient of t is
+the gradient of the feature map; and since nothing is cut, the same recorded pass still leads down to
+the image. Recording starts at the image, or, where the image's gradient is not wanted, at the first
+tap: Grad-CAM alone needs no backward pass below its layer, so nothing below is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+from mxnet import autograd, nd
+from mxnet.base import MXNetError
+from mxnet.gluon import Block, nn
+
+from . import blocks
+from .errors import InputError, LayerError, NetError, NonFiniteError
+from .resolve import Layer, class_ids, count_operators, find_layers, hides_nothing
+
+
+def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = None, image: bool = True) -> Recording:
+    """Run `net` on `x` once, in inference, and keep what its maps need.
+
+    The net is left as it was: parameters, their gradients, running statistics, hybridization.
+
+    Parameters
+    ----------
+    net : a Gluon net that returns logits (N, classes); from `cam.vgg16`, `cam.resnet50_v2` or
+        `cam.convert`, or with some limits any other
+    x : NDArray (N, 3, H, W) of the net's dtype, normalised as `load_image` does
+    layers : block, path or name, or a list of them (an empty list for none); None takes the
+        recommended layer
+    image : whether the image's gradient will be asked for; without it the pass is cheaper
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If x has the wrong type, shape or dtype, or holds NaN or infinity.
+    LayerError
+        If there is no such layer, it did not run exactly once, or it has no height and width.
+    NetError
+        If the net fails on x, or its gradients would be wrong (max pooling that is not ours).
+    """
+    found = find_layers(net, layers)
+    leaf = _check_input(net, x).copy()  # a copy: marking it leaves the caller's array alone
+    recorder = _Recorder(found, net)
+    with ExitStack() as stack:
+        stack.enter_context(autograd.pause(train_mode=False))
+        stack.callback(autograd.set_recording, False)
+        stack.enter_context(recorder.listening())
+        if image:
+            leaf.attach_grad()
+            recorder.start()
+        try:
+            logits = net(leaf)
+        except (MXNetError, AssertionError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise NetError(f"the net cannot run on x of shape {x.shape}: {reason}") from error
+    _check_output(logits, x)
+    for path in found:
+        _check_tap(path, recorder.taps.get(path))
+    recorder.check_max_pools()
+    return Recording(net, leaf if image else None, logits, recorder)
+
+
+class Recording:
+    """A forward pass: logits, feature maps, and the gradients of any class with respect to them.
+
+    Made by `record`. All arrays are numpy copies. Gradients are of the logit, not of the probability.
+
+    Attributes
+    ----------
+    logits : numpy (N, classes)
+    layers : the structural paths of the recorded layers, as asked
+    """
+
+    def __init__(self, net: Block, image: nd.NDArray | None, logits: nd.NDArray, recorder: _Recorder):
+        self._net, self._image, self._logits, self._recorder = net, image, logits, recorder
+        self.logits: np.ndarray = _finite(logits, "the logits")
+        self.layers: list[str] = list(recorder.paths.values())
+        self._gradients: tuple[tuple[int, ...], list[nd.NDArray]] | None = None
+
+    def class_ids(self, class_id=None) -> tuple[int, ...]:
+        """One class number per image; see `cam.resolve.class_ids`."""
+        return class_ids(self._net, class_id, self.logits)
+
+    def features(self, layer: Layer | None = None) -> np.ndarray:
+        """The feature map A of a recorded layer, numpy (N, K, h, w)."""
+        path = self._recorded(layer)
+        return _finite(self._recorder.taps[path].features, f"the feature map of {path}")
+
+    def gradient(self, layer: Layer | None = None, class_id=None) -> np.ndarray:
+        """d logit / d A for each image's class, numpy (N, K, h, w).
+
+        `layer` may be left out if one layer was recorded; `class_id` as in `cam.resolve.class_ids`.
+        """
+        path = self._recorded(layer)
+        ids = self.class_ids(class_id)
+        if self._gradients is None or self._gradients[0] != ids:  # one backward pass serves all layers
+            self._gradients = (ids, self._backward(ids, [tap.leaf for tap in self._recorder.taps.values()]))
+        index = list(self._recorder.taps).index(path)
+        return _finite(self._gradients[1][index], f"the gradient at {path}")
+
+    def image_gradient(self, class_id=None, rule: str = "plain", partial: bool = False) -> np.ndarray:
+        """d logit / d image for each image's class, numpy (N, 3, H, W), signed.
+
+        Parameters
+        ----------
+        rule : "plain" (Simonyan et al. 2014), "guided" (Springenberg et al. 2015) or "deconvnet" (Zeiler and
+            Fergus 2014): how a gradient passes back through every ReLU
+        partial : go on even if some ReLUs are not blocks and keep the plain rule
+
+        Raises
+        ------
+        NetError
+            If a rule other than plain cannot reach all ReLUs, or the image was not recorded.
+        """
+        blocks.check_rule(rule)
+        if self._image is None:
+            raise NetError("this recording holds no image gradient; record with image=True")
+        if any(tap.cuts for tap in self._recorder.taps.values()):
+            raise NetError("recording a layer of MXNet's own cuts the path to the image; use cam.convert(net)")
+        if rule != "plain" and not partial:
+            self._recorder.check_relus(rule)
+        return _finite(self._backward(self.class_ids(class_id), [self._image], rule)[0], "the image gradient")
+
+    def _recorded(self, layer: Layer | None) -> str:
+        if layer is None and len(self.layers) == 1:
+            return self.layers[0]
+        if layer is None:
+            raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
+        (path,) = find_layers(self._net, layer)
+        if path not in self.layers:
+            raise LayerError(f"layer {path} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
+        return path
+
+    def _backward(self, ids: tuple[int, ...], leaves: list[nd.NDArray], rule: str = "plain") -> list[nd.NDArray]:
+        """Gradients of the sum of one logit per image; images do not mix, so each gets its own."""
+        one_hot = nd.one_hot(nd.array(ids, ctx=self._logits.context), self.logits.shape[1], dtype=self._logits.dtype)
+        self._recorder.rule = rule
+        try:
+            found = autograd.grad(
+                [self._logits], leaves, head_grads=[one_hot], retain_graph=True, create_graph=False, train_mode=False
+            )
+            for gradient in found:
+                gradient.wait_to_read()  # backward runs asynchronously and reads the rule as it goes
+        except MXNetError as error:
+            if "computation graph" not in str(error):
+                raise
+            raise LayerError("a recorded layer does not influence the logits: its gradient does not exist") from error
+        finally:
+            nd.waitall()
+            self._recorder.rule = "plain"
+        return found
+
+
+class _Tap:
+    """A recorded layer: its output, and the leaf whose gradient is the output's gradient."""
+
+    def __init__(self, features: nd.NDArray, leaf: nd.NDArray, cuts: bool):
+        self.features, self.leaf, self.cuts = features, leaf, cuts
+
+
+class _Recorder:
+    """Listens to one forward pass (see `blocks.Recorder`) and keeps the taps."""
+
+    def __init__(self, layers: dict[str, Block], net: Block):
+        self.rule = "plain"
+        self.taps: dict[str, _Tap] = {}
+        self.paths = {block: path for path, block in layers.items()}
+        self.relus = 0  # that obey the rule
+        self._max_pools = 0  # whose gradient is right
+        self._foreign_max_pools: dict[bool, int] = {False: 0, True: 0}  # by whether they were recorded
+        self._net, self._all = net, _with_descendants(net)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear every block of the net that runs, and leave no hook or flag behind."""
+        active = [block for block in self._all if getattr(block, "_active", False)]
+        targets = set(self.paths)
+        on_the_way = [block for block in active if targets & set(_with_descendants(block))]
+        hooks = [block.register_forward_hook(self._foreign) for block in self._all if _is_foreign(block, targets)]
+        self._still_hybrid = active
+        try:
+            with blocks.recorded_by(self):
+                _set_active(on_the_way, False)
+                yield
+        finally:
+            _set_active(active, True)
+            for hook in hooks:
+                hook.detach()
+
+    def start(self) -> None:
+        """Record from here on, block by block: a hybridized block would hide what is inside."""
+        if not autograd.is_recording():
+            autograd.set_recording(True)
+            _set_active(self._still_hybrid, False)
+
+    def visit(self, block: Block, output: nd.NDArray) -> nd.NDArray:
+        if autograd.is_recording():
+            self.relus += isinstance(block, blocks.ReLU)
+        self._max_pools += isinstance(block, blocks.MaxPool2D)
+        path = self.paths.get(block)
+        if path is None:
+            return output
+        self._refuse_second_run(path)
+        self.start()
+        zero = nd.zeros_like(output)
+        zero.attach_grad()
+        self.taps[path] = _Tap(output.detach(), zero, cuts=False)
+        return output + zero
+
+    def _foreign(self, block: Block, inputs, output) -> None:
+        """Forward hook for a block that is not ours: its output itself becomes the leaf.
+
+        That cuts the path to everything below, so it can serve one layer and no image gradient.
+        """
+        if not isinstance(output, nd.NDArray):
+            return
+        if isinstance(block, nn.MaxPool2D):
+            self._foreign_max_pools[autograd.is_recording()] += 1
+        path = self.paths.get(block)
+        if path is None:
+            return
+        self._refuse_second_run(path)
+        if len(self.paths) > 1:
+            raise LayerError(f"{path} is a block of MXNet's own: record it alone, or use cam.convert(net)")
+        self.start()
+        output.attach_grad()
+        self.taps[path] = _Tap(output.detach(), output, cuts=True)
+
+    def _refuse_second_run(self, path: str) -> None:
+        if path in self.taps:
+            raise LayerError(f"layer {path} runs more than once in this net: it has no single feature map")
+
+    def check_max_pools(self) -> None:
+        """Refuse if a max pooling with a wrong gradient (see `blocks.MaxPool2D`) was recorded."""
+        if hides_nothing(self._net):
+            return
+        seen = self._max_pools + sum(self._foreign_max_pools.values())
+        if self._foreign_max_pools[True] or count_operators(self._net)[1] > seen:
+            raise NetError(
+                "MXNet's gradient of max pooling is wrong in inference, and this net needs it; use cam.convert(net)"
+            )
+
+    def check_relus(self, rule: str) -> None:
+        """Refuse if some ReLUs would keep the plain rule."""
+        if hides_nothing(self._net):
+            return
+        total = count_operators(self._net)[0]
+        if self.relus < total:
+            raise NetError(f"{self.relus} of {total} ReLUs are blocks that know the {rule} rule; use cam.convert(net)")
+
+
+def _with_descendants(block: Block) -> list[Block]:
+    found = [block]
+    for child in block._children.values():
+        found += _with_descendants(child)
+    return found
+
+
+def _is_foreign(block: Block, targets: set[Block]) -> bool:
+    """Whether only a hook can hear this block, and we want to."""
+    return not isinstance(block, blocks.Recordable) and (block in targets or isinstance(block, nn.MaxPool2D))
+
+
+def _set_active(hybrid_blocks: list[Block], active: bool) -> None:
+    """Switch the use of compiled graphs, keeping the graphs."""
+    for block in hybrid_blocks:
+        block._active = active
+
+
+def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon block that returns logits")
+    if not isinstance(x, nd.NDArray):
+        raise InputError(f"x is {type(x).__name__}; expected an NDArray (N, 3, H, W), such as load_image returns")
+    if x.ndim != 4 or 0 in x.shape:
+        raise InputError(f"x has shape {x.shape}; expected (N, 3, H, W) with at least one image")
+    parameters = list(net.collect_params().values())
+    uninitialised = [p.name for p in parameters if p._data is None and not p._deferred_init]
+    if uninitialised:
+        raise NetError(f"{len(uninitialised)} parameters, such as {uninitialised[0]}, have no values; load weights or initialize()")
+    dtype = np.dtype(parameters[0].dtype) if parameters else x.dtype
+    if x.dtype != dtype:
+        raise InputError(f"x has dtype {np.dtype(x.dtype).name}; this net takes {dtype.name}")
+    if not np.isfinite(x.asnumpy()).all():
+        raise NonFiniteError("x holds NaN or infinity")
+    return x
+
+
+def _check_output(logits, x: nd.NDArray) -> None:
+    if not isinstance(logits, nd.NDArray) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
+        shape = getattr(logits, "shape", type(logits).__name__)
+        raise NetError(f"the net returned {shape}; expected logits of shape ({x.shape[0]}, classes)")
+
+
+def _check_tap(path: str, tap: _Tap | None) -> None:
+    if tap is None:
+        raise LayerError(f"layer {path} did not run in this forward pass")
+    if tap.features.ndim != 4:
+        raise LayerError(f"layer {path} has an output of shape {tap.features.shape}: no height and width, so no map")
+
+
+def _finite(array: nd.NDArray, name: str) -> np.ndarray:
+    values = array.asnumpy()
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"{name} hold{'s' if not name.endswith('s') else ''} NaN or infinity; check weights and image")
+    return values

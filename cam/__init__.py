@@ -14,6 +14,7 @@ from .errors import (
     OnePixelMap,
     WeightsError,
 )
+from .images import load_image
 from .maps import (
     class_activation_map,
     grad_cam,
@@ -52,6 +53,7 @@ __all__ = [
     "guided_grad_cam",
     "hires_cam",
     "image_gradient",
+    "load_image",
     "paths",
     "record",
     "resize_map",

@@ -78,18 +78,18 @@ class Classifier(HybridBlock):
 class _ScaledVGG(vgg.VGG):
     """The zoo's VGG with a choice of its hidden Dense width, which the zoo fixes at 4096."""
 
-    def __init__(self, layers, filters, hidden, classes, batch_norm=False):
+    def __init__(self, layers, filters, hidden, classes):
         HybridBlock.__init__(self)
         with self.name_scope():
-            self.features = self._make_features(layers, filters, batch_norm)
+            self.features = self._make_features(layers, filters, batch_norm=False)
             for _ in range(2):
                 self.features.add(nn.Dense(hidden, activation="relu"), nn.Dropout(0.5))
             self.output = nn.Dense(classes)
 
 
-def build_vgg16(filters: Sequence[int], hidden: int, classes: int, batch_norm: bool = False) -> Classifier:
+def build_vgg16(filters: Sequence[int], hidden: int, classes: int) -> Classifier:
     """VGG16 without parameter values, for 224x224: five stages of `filters`, two Dense layers of `hidden` units."""
-    return _shaped(_rebuild(_ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes, batch_norm)))
+    return _shaped(_rebuild(_ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes)))
 
 
 def build_resnet50_v2(channels: Sequence[int], classes: int) -> Classifier:

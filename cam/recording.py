@@ -45,6 +45,8 @@ def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = N
     NetError
         If the net fails on x, or its gradients would be wrong (max pooling that is not ours).
     """
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon block that returns logits")
     found = find_layers(net, layers)
     leaf = _check_input(net, x).copy()  # a copy: marking it leaves the caller's array alone
     recorder = _Recorder(found, net)
@@ -149,7 +151,7 @@ class Recording:
             for gradient in found:
                 gradient.wait_to_read()  # backward runs asynchronously and reads the rule as it goes
         except MXNetError as error:
-            if "computation graph" not in str(error):
+            if "unreachable" not in str(error) and "computation graph" not in str(error):
                 raise
             raise LayerError("a recorded layer does not influence the logits: its gradient does not exist") from error
         finally:
@@ -275,8 +277,6 @@ def _set_active(hybrid_blocks: list[Block], active: bool) -> None:
 
 
 def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
-    if not isinstance(net, Block):
-        raise NetError(f"net is {type(net).__name__}; expected a Gluon block that returns logits")
     if not isinstance(x, nd.NDArray):
         raise InputError(f"x is {type(x).__name__}; expected an NDArray (N, 3, H, W), such as load_image returns")
     if x.ndim != 4 or 0 in x.shape:

@@ -4,10 +4,9 @@ Run from the repository's root: `python -m training.train vgg16` or `... resnet5
 written every few hundred steps below `build/training`; the same command resumes from it. Scene seeds
 are a function of the step, so a resumed run sees the scenes it would have seen.
 
-VGG16 has no BatchNorm and hardly trains from scratch. We train it *with* a BatchNorm after each
-convolution and fold them into the convolutions at the end (`fold_batch_norm`): in inference a
-BatchNorm is an affine map, so the folded net is the zoo's VGG16 and computes the same logits. While
-training, its last feature map also feeds a pooled linear classifier (deep supervision, Lee et al.
+VGG16 has no BatchNorm and hardly trains from scratch. We train it *with* a BatchNorm after each layer and
+fold them into the layers at the end (`TrainableVGG16.fold`): in inference a BatchNorm is an affine map,
+so the folded net is the zoo's VGG16 and computes the same logits. While training, its last feature map also feeds a pooled linear classifier (deep supervision, Lee et al.
 2015), which is thrown away. No mask is ever shown to a network.
 """
 
@@ -27,8 +26,7 @@ from mxnet import autograd, gluon, nd
 from mxnet.gluon import HybridBlock, nn
 from tqdm import tqdm
 
-from cam import models, scenes
-from cam.blocks import BatchNorm, Conv2D, MaxPool2D
+from cam import blocks, models, scenes
 from cam.images import normalise
 
 CHECKPOINTS = Path("build/training")
@@ -36,6 +34,9 @@ OBJECT_COUNTS = (1, 2, 2, 3)  # per scene, in turn
 CHECKPOINT_EVERY = 200
 PREFETCH = 6
 SEED = 20
+RESNET50_CHANNELS = (16, 64, 128, 256, 512)  # a quarter of the zoo's
+VGG16_FILTERS = (16, 16, 32, 96, 128)  # fewest where the maps are large, most where Grad-CAM looks
+VGG16_HIDDEN = 320
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Stage:
 
 STAGES = {
     "resnet50_v2": [Stage(112, 32, 2200, 3e-3), Stage(224, 16, 2000, 2e-3)],
-    "vgg16": [Stage(112, 32, 2000, 2e-3, pooled_only=True), Stage(224, 16, 2400, 1.5e-3)],
+    "vgg16": [Stage(112, 32, 1600, 2e-3, pooled_only=True), Stage(224, 16, 2400, 1.5e-3)],
 }
 
 
@@ -59,35 +60,60 @@ def build(name: str) -> HybridBlock:
     """The network in the form in which it is trained."""
     classes = len(scenes.LABELS)
     if name == "resnet50_v2":
-        return models.build_resnet50_v2(channels=(16, 64, 128, 256, 512), classes=classes)
-    return DeeplySupervised(
-        models.build_vgg16(filters=(16, 16, 32, 96, 128), hidden=320, classes=classes, batch_norm=True), classes
-    )
+        return models.build_resnet50_v2(RESNET50_CHANNELS, classes)
+    return TrainableVGG16(VGG16_FILTERS, VGG16_HIDDEN, classes)
 
 
-class DeeplySupervised(HybridBlock):
-    """A VGG with a second, linear classifier on the mean of its last feature map.
+class TrainableVGG16(HybridBlock):
+    """VGG16 with a BatchNorm after every layer but the last, and a second, linear classifier.
 
-    x (N, 3, H, W); returns the pooled logits and, unless `pooled_only`, the net's: each (N, classes).
+    x (N, 3, H, W); returns the logits of the classifier on the mean of the last feature map and, unless
+    `pooled_only`, the net's own: each (N, classes).
     """
 
-    def __init__(self, net: HybridBlock, classes: int):
+    def __init__(self, filters: tuple[int, ...], hidden: int, classes: int):
         super().__init__()
-        self.net = net
-        self.pooled = nn.Dense(classes)
         self.pooled_only = False
+        self.trunk, self.head = blocks.Sequential(), blocks.Sequential()
+        for stage, (convolutions, channels) in enumerate(zip((2, 2, 3, 3, 3), filters)):
+            if stage > 0:
+                self.trunk.add(blocks.MaxPool2D(2, 2))
+            for _ in range(convolutions):
+                self.trunk.add(blocks.Conv2D(channels, 3, padding=1), blocks.BatchNorm(), blocks.ReLU())
+        self.head.add(blocks.MaxPool2D(2, 2))
+        for _ in range(2):
+            self.head.add(nn.Dense(hidden), blocks.BatchNorm(), blocks.ReLU(), nn.Dropout(0.2))
+        self.head.add(nn.Dense(classes))
+        self.pooled = nn.Dense(classes)
 
     def hybrid_forward(self, F, x):
-        children = list(self.net.features)
-        last_pool = max(index for index, child in enumerate(children) if isinstance(child, MaxPool2D))
-        for child in children[:last_pool]:
-            x = child(x)
+        x = self.trunk(x)
         pooled = self.pooled(F.mean(x, axis=(2, 3)))
-        if self.pooled_only:
-            return pooled
-        for child in children[last_pool:]:
-            x = child(x)
-        return [pooled, self.net.output(x)]
+        return pooled if self.pooled_only else [pooled, self.head(x)]
+
+    def fold(self) -> HybridBlock:
+        """The zoo's VGG16 that computes the same logits in inference, without BatchNorm.
+
+        A layer W x + b followed by a BatchNorm is the layer (a W) x + (a (b - mean) + beta) with
+        a = gamma / sqrt(variance + epsilon), per output channel.
+        """
+        children = [*self.trunk, *self.head]
+        layers = [child for child in children if isinstance(child, (blocks.Conv2D, nn.Dense))]
+        norms = [child for child in children if isinstance(child, blocks.BatchNorm)]
+        folded = models.build_vgg16(VGG16_FILTERS, VGG16_HIDDEN, classes=layers[-1].weight.shape[0])
+        folded.initialize()
+        targets = [
+            child for child in [*folded.features, folded.output] if isinstance(child, (blocks.Conv2D, nn.Dense))
+        ]
+        for layer, norm, target in zip(layers, [*norms, None], targets, strict=True):
+            weight, bias = layer.weight.data(), layer.bias.data()
+            if norm is not None:
+                scale = norm.gamma.data() / nd.sqrt(norm.running_var.data() + norm._kwargs["eps"])
+                weight = weight * scale.reshape((-1, *[1] * (weight.ndim - 1)))
+                bias = (bias - norm.running_mean.data()) * scale + norm.beta.data()
+            target.weight.set_data(weight)
+            target.bias.set_data(bias)
+        return folded
 
 
 def batch_of_scenes(first_seed: int, size: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,43 +211,30 @@ class Checkpoint:
         for file in self._files.values() if before else ():
             Path(file.format(before)).unlink(missing_ok=True)
 
-    def load(self, net: HybridBlock, trainer: gluon.Trainer) -> int:
-        """Restore the last checkpoint and return its step, or 0."""
+    def load(self, net: HybridBlock, trainer: gluon.Trainer | None = None) -> int:
+        """Restore the last checkpoint and return its step, or 0 if there is none."""
         if not self._step.exists():
             return 0
         step = self._step.read_text()
         net.load_parameters(self._files["params"].format(step))
-        trainer.load_states(self._files["states"].format(step))
+        if trainer is not None:
+            trainer.load_states(self._files["states"].format(step))
         return int(step)
 
 
-def fold_batch_norm(net: HybridBlock) -> HybridBlock:
-    """VGG16 without BatchNorm that computes the same logits in inference.
+def finished(name: str) -> HybridBlock:
+    """The trained network in its final form, from the last checkpoint of a run.
 
-    A convolution w * x + b followed by a BatchNorm is the convolution (a w) * x + (a (b - mean) + beta)
-    with a = gamma / sqrt(variance + epsilon), per output channel.
+    Raises
+    ------
+    RuntimeError
+        If the run is not complete.
     """
-    children = list(net.features)
-    convolutions = [child for child in children if isinstance(child, Conv2D)]
-    hidden, classes = (layer._units for layer in (children[-2], net.output))
-    stages, filters = [], []
-    for child in children:
-        filters += [child._channels] if isinstance(child, Conv2D) else []
-        stages += [filters[-1]] if isinstance(child, MaxPool2D) else []
-    folded = models.build_vgg16(stages, hidden, classes)
-    folded.initialize()
-    folded(nd.zeros((1, 3, 224, 224)))
-    norms = [child for child in children if isinstance(child, BatchNorm)]
-    targets = [child for child in folded.features if isinstance(child, Conv2D)]
-    for convolution, norm, target in zip(convolutions, norms, targets, strict=True):
-        scale = norm.gamma.data() / nd.sqrt(norm.running_var.data() + norm._kwargs["eps"])
-        target.weight.set_data(convolution.weight.data() * scale.reshape((-1, 1, 1, 1)))
-        target.bias.set_data((convolution.bias.data() - norm.running_mean.data()) * scale + norm.beta.data())
-    dense = [[b for b in [*n.features, n.output] if isinstance(b, nn.Dense)] for n in (net, folded)]
-    for source, target in zip(*dense, strict=True):
-        target.weight.set_data(source.weight.data())
-        target.bias.set_data(source.bias.data())
-    return folded
+    net = build(name)
+    step, total = Checkpoint(name).load(net), sum(stage.steps for stage in STAGES[name])
+    if step < total:
+        raise RuntimeError(f"{name} is trained for {step} of {total} steps; run: python -m training.train {name}")
+    return net.fold() if isinstance(net, TrainableVGG16) else net
 
 
 def main() -> None:

@@ -1,0 +1,186 @@
+"""What a map is worth against a mask that is known exactly.
+
+Each measure takes a map and masks of the same scene. A map of another size is first resized to the mask's
+(bilinear, `cam.resize_map`). Only positive values count as evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import Block
+
+from . import scenes
+from .errors import InputError, NonFiniteError
+from .images import normalise
+from .maps import grad_cam_of, resize_map
+from .recording import record
+from .resolve import Layer
+
+
+def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the map's positive energy that lies inside the mask, 0 to 1 (Wang et al. 2020, section 4.3).
+
+    By chance, a map without any idea gets the mask's share of the image. A map with no positive value gets 0.
+
+    Parameters
+    ----------
+    heat : numpy (h, w)
+    mask : numpy bool (H, W)
+    """
+    positive = _positive(heat, mask)
+    return _ratio(positive[mask].sum(), positive.sum())
+
+
+def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
+    """Of the positive energy that falls on either of two objects, the share on the right one, 0 to 1.
+
+    The idea of Boehle et al. 2021 (section 4, "localisation metric") on objects instead of cells. By chance
+    it is the mask's share of both masks. A map with nothing on either object gets 0.
+
+    Parameters
+    ----------
+    heat : numpy (h, w)
+    mask, other : numpy bool (H, W), disjoint: the object of the explained class, and all others
+    """
+    positive = _positive(heat, mask)
+    right = positive[mask].sum()
+    return _ratio(right, right + positive[other].sum())
+
+
+def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bool:
+    """Whether the map's maximum lies on the object, or at most `tolerance` pixels from it (Zhang et al. 2018).
+
+    A map with no positive value misses. Of several maxima the first one counts.
+
+    Parameters
+    ----------
+    heat : numpy (h, w)
+    mask : numpy bool (H, W)
+    tolerance : radius in the mask's pixels
+    """
+    positive = _positive(heat, mask)
+    row, column = np.unravel_index(positive.argmax(), positive.shape)
+    rows, columns = np.nonzero(mask)
+    if positive[row, column] == 0 or len(rows) == 0:
+        return False
+    return bool(((rows - row) ** 2 + (columns - column) ** 2).min() <= tolerance**2)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with a bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def bootstrap(values: Sequence[float], confidence: float = 0.95, samples: int = 2000, seed: int = 0) -> Interval:
+    """Mean of `values` with its percentile bootstrap interval (Efron 1979).
+
+    Raises
+    ------
+    InputError
+        If there are no values.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"values has shape {values.shape}; expected at least one number in one dimension")
+    rows = np.random.default_rng(seed).integers(0, len(values), (samples, len(values)))
+    low, high = np.quantile(values[rows].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Grad-CAM against the masks: one entry per scene and object, numpy arrays of one length.
+
+    Attributes
+    ----------
+    energy : `energy_in_mask`
+    area : the mask's share of the image, which is what `energy` is by chance
+    share : `share_on_object`
+    hit, near : `pointing_game` without tolerance, and with 15 pixels
+    """
+
+    energy: np.ndarray
+    area: np.ndarray
+    share: np.ndarray
+    hit: np.ndarray
+    near: np.ndarray
+
+    @property
+    def times_chance(self) -> float:
+        """Mean energy in the mask over the mask's mean share of the image."""
+        return float(self.energy.mean() / self.area.mean())
+
+
+def evaluate(net: Block, seeds: Iterable[int], layer: Layer | Sequence[Layer] | None = None, batch: int = 10):
+    """Measure Grad-CAM of every object's class on two-object scenes, from one forward per batch.
+
+    Parameters
+    ----------
+    net : a net that knows the classes of `cam.scenes`
+    seeds : which scenes, such as `cam.scenes.TEST_SEEDS[:200]`
+    layer : as in `grad_cam`
+
+    Returns
+    -------
+    Evaluation; a dict of them by layer path if `layer` is a list
+    """
+    seeds = list(seeds)
+    rows: dict[str, list[tuple]] = {}
+    for start in range(0, len(seeds), batch):
+        drawn = [scenes.draw(seed, objects=2) for seed in seeds[start : start + batch]]
+        recording = record(net, nd.array(normalise(np.stack([scene.image for scene in drawn]))), layer, image=False)
+        for target in range(2):
+            ids = [scene.class_ids[target] for scene in drawn]
+            for path in recording.layers:
+                maps = grad_cam_of(recording, path, ids)
+                for heat, scene in zip(maps, drawn):
+                    rows.setdefault(path, []).append(_measure(heat, scene.masks[target], scene.masks[1 - target]))
+    found = {path: Evaluation(*map(np.array, zip(*measured))) for path, measured in rows.items()}
+    return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
+
+
+def accuracy(net: Block, seeds: Iterable[int], objects: int, batch: int = 20) -> float:
+    """Share of scenes whose top class is among the objects shown, 0 to 1."""
+    seeds = list(seeds)
+    hits = 0
+    for start in range(0, len(seeds), batch):
+        drawn = [scenes.draw(seed, objects) for seed in seeds[start : start + batch]]
+        logits = net(nd.array(normalise(np.stack([scene.image for scene in drawn])))).asnumpy()
+        hits += sum(top in scene.class_ids for top, scene in zip(logits.argmax(axis=1), drawn))
+    return hits / len(seeds)
+
+
+def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
+    heat = resize_map(heat, mask.shape)
+    return (
+        energy_in_mask(heat, mask),
+        mask.mean(),
+        share_on_object(heat, mask, other),
+        pointing_game(heat, mask, tolerance=0),
+        pointing_game(heat, mask),
+    )
+
+
+def _positive(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The map's positive part in float64 at the mask's size."""
+    if heat.ndim != 2 or mask.ndim != 2 or mask.dtype != bool:
+        raise InputError(f"expected a map (h, w) and a bool mask (H, W), got {heat.shape} and {mask.dtype} {mask.shape}")
+    if not np.isfinite(heat).all():
+        raise NonFiniteError("the map holds NaN or infinity")
+    heat = heat if heat.shape == mask.shape else resize_map(heat, mask.shape)
+    return np.maximum(heat, 0).astype(np.float64)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else 0.0

@@ -11,9 +11,10 @@ Notation: x is the input, y the output, dx and dy are the gradients of the class
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Iterator, Protocol
+from typing import Protocol
 
 import mxnet as mx
 from mxnet import autograd, nd

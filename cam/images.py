@@ -64,7 +64,12 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
 def _open(source) -> Image.Image:
     """The picture as RGB, upright."""
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3) or 0 in source.shape or source.shape[2:] not in ((), (3,)):
+        if (
+            source.dtype != np.uint8
+            or source.ndim not in (2, 3)
+            or 0 in source.shape
+            or source.shape[2:] not in ((), (3,))
+        ):
             raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
         return Image.fromarray(source).convert("RGB")
     if isinstance(source, Image.Image):

@@ -51,7 +51,9 @@ def grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[L
     return _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, path, class_id, relu), relu)
 
 
-def hires_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True):
+def hires_cam(
+    net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True
+):
     """Grad-CAM without the averaging: ReLU(sum_k (d logit / d A_k) A_k) (Draelos and Carin 2020, section 3.2).
 
     Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all
@@ -179,7 +181,9 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     """
     height, width = (size, size) if np.isscalar(size) else size
     if m.ndim not in (2, 3) or 0 in m.shape or height < 1 or width < 1:
-        raise InputError(f"cannot resize a map of shape {m.shape} to {size}; expected (h, w) or (N, h, w) and positive sizes")
+        raise InputError(
+            f"cannot resize a map of shape {m.shape} to {size}; expected (h, w) or (N, h, w), and positive"
+        )
     stack = nd.array(m.reshape(-1, 1, *m.shape[-2:]), dtype=np.float32)
     resized = nd.contrib.BilinearResize2D(stack, height=int(height), width=int(width), align_corners=False)
     return resized.asnumpy().reshape(*m.shape[:-2], height, width)
@@ -204,6 +208,8 @@ def _warn(net: Block, path: str, heat: np.ndarray, positive_only: bool) -> None:
         return
     for index, one in enumerate(heat):
         if positive_only and not one.any():
-            say(f"no position of image {index} speaks for the class; see the signed map with relu=False", AllNegativeMap)
+            say(
+                f"nothing in image {index} speaks for the class; the signed map (relu=False) shows more", AllNegativeMap
+            )
         elif np.ptp(one) <= 1e-6 * np.abs(one).max():
             say(f"the map of image {index} has the same value everywhere", FlatMap)

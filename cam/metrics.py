@@ -175,7 +175,7 @@ def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
 def _positive(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The map's positive part in float64 at the mask's size."""
     if heat.ndim != 2 or mask.ndim != 2 or mask.dtype != bool:
-        raise InputError(f"expected a map (h, w) and a bool mask (H, W), got {heat.shape} and {mask.dtype} {mask.shape}")
+        raise InputError(f"expected a map (h, w) and a bool mask (H, W); got {heat.shape}, {mask.dtype} {mask.shape}")
     if not np.isfinite(heat).all():
         raise NonFiniteError("the map holds NaN or infinity")
     heat = heat if heat.shape == mask.shape else resize_map(heat, mask.shape)

@@ -231,7 +231,9 @@ def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, wid
     return _make("vgg16", weights, classes, width, ctx)
 
 
-def resnet50_v2(weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None):
+def resnet50_v2(
+    weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None
+):
     """ResNet50v2 (He et al. 2016, "Identity mappings") built from `cam.blocks`.
 
     Parameters and errors as for `vgg16`.
@@ -266,7 +268,7 @@ def convert(net: Block) -> Block:
     theirs, ours = net._collect_params_with_prefix(), rebuilt._collect_params_with_prefix()
     for name, source in theirs.items():
         if source._data is None:
-            raise NetError(f"parameter {source.name} has no values yet; initialize the net and run it once, then convert")
+            raise NetError(f"parameter {source.name} has no values yet; initialize the net and run it once")
         target = ours[name]
         target.shape, target.grad_req = source.shape, source.grad_req
         target.cast(source.dtype)

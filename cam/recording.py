@@ -284,7 +284,8 @@ def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
     parameters = list(net.collect_params().values())
     uninitialised = [p.name for p in parameters if p._data is None and not p._deferred_init]
     if uninitialised:
-        raise NetError(f"{len(uninitialised)} parameters, such as {uninitialised[0]}, have no values; load weights or initialize()")
+        first = f"{len(uninitialised)} parameters, such as {uninitialised[0]}"
+        raise NetError(f"{first}, have no values; load weights or initialize()")
     dtype = np.dtype(parameters[0].dtype) if parameters else x.dtype
     if x.dtype != dtype:
         raise InputError(f"x has dtype {np.dtype(x.dtype).name}; this net takes {dtype.name}")
@@ -309,5 +310,5 @@ def _check_tap(path: str, tap: _Tap | None) -> None:
 def _finite(array: nd.NDArray, name: str) -> np.ndarray:
     values = array.asnumpy()
     if not np.isfinite(values).all():
-        raise NonFiniteError(f"{name} hold{'s' if not name.endswith('s') else ''} NaN or infinity; check weights and image")
+        raise NonFiniteError(f"NaN or infinity in {name}; check weights and image")
     return values

@@ -206,7 +206,9 @@ def test_batch_norm_in_inference_against_float64(scale):
     norm.initialize()
     rng = np.random.default_rng(3)
     gamma, beta, mean, variance = rng.normal(size=5), rng.normal(size=5), 3 * rng.normal(size=5), rng.uniform(0.1, 4, 5)
-    for parameter, values in zip((norm.gamma, norm.beta, norm.running_mean, norm.running_var), (gamma, beta, mean, variance)):
+    for parameter, values in zip(
+        (norm.gamma, norm.beta, norm.running_mean, norm.running_var), (gamma, beta, mean, variance)
+    ):
         parameter.set_data(nd.array(values))
     x, head = nd.random.normal(shape=(2, 5, 6, 6)), nd.random.normal(shape=(2, 5, 6, 6))
     a = ((gamma if scale else 1) / np.sqrt(variance + 1e-5))[:, None, None]

@@ -29,8 +29,8 @@ def write_weights(name: str) -> None:
 
 def write_checksums() -> None:
     """List the sha256 of every weights file in the format of `sha256sum`."""
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(ASSETS.glob("*.params"))]
-    CHECKSUMS.write_text("".join(lines))
+    files = sorted(ASSETS.glob("*.params"))
+    CHECKSUMS.write_text("".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files))
 
 
 def measure(net) -> dict[str, float]:

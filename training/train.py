@@ -6,14 +6,16 @@ are a function of the step, so a resumed run sees the scenes it would have seen.
 
 VGG16 has no BatchNorm and hardly trains from scratch. We train it *with* a BatchNorm after each layer and
 fold them into the layers at the end (`TrainableVGG16.fold`): in inference a BatchNorm is an affine map,
-so the folded net is the zoo's VGG16 and computes the same logits. While training, its last feature map also feeds a pooled linear classifier (deep supervision, Lee et al.
-2015), which is thrown away. No mask is ever shown to a network.
+so the folded net is the zoo's VGG16 and computes the same logits. While training, its last feature map
+also feeds a pooled linear classifier (deep supervision, Lee et al. 2015), which is thrown away. No mask is
+ever shown to a network.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -102,9 +104,7 @@ class TrainableVGG16(HybridBlock):
         norms = [child for child in children if isinstance(child, blocks.BatchNorm)]
         folded = models.build_vgg16(VGG16_FILTERS, VGG16_HIDDEN, classes=layers[-1].weight.shape[0])
         folded.initialize()
-        targets = [
-            child for child in [*folded.features, folded.output] if isinstance(child, (blocks.Conv2D, nn.Dense))
-        ]
+        targets = [child for child in [*folded.features, folded.output] if isinstance(child, (blocks.Conv2D, nn.Dense))]
         for layer, norm, target in zip(layers, [*norms, None], targets, strict=True):
             weight, bias = layer.weight.data(), layer.bias.data()
             if norm is not None:
@@ -135,19 +135,19 @@ def batches(plan: list[Stage], start: int):
     """
     schedule = [(stage, step / stage.steps) for stage in plan for step in range(stage.steps)]
     jobs = enumerate(schedule[start:], start)
+    waiting = deque()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
 
         def submit(count):
-            return [
-                (stage, progress, pool.submit(batch_of_scenes, scenes.TRAIN_SEEDS.start + 64 * step, stage.size, stage.batch))
-                for step, (stage, progress) in islice(jobs, count)
-            ]
+            for step, (stage, progress) in islice(jobs, count):
+                first_seed = scenes.TRAIN_SEEDS.start + 64 * step
+                waiting.append((stage, progress, pool.submit(batch_of_scenes, first_seed, stage.size, stage.batch)))
 
-        waiting = submit(PREFETCH)
+        submit(PREFETCH)
         while waiting:
-            stage, progress, future = waiting.pop(0)
+            stage, progress, future = waiting.popleft()
             yield stage, progress, *future.result()
-            waiting += submit(1)
+            submit(1)
 
 
 def learning_rate(stage: Stage, progress: float) -> float:

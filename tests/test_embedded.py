@@ -1,0 +1,54 @@
+"""What the embedded nets reach on the test scenes; `make train` writes the figures beside the weights."""
+
+import json
+
+import pytest
+
+import cam
+from cam import metrics, scenes
+from cam.weights import ASSETS
+
+NAMES = ["vgg16", "resnet50_v2"]
+FIGURES = json.loads((ASSETS / "figures.json").read_text())
+
+
+def test_size():
+    assert sum(path.stat().st_size for path in ASSETS.glob("*.params")) < 10e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_topology(embedded_nets, name):
+    net = embedded_nets[name]
+    zoo_names = set(getattr(cam, name)(weights=None, classes=20, width=1 / 16)._collect_params_with_prefix())
+    assert set(net._collect_params_with_prefix()) == zoo_names
+    assert net.labels == scenes.LABELS
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("objects", "least"), [(1, 0.99), (2, 0.98)])
+def test_accuracy(embedded_nets, name, objects, least):
+    found = metrics.accuracy(embedded_nets[name], scenes.TEST_SEEDS, objects)
+    assert found >= least
+    assert found == pytest.approx(FIGURES[name][f"accuracy, {('one object', 'two objects')[objects - 1]}"], abs=0.005)
+
+
+@pytest.mark.parametrize(("name", "share", "over_chance"), [("resnet50_v2", 0.93, 4), ("vgg16", 0.86, 2)])
+def test_maps_lie_on_their_objects(embedded_nets, name, share, over_chance):
+    found = metrics.evaluate(embedded_nets[name], scenes.TEST_SEEDS[:200])
+    assert len(found.share) == 400
+    assert found.share.mean() >= share
+    assert found.times_chance >= over_chance
+    assert found.share.mean() == pytest.approx(FIGURES[name]["share on the right object"], abs=0.005)
+
+
+def test_evaluate_is_grad_cam_one_by_one(embedded_nets):
+    net = embedded_nets["resnet50_v2"]
+    together = metrics.evaluate(net, [3, 4, 5], ["features.8.2.add", "features.10"], batch=2)
+    rows = []
+    for batch in ([3, 4], [5]):  # the order of `evaluate`: batches, then objects, then scenes
+        drawn = [scenes.draw(seed) for seed in batch]
+        for target in range(2):
+            for scene in drawn:
+                heat = cam.grad_cam(net, cam.load_image(scene.image), scene.labels[target], "features.8.2.add")[0]
+                rows.append(metrics.share_on_object(heat, scene.masks[target], scene.masks[1 - target]))
+    assert together["features.8.2.add"].share == pytest.approx(rows, abs=1e-4)

@@ -4,7 +4,6 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-export MPLBACKEND := Agg
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lessons notebooks test train benchmark lint clean
 
@@ -37,9 +36,11 @@ test: $(READY) ## run the tests, and every lesson as a test
 lessons: $(READY) ## execute every lesson, write nothing
 	@if ls lessons/[0-9]*.ipynb >/dev/null 2>&1; then $(RUN) -m pytest -n 2 --nbmake lessons; else echo "no lessons yet"; fi
 
-notebooks: $(READY) ## execute every lesson and write its notebook
-	@for lesson in lessons/[0-9]*.py; do [ -e "$$lesson" ] || continue; \
-		$(RUN) -m jupytext --to ipynb --update --execute "$$lesson" || exit 1; done
+# Two steps: jupytext's own --execute would put the outputs of the last run back over the new ones.
+notebooks: $(READY) ## execute every lesson and write its notebook with outputs
+	$(RUN) -m jupytext --quiet --to ipynb --update lessons/[0-9]*.py
+	$(RUN) -m nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+		$(or $(LESSON),lessons/[0-9]*.ipynb)
 
 train: $(READY) ## train both embedded networks (resumes; about 75 minutes on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first

@@ -53,7 +53,7 @@ class Stage:
 
 
 STAGES = {
-    "resnet50_v2": [Stage(112, 32, 2200, 3e-3), Stage(224, 16, 2000, 2e-3)],
+    "resnet50_v2": [Stage(112, 32, 2200, 3e-3), Stage(224, 16, 2000, 2e-3), Stage(224, 16, 1600, 1.5e-3)],
     "vgg16": [Stage(112, 32, 1600, 2e-3, pooled_only=True), Stage(224, 16, 2400, 1.5e-3)],
 }
 

@@ -344,4 +344,4 @@ assert np.array_equal(ones.grad.asnumpy(), 2 * (recording.feature_map.asnumpy() 
 # **Rule of thumb.** To watch a number inside a network, add a zero to it and watch the zero. Whatever you mark with
 # `attach_grad` has no past.
 #
-# **Next:** [3. Where does VGG16 look?](03_where_does_vgg16_look.ipynb)
+# **Next:** 3. Where does VGG16 look?

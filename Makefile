@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons notebooks test train benchmark lint clean
+.PHONY: help setup demo lessons notebooks test train figures benchmark lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ notebooks: $(READY) ## execute every lesson and write its notebook with outputs
 train: $(READY) ## train both embedded networks (resumes; about 75 minutes on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first
 	$(RUN) -m training.release
+
+figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
+	$(RUN) examples/figures.py
 
 benchmark: $(READY) ## compare speeds, as ratios, and float32 with float64
 	@$(RUN) benchmarks/speed.py

@@ -28,7 +28,6 @@
 
 # %%
 import matplotlib.pyplot as plt
-import mxnet as mx
 import numpy as np
 from course import compare
 from mxnet import autograd, nd
@@ -268,7 +267,7 @@ for axis, (rule, values) in zip(axes, reached.items()):
     axis.scatter(reached["plain"] / np.abs(reached["plain"]).max(), values / np.abs(values).max(), s=8)
     axis.plot([-1, 1], [-1, 1], "k--", linewidth=0.8)
     axis.set(title=f"{rule}: cosine {similarity[rule]:.2f}", xlabel="true gradient, largest = 1", aspect="equal")
-axes[0].set_ylabel("gradient under the rule, largest = 1");
+_ = axes[0].set_ylabel("gradient under the rule, largest = 1")
 
 # %% [markdown]
 # *What to see: one point per input of the stack, its true gradient to the right and its gradient under each rule upward.

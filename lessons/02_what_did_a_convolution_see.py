@@ -232,7 +232,7 @@ assert np.array_equal(recording.zero.grad.asnumpy(), 2 * recording.feature_map.a
 
 # %%
 scene = scenes.draw(seed=2)
-x = cam.load_image(scene.image)
+picture = cam.load_image(scene.image)
 net = cam.vgg16()
 print("in the scene:", scene.labels)
 print("last convolution:", net.features[28])
@@ -243,7 +243,7 @@ print("last convolution:", net.features[28])
 
 # %%
 layer = "features.28"  # conv5_3, the layer that MXNet's tutorial took
-rec = cam.record(net, x, layer)
+rec = cam.record(net, picture, layer)
 target = scene.labels[0]
 A, dA = rec.features(layer)[0], rec.gradient(layer, target)[0]  # (K, h, w) each
 print("feature map ", A.shape)
@@ -255,7 +255,7 @@ print("gradient    ", dA.shape, "of the logit of", target)
 # a max pooling; its gradient needs care, which is the trap of lesson 4. So we take `cam`'s pooling block here too.
 
 # %%
-lower = x
+lower = picture
 for block in net.features[:29]:
     lower = block(lower)
 lower.attach_grad()
@@ -307,11 +307,11 @@ assert np.abs(gradient).max() > 0
 # ## On your own
 #
 # **1.** The zero tap adds a zero to every number. Does the network's output change at all? Compare `rec.logits` with
-# `net(x)`.
+# `net(picture)`.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-compare("logits", rec.logits, net(x))
-assert np.array_equal(rec.logits, net(x).asnumpy())  # adding zero is exact
+compare("logits", rec.logits, net(picture))
+assert np.array_equal(rec.logits, net(picture).asnumpy())  # adding zero is exact
 
 # %% [markdown]
 # **2.** Ask the same recording for two classes, `scene.labels[0]` and `scene.labels[1]`. How similar are the two gradients at
@@ -344,4 +344,4 @@ assert np.array_equal(ones.grad.asnumpy(), 2 * (recording.feature_map.asnumpy() 
 # **Rule of thumb.** To watch a number inside a network, add a zero to it and watch the zero. Whatever you mark with
 # `attach_grad` has no past.
 #
-# **Next:** 3. Where does VGG16 look?
+# **Next:** [3. Where does VGG16 look?](03_where_does_vgg16_look.ipynb)

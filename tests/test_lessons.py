@@ -40,7 +40,14 @@ def test_the_notebook_is_executed_in_order_and_small(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_the_parts_that_every_lesson_has(script):
     text = script.read_text()
-    for part in ("**You will learn**", "**You need**", "**It takes**", "> **Predict.**", "*What to see:", "## On your own"):
+    for part in (
+        "**You will learn**",
+        "**You need**",
+        "**It takes**",
+        "> **Predict.**",
+        "*What to see:",
+        "## On your own",
+    ):
         assert part in text, part
     assert text.split("# # ")[1].split("\n")[0].endswith("?")
     assert text.count('tags=["solution"]') >= 2

@@ -1,0 +1,422 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 4. Which pixels?
+#
+# **You will learn** four pictures at the resolution of the image (saliency, deconvnet, guided backpropagation, guided
+# Grad-CAM), what each of them can and cannot tell, and why the official MXNet tutorial's recipe gets the pixels wrong
+# even where its Grad-CAM looks right.
+#
+# **You need** lessons 1 to 3. **It takes** about 40 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+from course import compare
+from mxnet import autograd, nd
+from mxnet.gluon import nn
+
+import cam
+from cam import blocks, metrics, plot, scenes
+
+# %% [markdown]
+# ## The idea in words
+#
+# Grad-CAM has 14x14 numbers: it can say *where*, but not *what*. To come down to pixels we follow the gradient all the
+# way to the image. Which picture we get depends only on the rule at the ReLUs (lesson 1):
+#
+# - **plain**: the true gradient. Its largest absolute value over the three colours is the *saliency map* (Simonyan et al.
+#   2014).
+# - **deconvnet** (Zeiler and Fergus 2014) and **guided backpropagation** (Springenberg et al. 2015).
+# - **guided Grad-CAM** (Selvaraju et al. 2017): guided backpropagation times the enlarged Grad-CAM.
+#
+# ## The formula
+#
+# $$S_{ij} = \max_{\text{colours}} \Big|\frac{\partial y^c}{\partial x_{ij}}\Big| \qquad\qquad
+# \text{guided Grad-CAM} = (\text{guided gradient}) \cdot \mathrm{enlarge}(L^c)$$
+#
+# ## By hand: the smallest guided Grad-CAM
+#
+# Four pixels in a row. The guided gradient finds two edges; Grad-CAM says that the class's evidence is on the left.
+
+# %%
+guided = np.array([[3, 0, 0, 2]], np.float32)
+grad_cam = np.array([[4, 0]], np.float32)
+enlarged = cam.resize_map(grad_cam, (1, 4))
+print("enlarged ", enlarged)
+print("product  ", guided * enlarged)
+assert (guided * enlarged).tolist() == [[12, 0, 0, 0]]
+
+# %% [markdown]
+# The edge on the right is gone: Grad-CAM brings the class, guided backpropagation brings the detail.
+#
+# ## The real network
+#
+# One scene, one network, one forward pass.
+
+# %%
+scene = scenes.draw(seed=7)
+x = cam.load_image(scene.image)
+net = cam.vgg16()
+rec = cam.record(net, x)
+
+# %% [markdown]
+# > **Predict.** Four pictures for the first animal, then the same four for the second. Which of the four will change when the
+# > class changes?
+
+
+# %%
+def four_pictures(rec, label):
+    """Saliency, deconvnet, guided backpropagation, guided Grad-CAM, each as a picture."""
+    guided = rec.image_gradient(label, "guided")[0]
+    heat = cam.resize_map(cam.grad_cam_of(rec, class_id=label)[0], 224)
+    return [
+        plot.grey_image(np.abs(rec.image_gradient(label)[0]).max(axis=0)),
+        plot.signed_image(rec.image_gradient(label, "deconvnet")[0]),
+        plot.signed_image(guided),
+        plot.signed_image(guided * heat),
+    ]
+
+
+rows = [[scene.image, *four_pictures(rec, label)] for label in scene.labels]
+titles = ["scene", "saliency", "deconvnet", "guided backprop", "guided Grad-CAM"]
+plot.grid(rows, scene.labels, titles)
+
+# %% [markdown]
+# *What to see: one row per class. In the saliency map black is zero; in the others grey is zero, and brighter or darker means
+# more or less of a colour. The third picture is the sharpest, and it is nearly the same in both rows. Only the last one
+# changes completely with the class.*
+#
+# The package's functions are these pictures' numbers:
+
+# %%
+first = scene.labels[0]
+guided = rec.image_gradient(first, "guided")
+compare("saliency", np.abs(rec.image_gradient(first)).max(axis=1), cam.saliency(net, x, first))
+compare("guided", guided, cam.guided_backprop(net, x, first))
+product = guided * cam.resize_map(cam.grad_cam_of(rec, class_id=first), 224)[:, None]
+compare("guided Grad-CAM", product, cam.guided_grad_cam(net, x, first))
+assert np.allclose(product, cam.guided_grad_cam(net, x, first), atol=1e-6 * np.abs(product).max())
+
+# %% [markdown]
+# ## Built inline, once
+#
+# `rec.image_gradient` uses lesson 1's ReLU in all fifteen places. Here is the same pass written out, with the ReLU of the
+# convolutions, the ReLU of the Dense layers and the pooling as parameters. We shall need them separately.
+
+
+# %%
+def run_vgg(x, relu, dense_relu, pool):
+    """VGG16's forward pass with a choice of its three non-linear parts; returns logits (N, classes)."""
+    for block in net.features:
+        if isinstance(block, blocks.ReLU):
+            x = relu(x)
+        elif isinstance(block, blocks.MaxPool2D):
+            x = pool(x)
+        elif isinstance(block, nn.Dense):
+            weight, bias = block.weight.data(), block.bias.data()
+            x = dense_relu(nd.FullyConnected(x, weight, bias, num_hidden=weight.shape[0]))
+        else:
+            x = block(x)
+    return net.output(x)
+
+
+def image_gradient(x, class_id, relu, dense_relu, pool):
+    leaf = x.copy()
+    leaf.attach_grad()
+    with autograd.record(train_mode=False):
+        logit = run_vgg(leaf, relu, dense_relu, pool)[0, class_id]
+    logit.backward(train_mode=False)
+    return leaf.grad.asnumpy()
+
+
+def guided_relu(z):
+    return blocks.relu(z, "guided")
+
+
+def relative_error(found, expected):
+    """The length of the difference over the length of what was expected: 0 is equal, 1 is as bad as all zeros."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+right_pool = blocks.MaxPool2D(2, 2)
+number = net.labels.index(first)
+mine = image_gradient(x, number, guided_relu, guided_relu, right_pool)
+print("relative error against cam:", relative_error(mine, guided))
+assert relative_error(mine, guided) < 1e-4
+
+# %% [markdown]
+# ## The MaxPool trap
+#
+# Now with Gluon's own pooling block instead of `cam`'s. The forward pass is the same function, so the gradient should be too.
+# A 4x4 example first, with the numbers 0 to 15. Every 2x2 window has its maximum at the lower right.
+
+# %%
+numbers = nd.array(np.arange(16.0).reshape(1, 1, 4, 4))
+
+
+def pooling_gradient(pool, train_mode):
+    leaf = numbers.copy()
+    leaf.attach_grad()
+    with autograd.record(train_mode=train_mode):
+        y = pool(leaf).sum()
+    y.backward(train_mode=train_mode)
+    return leaf.grad.asnumpy()[0, 0]
+
+
+# %% [markdown]
+# > **Predict.** Where will the four ones be?
+
+# %%
+stock_pool = nn.MaxPool2D(2, 2)
+in_training, in_inference = (pooling_gradient(stock_pool, train_mode) for train_mode in (True, False))
+print("Gluon's block, train_mode=True")
+print(in_training)
+print("Gluon's block, train_mode=False")
+print(in_inference)
+
+# %%
+maxima = np.zeros((4, 4))
+maxima[1::2, 1::2] = 1
+assert np.array_equal(in_training, maxima)
+assert not np.array_equal(in_inference, maxima)
+assert np.array_equal(pooling_gradient(right_pool, train_mode=False), maxima)
+
+# %% [markdown]
+# In inference mode, which is the mode for explaining, the gradient does not go to the maximum. Mostly it goes to the *first*
+# element of each window, and sometimes nowhere at all: the block looks up each window's winner in a memory that nobody has
+# written to, because in inference nobody expected a backward pass. This is MXNet 1.9.1 with its default oneDNN; nothing
+# warns you, and if you run the cell again, the result may differ. `cam.blocks.MaxPool2D` lets the pooling's forward
+# believe that it is in training, where it writes the winners down.
+#
+# The official tutorial records with `train_mode=False` and uses Gluon's block. What does that do to its pictures? Lesson 3's
+# Grad-CAM lies below one pooling, pool5, and the image below five.
+
+
+# %%
+def feature_gradient(rec, class_id, pool):
+    """The gradient at relu5_3, with a choice of pool5: numpy (K, h, w)."""
+    leaf = nd.array(rec.features())
+    leaf.attach_grad()
+    with autograd.record(train_mode=False):
+        y = leaf * 1
+        for block in net.features[30:]:
+            y = pool(y) if isinstance(block, blocks.MaxPool2D) else block(y)
+        logit = net.output(y)[0, class_id]
+    logit.backward(train_mode=False)
+    return leaf.grad.asnumpy()[0]
+
+
+def as_map(alpha, A):
+    return np.maximum((alpha[:, None, None] * A).sum(axis=0), 0)
+
+
+errors = {"feature gradient": [], "Grad-CAM": [], "image gradient": [], "guided backprop": []}
+for seed in scenes.TEST_SEEDS[:10]:
+    drawn = scenes.draw(seed)
+    one_x, c = cam.load_image(drawn.image), drawn.class_ids[0]
+    one = cam.record(net, one_x)
+    A, wrong, true = one.features()[0], feature_gradient(one, c, stock_pool), one.gradient(class_id=c)[0]
+    errors["feature gradient"].append(relative_error(wrong, true))
+    errors["Grad-CAM"].append(relative_error(as_map(wrong.mean(axis=(1, 2)), A), as_map(true.mean(axis=(1, 2)), A)))
+    plain = image_gradient(one_x, c, nd.relu, nd.relu, stock_pool)
+    errors["image gradient"].append(relative_error(plain, one.image_gradient(c)))
+    with_rule = image_gradient(one_x, c, guided_relu, guided_relu, stock_pool)
+    errors["guided backprop"].append(relative_error(with_rule, one.image_gradient(c, "guided")))
+
+# %% [markdown]
+# > **Predict.** Four relative errors (1 is as bad as all zeros). Which of the four will be the smallest, and why?
+
+# %%
+for name, values in errors.items():
+    print(f"{name:17} relative error {metrics.bootstrap(values)}")
+assert min(np.mean(errors[name]) for name in ("feature gradient", "image gradient", "guided backprop")) > 0.5
+
+# %% [markdown]
+# The feature gradient and both image gradients are useless. Grad-CAM is hurt too, but less; on some machines and in some
+# runs it is even nearly right. That deserves an explanation. Suppose that the pooling always hands its gradient to the *first*
+# element of the window. We can build exactly this pooling: its value is the maximum, its gradient goes to the first element.
+
+
+# %%
+def first_element_pool(x):
+    first = nd.slice(x, begin=(None, None, 0, 0), end=(None, None, None, None), step=(1, 1, 2, 2))
+    return nd.BlockGrad(right_pool(x) - first) + first
+
+
+misplaced = feature_gradient(rec, number, first_element_pool)
+true = rec.gradient(class_id=first)[0]
+A = rec.features()[0]
+print("relative error of the feature gradient:", relative_error(misplaced, true))
+print("relative error of alpha:               ", relative_error(misplaced.mean(axis=(1, 2)), true.mean(axis=(1, 2))))
+
+# %%
+assert relative_error(misplaced, true) > 0.5
+assert relative_error(as_map(misplaced.mean(axis=(1, 2)), A), as_map(true.mean(axis=(1, 2)), A)) < 1e-4
+
+# %% [markdown]
+# Grad-CAM uses only the *mean* of the gradient over each channel. A gradient that lands on the wrong element of the *right
+# window* does not change the sum, so the weights, and the map, are exactly right. Only what gets lost altogether hurts Grad-CAM.
+#
+# So the tutorial's Grad-CAM can look fine, while its guided pictures are not: "the map looks fine" is no evidence that the pass
+# was right.
+
+# %%
+wrong_guided = image_gradient(x, number, guided_relu, guided_relu, stock_pool)[0]
+plot.grid(
+    [[plot.signed_image(wrong_guided), plot.signed_image(guided[0])]],
+    [first],
+    ["Gluon's pooling", "right pooling"],
+    size=3,
+)
+
+# %% [markdown]
+# *What to see: guided backpropagation for the same class through the same network. Left, with the pooling gradient that stock MXNet
+# computes in inference; right, with the true one. Only on the right can you recognise the animals.*
+
+# %% [markdown]
+# ## Thirteen of fifteen ReLUs
+#
+# The tutorial rewrites the ReLU blocks of the convolutions. VGG16 has two more ReLUs, inside its Dense layers
+# (`nn.Dense(..., activation="relu")`); they keep the plain rule.
+#
+# > **Predict.** Two of fifteen, and both near the output. Will the picture change a lot, a little, or not at all?
+
+# %%
+thirteen, drift = [], []
+for seed in scenes.TEST_SEEDS[:10]:
+    drawn = scenes.draw(seed)
+    one_x, c = cam.load_image(drawn.image), drawn.class_ids[0]
+    fifteen = cam.guided_backprop(net, one_x, c)
+    partly = image_gradient(one_x, c, guided_relu, nd.relu, right_pool)
+    drift.append(relative_error(partly, fifteen))
+    thirteen.append(float((partly * fifteen).sum() / np.linalg.norm(partly) / np.linalg.norm(fifteen)))
+print("relative error", metrics.bootstrap(drift))
+print("cosine        ", metrics.bootstrap(thirteen))
+assert np.mean(drift) > 0.01
+
+# %% [markdown]
+# The two pictures point the same way but are not the same. In VGG16 the omission is small enough to overlook. In ResNet50v2 the
+# same recipe reaches 2 of 50 ReLUs, and nobody overlooks that: lesson 7.
+
+# %% [markdown]
+# ## Does guided backpropagation know the class?
+#
+# In the figure above, the two rows looked alike. Now with numbers, for each rule, over several scenes with two animals:
+#
+# - the **cosine** between the pictures of the two classes (1: the same picture),
+# - the **share on the right object** of the absolute gradient (0.5: it does not care which animal),
+# - the **energy** on *any* object, as a share of all.
+
+
+# %%
+def cosine(a, b):
+    return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+rows = {name: {"cosine": [], "share": [], "energy": []} for name in (*blocks.RULES, "guided Grad-CAM")}
+for seed in scenes.TEST_SEEDS[:15]:
+    drawn = scenes.draw(seed)
+    one = cam.record(net, cam.load_image(drawn.image))
+    pictures = {rule: [one.image_gradient(c, rule)[0] for c in drawn.class_ids] for rule in blocks.RULES}
+    heats = [cam.resize_map(cam.grad_cam_of(one, class_id=c)[0], 224) for c in drawn.class_ids]
+    pictures["guided Grad-CAM"] = [g * heat for g, heat in zip(pictures["guided"], heats)]
+    for name, pair in pictures.items():
+        rows[name]["cosine"].append(cosine(*pair))
+        for picture, mask, other in zip(pair, drawn.masks, drawn.masks[::-1]):
+            strength = np.abs(picture).max(axis=0)
+            rows[name]["share"].append(metrics.share_on_object(strength, mask, other))
+            rows[name]["energy"].append(metrics.energy_in_mask(strength, drawn.masks.any(axis=0)))
+
+# %% [markdown]
+# > **Predict.** Which of the four has the highest energy on the animals? Which has the highest share on the *right* one?
+
+# %%
+for name, values in rows.items():
+    print(f"{name:16}", "  ".join(f"{key} {metrics.bootstrap(value)}" for key, value in values.items()))
+
+# %%
+mean = {name: {key: np.mean(value) for key, value in values.items()} for name, values in rows.items()}
+assert mean["guided"]["energy"] > mean["plain"]["energy"]
+assert mean["guided"]["cosine"] > 0.8 and abs(mean["guided"]["share"] - 0.5) < 0.15
+assert mean["guided Grad-CAM"]["share"] > mean["guided"]["share"] + 0.2
+
+# %%
+figure, axis = plt.subplots(figsize=(6, 2.4), layout="constrained")
+for index, (name, values) in enumerate(rows.items()):
+    interval = metrics.bootstrap(values["share"])
+    axis.plot([interval.low, interval.high], [index, index], "k-", linewidth=2)
+    axis.plot(interval.mean, index, "o", color="tab:blue", markersize=8)
+axis.axvline(0.5, color="grey", linestyle="--")
+axis.set(yticks=range(4), yticklabels=rows, xlim=(0.4, 1), xlabel="share on the right object")
+axis.invert_yaxis()
+plt.show()
+
+# %% [markdown]
+# *What to see: the share of each picture on the animal that the class names, with 95 % bootstrap intervals; the dashed line is "does
+# not care". Guided backpropagation finds the animals very well, and hardly cares which one was asked for. Multiplied by
+# Grad-CAM it does.*
+#
+# So guided backpropagation shows what the network's units respond to in this image, for almost any class. As an answer to "why *this*
+# class?" it fails. That is the reason for guided Grad-CAM.
+
+# %% [markdown]
+# ## On your own
+#
+# **1.** Guided Grad-CAM multiplies. Could one *add* the two pictures instead, each scaled to its maximum? Measure the share on the
+# right object.
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+added, multiplied = [], []
+for target, (mask, other) in enumerate(zip(scene.masks, scene.masks[::-1])):
+    strength = np.abs(rec.image_gradient(scene.class_ids[target], "guided")[0]).max(axis=0)
+    heat = cam.resize_map(cam.grad_cam_of(rec, class_id=scene.class_ids[target])[0], 224)
+    added.append(metrics.share_on_object(strength / strength.max() + heat / heat.max(), mask, other))
+    multiplied.append(metrics.share_on_object(strength * heat, mask, other))
+print("added", added, "multiplied", multiplied)
+assert np.mean(multiplied) > np.mean(added)  # a sum keeps what only one of the two says
+
+# %% [markdown]
+# **2.** HiResCAM multiplies gradient and feature map *before* averaging over positions. Is it as immune to the pooling trap as
+# Grad-CAM to a gradient that lands on the wrong element of the right window? Compute it with `first_element_pool`.
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+A = rec.features()[0]
+hires = {
+    name: np.maximum((feature_gradient(rec, number, pool) * A).sum(axis=0), 0)
+    for name, pool in (("first element", first_element_pool), ("right", right_pool))
+}
+compare("HiResCAM, right pooling", hires["right"], cam.hires_cam(net, x, first)[0])
+print("relative error:", relative_error(hires["first element"], hires["right"]))
+assert relative_error(hires["first element"], hires["right"]) > 0.2  # position by position, the wrong place matters
+
+# %% [markdown]
+# **3.** The saliency map takes the maximum over colours of the absolute value. Take the *sum* of the signed gradient over colours
+# instead. What would a grey pixel in that picture mean, and why does nobody draw it that way?
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+gradient = rec.image_gradient(first)[0]
+strongest, summed = np.abs(gradient).max(axis=0), np.abs(gradient.sum(axis=0))
+cancelled = float((summed < 0.1 * strongest).mean())
+print(f"share of pixels where colours nearly cancel: {cancelled:.2f}")
+# Zero would mean "making the pixel brighter in all colours changes nothing", even where one colour matters a lot.
+assert 0 < cancelled < 1
+
+# %% [markdown]
+# **Rule of thumb.** For *where*, Grad-CAM. For *what the network responds to*, guided backpropagation. For *which pixels, for this
+# class*, their product. And check the pass, not only the picture: a wrong gradient can hide behind an average.
+#
+# **Next:** 5. Why is ResNet's "last conv" wrong?

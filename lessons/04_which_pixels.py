@@ -356,7 +356,7 @@ assert mean["guided Grad-CAM"]["share"] > mean["guided"]["share"] + 0.2
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 2.4), layout="constrained")
-for index, (name, values) in enumerate(rows.items()):
+for index, values in enumerate(rows.values()):
     interval = metrics.bootstrap(values["share"])
     axis.plot([interval.low, interval.high], [index, index], "k-", linewidth=2)
     axis.plot(interval.mean, index, "o", color="tab:blue", markersize=8)

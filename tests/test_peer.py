@@ -1,0 +1,45 @@
+"""Our maps against Captum's on identical weights; `benchmarks/peer.py` stored them."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import relative_l2
+from mxnet import nd
+
+import cam
+from cam import scenes
+from cam.images import normalise
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+import peer
+
+REFERENCE = np.load(Path(__file__).parent / "captum_reference.npz")
+
+
+@pytest.fixture(scope="module", params=list(peer.LAYERS))
+def recorded(request, embedded_nets):
+    drawn = [scenes.draw(seed) for seed in peer.SEEDS]
+    x = nd.array(normalise(np.stack([scene.image for scene in drawn])))
+    ids = [scene.class_ids[0] for scene in drawn]
+    return request.param, embedded_nets[request.param], x, ids
+
+
+def test_grad_cam(recorded):
+    name, net, x, ids = recorded
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cam.InsideResidualBranch)
+        maps = cam.grad_cam(net, x, ids, peer.LAYERS[name])
+    for layer, found in maps.items():
+        assert relative_l2(found, REFERENCE[f"{name}/{layer}"]) < 1e-4, layer
+
+
+def test_image_gradients(recorded):
+    name, net, x, ids = recorded
+    found = {rule: cam.image_gradient(net, x, ids, rule) for rule in ("plain", "guided", "deconvnet")}
+    found["guided_grad_cam"] = cam.guided_grad_cam(net, x, ids)
+    for key, gradient in found.items():
+        sampled = gradient[:, :, :: peer.STRIDE, :: peer.STRIDE]
+        assert relative_l2(sampled, REFERENCE[f"{name}/{key}"]) < 1e-2, key

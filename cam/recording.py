@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from mxnet import autograd, nd
@@ -160,11 +161,13 @@ class Recording:
         return found
 
 
+@dataclass(frozen=True)
 class _Tap:
-    """A recorded layer: its output, and the leaf whose gradient is the output's gradient."""
+    """A recorded layer: its output, the leaf whose gradient is the output's, and whether the leaf cuts the tape."""
 
-    def __init__(self, features: nd.NDArray, leaf: nd.NDArray, cuts: bool):
-        self.features, self.leaf, self.cuts = features, leaf, cuts
+    features: nd.NDArray
+    leaf: nd.NDArray
+    cuts: bool
 
 
 class _Recorder:
@@ -177,19 +180,20 @@ class _Recorder:
         self.relus = 0  # that obey the rule
         self._max_pools = 0  # whose gradient is right
         self._foreign_max_pools: dict[bool, int] = {False: 0, True: 0}  # by whether they were recorded
-        self._net, self._all = net, _with_descendants(net)
+        self._net, self._all, self._transparent = net, _with_descendants(net), hides_nothing(net)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Hear every block of the net that runs, and leave no hook or flag behind."""
         active = [block for block in self._all if getattr(block, "_active", False)]
         targets = set(self.paths)
-        on_the_way = [block for block in active if targets & set(_with_descendants(block))]
+        # A compiled graph hides its blocks. Below the first tap that is welcome, unless they must be counted.
+        unveiled = [b for b in active if not self._transparent or targets & set(_with_descendants(b))]
         hooks = [block.register_forward_hook(self._foreign) for block in self._all if _is_foreign(block, targets)]
         self._still_hybrid = active
         try:
             with blocks.recorded_by(self):
-                _set_active(on_the_way, False)
+                _set_active(unveiled, False)
                 yield
         finally:
             _set_active(active, True)
@@ -241,7 +245,7 @@ class _Recorder:
 
     def check_max_pools(self) -> None:
         """Refuse if a max pooling with a wrong gradient (see `blocks.MaxPool2D`) was recorded."""
-        if hides_nothing(self._net):
+        if self._transparent:
             return
         seen = self._max_pools + sum(self._foreign_max_pools.values())
         if self._foreign_max_pools[True] or count_operators(self._net)[1] > seen:
@@ -251,7 +255,7 @@ class _Recorder:
 
     def check_relus(self, rule: str) -> None:
         """Refuse if some ReLUs would keep the plain rule."""
-        if hides_nothing(self._net):
+        if self._transparent:
             return
         total = count_operators(self._net)[0]
         if self.relus < total:

@@ -224,6 +224,10 @@ def test_a_foreign_net_above_which_nothing_is_pooled():
     for layer in ("features.10", "features.8.2", "features.8.2.conv3"):
         assert relative_l2(*(cam.grad_cam(one, x, 1, layer, relu=False) for one in (net, ours))) < 1e-5
     assert relative_l2(cam.grad_cam(net, x, 1, net.features[10]), cam.grad_cam(ours, x, 1)) < 1e-5
+    net.hybridize()
+    net(x)
+    assert relative_l2(cam.grad_cam(net, x, 1), cam.grad_cam(ours, x, 1)) < 1e-5
+    net.hybridize(False)
     assert state(net) == before
 
 

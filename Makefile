@@ -42,7 +42,7 @@ notebooks: $(READY) ## execute every lesson and write its notebook with outputs
 	$(RUN) -m nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		$(or $(LESSON),lessons/[0-9]*.ipynb)
 
-train: $(READY) ## train both embedded networks (resumes; about 75 minutes on 2 cores) and measure them
+train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first
 	$(RUN) -m training.release
 

@@ -27,6 +27,7 @@
 # of the course is bookkeeping.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 from course import compare

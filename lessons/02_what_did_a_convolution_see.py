@@ -26,6 +26,7 @@
 # In this lesson we make it keep both.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 from course import compare
@@ -278,13 +279,11 @@ figure, axes = plt.subplots(1, 5, figsize=(11, 2.5), layout="constrained")
 axes[0].imshow(scene.image)
 axes[0].set_title("scene")
 for axis, channel in zip(axes[1:], wanted):
-    axis.imshow(np.maximum(A[channel], 0), cmap="inferno", vmin=0)
-    axis.contour(cam.resize_map(scene.masks[0].astype(np.float32), A.shape[1:]), [0.5], colors="white", linewidths=1)
+    axis.imshow(np.maximum(A[channel], 0), cmap="inferno", vmin=0, extent=(0, 224, 224, 0))
+    axis.contour(scene.masks[0], [0.5], colors="white", linewidths=1)
     axis.set_title(f"channel {channel}\nmean gradient {dA[channel].mean():.4f}", fontsize=9)
 for axis in axes:
     axis.set(xticks=[], yticks=[])
-
-# %%
 print(f"white outline: the {target}")
 
 # %% [markdown]

@@ -23,6 +23,7 @@
 # **You need** lessons 1 and 2. **It takes** about 40 minutes.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 from course import compare
@@ -106,10 +107,11 @@ axis.bar(range(len(alpha)), np.sort(alpha)[::-1], width=1)
 axis.axhline(0, color="black", linewidth=0.8)
 axis.set(xlabel="channel, sorted", ylabel="alpha", title=f"what '{first}' wants of the 128 channels")
 plt.show()
+print(f"{(alpha > 0).sum()} of {len(alpha)} channels speak for '{first}'")
 
 # %% [markdown]
-# *What to see: the 128 weights, sorted. A few channels speak strongly for the class, many hardly matter, and some speak
-# against it.*
+# *What to see: the 128 weights, sorted. The channels on the left speak for the class. All those below the line speak against it:
+# they are detectors of something else.*
 #
 # **Term 4: the weighted sum**, and the ReLU.
 
@@ -286,15 +288,24 @@ assert on_right > 0 and on_other < on_right
 
 # %% [markdown]
 # **2.** A common mistake is to average over the wrong axes: `gradient.mean(axis=0)` has shape (14, 14) and broadcasts
-# without complaint. What does the wrong "map" measure, and what is its share on the right object?
+# without complaint. What does the wrong "map" measure? Compare its share on the right object with the right map's, first in this
+# scene, then in twenty.
+
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-gradient, A = rec.gradient(layer, first)[0], rec.features(layer)[0]
-wrong = np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0)  # all channels summed, weighted by position
-right = cam.grad_cam(net, x, first, layer)[0]
-for title, one in (("wrong axes", wrong), ("right axes", right)):
-    print(f"{title} {metrics.share_on_object(one, *scene.masks):.2f}")
-assert not np.allclose(wrong, right)
+def shares(drawn):
+    """Share on the right object of the wrong and of the right map, for the scene's first animal."""
+    one = cam.record(net, cam.load_image(drawn.image), layer, image=False)
+    gradient, A = one.gradient(layer, drawn.labels[0])[0], one.features(layer)[0]
+    wrong = np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0)  # all channels summed, weighted by position
+    right = cam.grad_cam_of(one, layer, drawn.labels[0])[0]
+    return [metrics.share_on_object(heat, *drawn.masks) for heat in (wrong, right)]
+
+
+print("this scene:    wrong {:.2f}, right {:.2f}".format(*shares(scene)))
+twenty = np.array([shares(scenes.draw(seed)) for seed in seeds[:20]])
+print("twenty scenes: wrong", metrics.bootstrap(twenty[:, 0]), "right", metrics.bootstrap(twenty[:, 1]))
+# It asks where all channels together fire and the mean gradient is positive. One scene would not have told the two apart.
 
 # %% [markdown]
 # **3.** Which layer has the best maps: `features.15`, `features.22` or `features.29`? Use `metrics.evaluate` with a list and
@@ -303,8 +314,8 @@ assert not np.allclose(wrong, right)
 # %% jupyter={"source_hidden": true} tags=["solution"]
 for name, one in metrics.evaluate(net, seeds, ["features.15", "features.22", "features.29"]).items():
     print(f"{name} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}")
-# Deeper layers know better *which* animal; earlier ones have a finer grid, so less of the energy spills over the
-# outline. A single number would have hidden this.
+# Earlier layers have a finer grid, but their channels see parts that many animals share (fur, an edge, a leg), so
+# the map cannot tell one animal from another. Both measures agree here; report both, because they need not.
 
 # %% [markdown]
 # **Rule of thumb.** Grad-CAM is: gradient of the logit, averaged per channel, times the channel, summed, and what is negative

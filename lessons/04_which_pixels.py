@@ -23,6 +23,7 @@
 # **You need** lessons 1 to 3. **It takes** about 40 minutes.
 
 # %%
+# %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
 from course import compare
@@ -93,7 +94,7 @@ def four_pictures(rec, label):
 
 rows = [[scene.image, *four_pictures(rec, label)] for label in scene.labels]
 titles = ["scene", "saliency", "deconvnet", "guided backprop", "guided Grad-CAM"]
-plot.grid(rows, scene.labels, titles)
+plot.grid(rows, scene.labels, titles, size=1.7)
 
 # %% [markdown]
 # *What to see: one row per class. In the saliency map black is zero; in the others grey is zero, and brighter or darker means
@@ -271,21 +272,34 @@ assert relative_error(as_map(misplaced.mean(axis=(1, 2)), A), as_map(true.mean(a
 # Grad-CAM uses only the *mean* of the gradient over each channel. A gradient that lands on the wrong element of the *right
 # window* does not change the sum, so the weights, and the map, are exactly right. Only what gets lost altogether hurts Grad-CAM.
 #
-# So the tutorial's Grad-CAM can look fine, while its guided pictures are not: "the map looks fine" is no evidence that the pass
-# was right.
+# So a Grad-CAM that looks fine is no evidence that the pass was right. And the guided pictures?
+#
+# > **Predict.** Will you see at a glance which of the next three pictures is right?
 
 # %%
-wrong_guided = image_gradient(x, number, guided_relu, guided_relu, stock_pool)[0]
-plot.grid(
-    [[plot.signed_image(wrong_guided), plot.signed_image(guided[0])]],
-    [first],
-    ["Gluon's pooling", "right pooling"],
-    size=3,
-)
+three = {
+    "Gluon's pooling": stock_pool,
+    "first element": first_element_pool,
+    "right pooling": right_pool,
+}
+pictures = {name: image_gradient(x, number, guided_relu, guided_relu, pool)[0] for name, pool in three.items()}
+plot.grid([[plot.signed_image(picture) for picture in pictures.values()]], [first], list(pictures))
 
 # %% [markdown]
-# *What to see: guided backpropagation for the same class through the same network. Left, with the pooling gradient that stock MXNet
-# computes in inference; right, with the true one. Only on the right can you recognise the animals.*
+# *What to see: guided backpropagation for the same class through the same network, with three ways to send the gradient through the
+# poolings. Left, as stock MXNet does in inference; this one changes from run to run, from scattered dots to something like the
+# middle. Middle, always to the first element of the window. Right, to the maximum. The middle one shows both animals, a little
+# displaced; nobody would suspect it. But measure:*
+
+# %%
+for name, picture in pictures.items():
+    print(f"{name:16} relative error {relative_error(picture, guided[0]):.3f}")
+assert relative_error(pictures["first element"], guided[0]) > 0.5
+assert relative_error(pictures["right pooling"], guided[0]) < 1e-4
+
+# %% [markdown]
+# Guided backpropagation draws edges of whatever excites the network, and it does so even when the gradient is wrong. Being pretty is
+# no test.
 
 # %% [markdown]
 # ## Thirteen of fifteen ReLUs

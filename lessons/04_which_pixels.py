@@ -169,8 +169,8 @@ assert relative_error(mine, guided) < 1e-4
 numbers = nd.array(np.arange(16.0).reshape(1, 1, 4, 4))
 
 
-def pooling_gradient(pool, train_mode):
-    leaf = numbers.copy()
+def pooling_gradient(pool, x, train_mode):
+    leaf = x.copy()
     leaf.attach_grad()
     with autograd.record(train_mode=train_mode):
         y = pool(leaf).sum()
@@ -183,18 +183,25 @@ def pooling_gradient(pool, train_mode):
 
 # %%
 stock_pool = nn.MaxPool2D(2, 2)
-in_training, in_inference = (pooling_gradient(stock_pool, train_mode) for train_mode in (True, False))
-print("Gluon's block, train_mode=True")
-print(in_training)
 print("Gluon's block, train_mode=False")
-print(in_inference)
+print(pooling_gradient(stock_pool, numbers, train_mode=False))
+print("Gluon's block, train_mode=True")
+print(pooling_gradient(stock_pool, numbers, train_mode=True))
+
+# %% [markdown]
+# And a larger example, in which chance plays no part: 32x32 random numbers.
 
 # %%
 maxima = np.zeros((4, 4))
 maxima[1::2, 1::2] = 1
-assert np.array_equal(in_training, maxima)
-assert not np.array_equal(in_inference, maxima)
-assert np.array_equal(pooling_gradient(right_pool, train_mode=False), maxima)
+assert np.array_equal(pooling_gradient(stock_pool, numbers, train_mode=True), maxima)
+assert np.array_equal(pooling_gradient(right_pool, numbers, train_mode=False), maxima)
+larger = nd.random.normal(shape=(1, 1, 32, 32))
+true = pooling_gradient(stock_pool, larger, train_mode=True)
+misled = pooling_gradient(stock_pool, larger, train_mode=False)
+print(f"{int((misled * true).sum())} of {int(true.sum())} windows send their gradient to the maximum")
+assert not np.array_equal(misled, true)
+assert np.array_equal(pooling_gradient(right_pool, larger, train_mode=False), true)
 
 # %% [markdown]
 # In inference mode, which is the mode for explaining, the gradient does not go to the maximum. Mostly it goes to the *first*

@@ -193,9 +193,10 @@ class GlobalAvgPool2D(Recordable, nn.GlobalAvgPool2D):
 class MaxPool2D(Recordable, nn.MaxPool2D):
     """y[n, k, i, j] = max of x over window (i, j); dx is dy at each window's maximum, else 0.
 
-    Windows that overlap add up. MXNet 1.9.1 with oneDNN sends the gradient to the *first* element of
-    each window when a forward is recorded with `train_mode=False`, and to arbitrary places when its
-    input is a view. This block pools a copy, in train mode (max pooling is the same function in both).
+    Windows that overlap add up. MXNet 1.9.1 with oneDNN reads positions that were never written when a
+    forward is recorded with `train_mode=False`: the gradient goes to the first element of a window, elsewhere,
+    or nowhere. With a view as input it is arbitrary in every mode. This block pools a copy, in train mode (max
+    pooling is the same function in both).
     Input (N, K, H, W), output (N, K, H', W').
     """
 

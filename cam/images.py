@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,10 @@ def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
     """
     if fit not in FITS:
         raise InputError(f"fit is {fit!r}; expected crop, letterbox, squash or None")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
         raise InputError(f"size is {size!r}; expected a positive int")
     image = _open(source)
+    size = int(size)
     square = (size, size)
     if fit == "crop" and image.size != square:
         image = ImageOps.fit(image, (round(size * 8 / 7),) * 2, Image.Resampling.BILINEAR)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from mxnet import nd
@@ -48,7 +49,7 @@ def grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[L
         Where a map cannot say, or does not say, what a reader would think.
     """
     recording = record(net, x, layer, image=False)
-    return _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, path, class_id, relu), relu)
+    return _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path, relu), relu)
 
 
 def hires_cam(
@@ -68,7 +69,7 @@ def hires_cam(
     return _by_layer(net, recording, layer, one, relu)
 
 
-def grad_cam_of(recording: Recording, layer: Layer | None = None, class_id=None, relu: bool = True) -> np.ndarray:
+def grad_cam_of(recording: Recording, class_id=None, layer: Layer | None = None, relu: bool = True) -> np.ndarray:
     """Grad-CAM of a pass that is already recorded: several layers and classes cost one forward.
 
     Parameters and result as for `grad_cam`, for a single layer; without warnings.
@@ -156,7 +157,7 @@ def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Seq
     recording = record(net, x, layer)
     guided = recording.image_gradient(class_id, "guided")  # (N, 3, H, W)
 
-    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, path, class_id), True)
+    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path), True)
     if isinstance(heat, dict):
         return {path: guided * resize_map(one, x.shape[2:])[:, None] for path, one in heat.items()}
     return guided * resize_map(heat, x.shape[2:])[:, None]
@@ -179,13 +180,19 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     InputError
         If m has another rank, or a size is not positive.
     """
-    height, width = (size, size) if np.isscalar(size) else size
-    if m.ndim not in (2, 3) or 0 in m.shape or height < 1 or width < 1:
+    sides = (size, size) if isinstance(size, Integral) else size
+    if not isinstance(m, np.ndarray) or m.ndim not in (2, 3) or 0 in m.shape:
         raise InputError(
-            f"cannot resize a map of shape {m.shape} to {size}; expected (h, w) or (N, h, w), and positive"
+            f"m is {getattr(m, 'shape', type(m).__name__)}; expected a numpy map (h, w) or a batch (N, h, w)"
         )
+    valid = (
+        isinstance(sides, (tuple, list)) and len(sides) == 2 and all(isinstance(n, Integral) and n > 0 for n in sides)
+    )
+    if not valid:
+        raise InputError(f"size is {size!r}; expected a positive int, or two: (height, width)")
+    height, width = (int(side) for side in sides)
     stack = nd.array(m.reshape(-1, 1, *m.shape[-2:]), dtype=np.float32)
-    resized = nd.contrib.BilinearResize2D(stack, height=int(height), width=int(width), align_corners=False)
+    resized = nd.contrib.BilinearResize2D(stack, height=height, width=width, align_corners=False)
     return resized.asnumpy().reshape(*m.shape[:-2], height, width)
 
 

@@ -47,6 +47,8 @@ def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> fl
     mask, other : numpy bool (H, W), disjoint: the object of the explained class, and all others
     """
     positive = _positive(heat, mask)
+    if getattr(other, "shape", None) != mask.shape or other.dtype != bool or (mask & other).any():
+        raise InputError("mask and other must be bool arrays of one shape that do not overlap")
     right = positive[mask].sum()
     return _ratio(right, right + positive[other].sum())
 
@@ -62,6 +64,8 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
     mask : numpy bool (H, W)
     tolerance : radius in the mask's pixels
     """
+    if tolerance < 0:
+        raise InputError(f"tolerance is {tolerance!r}; expected a number of pixels, at least 0")
     positive = _positive(heat, mask)
     row, column = np.unravel_index(positive.argmax(), positive.shape)
     rows, columns = np.nonzero(mask)
@@ -93,6 +97,8 @@ def bootstrap(values: Sequence[float], confidence: float = 0.95, samples: int = 
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) == 0:
         raise InputError(f"values has shape {values.shape}; expected at least one number in one dimension")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence!r}; expected a share between 0 and 1, such as 0.95")
     rows = np.random.default_rng(seed).integers(0, len(values), (samples, len(values)))
     low, high = np.quantile(values[rows].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(values.mean()), float(low), float(high))
@@ -135,7 +141,7 @@ def evaluate(net: Block, seeds: Iterable[int], layer: Layer | Sequence[Layer] | 
     -------
     Evaluation; a dict of them by layer path if `layer` is a list
     """
-    seeds = list(seeds)
+    seeds = _some(seeds)
     rows: dict[str, list[tuple]] = {}
     for start in range(0, len(seeds), batch):
         drawn = [scenes.draw(seed, objects=2) for seed in seeds[start : start + batch]]
@@ -143,7 +149,7 @@ def evaluate(net: Block, seeds: Iterable[int], layer: Layer | Sequence[Layer] | 
         for target in range(2):
             ids = [scene.class_ids[target] for scene in drawn]
             for path in recording.layers:
-                maps = grad_cam_of(recording, path, ids)
+                maps = grad_cam_of(recording, ids, path)
                 for heat, scene in zip(maps, drawn):
                     rows.setdefault(path, []).append(_measure(heat, scene.masks[target], scene.masks[1 - target]))
     found = {path: Evaluation(*map(np.array, zip(*measured))) for path, measured in rows.items()}
@@ -152,13 +158,20 @@ def evaluate(net: Block, seeds: Iterable[int], layer: Layer | Sequence[Layer] | 
 
 def accuracy(net: Block, seeds: Iterable[int], objects: int, batch: int = 20) -> float:
     """Share of scenes whose top class is among the objects shown, 0 to 1."""
-    seeds = list(seeds)
+    seeds = _some(seeds)
     hits = 0
     for start in range(0, len(seeds), batch):
         drawn = [scenes.draw(seed, objects) for seed in seeds[start : start + batch]]
         logits = net(nd.array(normalise(np.stack([scene.image for scene in drawn])))).asnumpy()
         hits += sum(top in scene.class_ids for top, scene in zip(logits.argmax(axis=1), drawn))
     return hits / len(seeds)
+
+
+def _some(seeds: Iterable[int]) -> list[int]:
+    seeds = list(seeds)
+    if not seeds:
+        raise InputError("seeds is empty; give at least one scene's seed")
+    return seeds
 
 
 def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
@@ -174,8 +187,12 @@ def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
 
 def _positive(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The map's positive part in float64 at the mask's size."""
-    if heat.ndim != 2 or mask.ndim != 2 or mask.dtype != bool:
-        raise InputError(f"expected a map (h, w) and a bool mask (H, W); got {heat.shape}, {mask.dtype} {mask.shape}")
+    for array, name in ((heat, "heat"), (mask, "mask")):
+        if not isinstance(array, np.ndarray) or array.ndim != 2 or (name == "mask" and array.dtype != bool):
+            kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise InputError(
+                f"{name} is {kind}; expected a numpy {'map (h, w)' if name == 'heat' else 'bool mask (H, W)'}"
+            )
     if not np.isfinite(heat).all():
         raise NonFiniteError("the map holds NaN or infinity")
     heat = heat if heat.shape == mask.shape else resize_map(heat, mask.shape)

@@ -113,6 +113,12 @@ def _rebuild(block: Block) -> Block:
     )
 
 
+def convertible(net: Block) -> bool:
+    """Whether `convert` knows every block of the net."""
+    known = {kind for kinds in _REBUILDERS for kind in kinds}
+    return type(net) in known and all(convertible(child) for child in net._children.values())
+
+
 def _sequential(block):
     rebuilt = blocks.Sequential(prefix=block.prefix)
     rebuilt.add(*(_rebuild(child) for child in block))
@@ -291,6 +297,8 @@ def _make(name, weights, classes, width, ctx):
         return net
     if classes is not None or width is not None:
         raise InputError("classes and width are read from the weights; give them with weights=None only")
+    if not isinstance(weights, (str, Path)):
+        raise InputError(f"weights is {weights!r}; expected 'scenes', the path of a .params file, or None")
     arrays = read_params(embedded(name) if weights == "scenes" else weights)
     try:
         net = build(*fitting(arrays), len(arrays["output.bias"]))

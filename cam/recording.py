@@ -20,6 +20,7 @@ from mxnet.gluon import Block, nn
 
 from . import blocks
 from .errors import InputError, LayerError, NetError, NonFiniteError
+from .models import convertible
 from .resolve import Layer, class_ids, count_operators, find_layers, hides_nothing
 
 
@@ -62,7 +63,8 @@ def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = N
             logits = net(leaf)
         except (MXNetError, AssertionError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise NetError(f"the net cannot run on x of shape {x.shape}: {reason}") from error
+            hint = "; a VGG takes images of 224x224 only" if "nconsistent" in reason else ""
+            raise NetError(f"the net cannot run on x of shape {x.shape}{hint} ({reason})") from error
     _check_output(logits, x)
     for path in found:
         _check_tap(path, recorder.taps.get(path))
@@ -115,7 +117,7 @@ class Recording:
         ----------
         rule : "plain" (Simonyan et al. 2014), "guided" (Springenberg et al. 2015) or "deconvnet" (Zeiler and
             Fergus 2014): how a gradient passes back through every ReLU
-        partial : go on even if some ReLUs are not blocks and keep the plain rule
+        partial : go on even if some ReLUs (but not all) are not blocks and keep the plain rule
 
         Raises
         ------
@@ -126,9 +128,9 @@ class Recording:
         if self._image is None:
             raise NetError("this recording holds no image gradient; record with image=True")
         if any(tap.cuts for tap in self._recorder.taps.values()):
-            raise NetError("recording a layer of MXNet's own cuts the path to the image; use cam.convert(net)")
-        if rule != "plain" and not partial:
-            self._recorder.check_relus(rule)
+            raise NetError(f"recording a layer of MXNet's own cuts the path to the image; {_way_out(self._net)}")
+        if rule != "plain":
+            self._recorder.check_relus(rule, partial)
         return _finite(self._backward(self.class_ids(class_id), [self._image], rule)[0], "the image gradient")
 
     def _recorded(self, layer: Layer | None) -> str:
@@ -234,7 +236,9 @@ class _Recorder:
             return
         self._refuse_second_run(path)
         if len(self.paths) > 1:
-            raise LayerError(f"{path} is a block of MXNet's own: record it alone, or use cam.convert(net)")
+            raise LayerError(
+                f"{path} is a block of MXNet's own: record it alone; to record several, {_way_out(self._net)}"
+            )
         self.start()
         output.attach_grad()
         self.taps[path] = _Tap(output.detach(), output, cuts=True)
@@ -249,17 +253,22 @@ class _Recorder:
             return
         seen = self._max_pools + sum(self._foreign_max_pools.values())
         if self._foreign_max_pools[True] or count_operators(self._net)[1] > seen:
-            raise NetError(
-                "MXNet's gradient of max pooling is wrong in inference, and this net needs it; use cam.convert(net)"
-            )
+            raise NetError(f"MXNet's gradient of max pooling is wrong in inference, and needed; {_way_out(self._net)}")
 
-    def check_relus(self, rule: str) -> None:
-        """Refuse if some ReLUs would keep the plain rule."""
+    def check_relus(self, rule: str, partial: bool) -> None:
+        """Refuse if some ReLUs would keep the plain rule; with `partial`, only if all would."""
         if self._transparent:
             return
         total = count_operators(self._net)[0]
-        if self.relus < total:
-            raise NetError(f"{self.relus} of {total} ReLUs are blocks that know the {rule} rule; use cam.convert(net)")
+        if self.relus < total and not (partial and self.relus):
+            way_out = _way_out(self._net)
+            raise NetError(f"{self.relus} of {total} ReLUs are blocks that know the {rule} rule; {way_out}")
+
+
+def _way_out(net: Block) -> str:
+    if convertible(net):
+        return "use cam.convert(net)"
+    return "cam.convert does not know this net, so it can only be explained by grad_cam above its last max pooling"
 
 
 def _with_descendants(block: Block) -> list[Block]:

@@ -78,6 +78,8 @@ def _path_of(layer: Layer, by_path: dict[str, Block]) -> str:
     known = [*by_path, *(block.name for block in by_path.values())]
     near = get_close_matches(layer, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; list the layers with cam.paths(net)"
+    if any(isinstance(block, RESIDUAL_BLOCKS) and not hasattr(block, "add") for block in by_path.values()):
+        hint += " (cam.convert(net) gives additions and shortcuts a name)"
     raise LayerError(f"the net has no layer {layer!r}{hint}")
 
 
@@ -143,7 +145,7 @@ def class_ids(net: Block, class_id, logits: np.ndarray) -> tuple[int, ...]:
     images, classes = logits.shape
     if class_id is None:
         return tuple(int(i) for i in logits.argmax(axis=1))
-    if isinstance(class_id, (list, tuple, np.ndarray)):
+    if isinstance(class_id, (list, tuple)) or (isinstance(class_id, np.ndarray) and class_id.ndim == 1):
         if len(class_id) != images:
             raise ClassError(f"class_id has {len(class_id)} entries for {images} images; give one class per image")
         return tuple(_class_number(net, one, classes) for one in class_id)
@@ -161,7 +163,10 @@ def _class_number(net: Block, class_id, classes: int) -> int:
         hint = f"; did you mean {' or '.join(near)}?" if near else "; the labels are in net.labels"
         raise ClassError(f"no class is called {class_id!r}{hint}")
     if isinstance(class_id, (bool, np.bool_)) or not isinstance(class_id, Integral):
-        raise ClassError(f"class_id is {class_id!r}; expected None, an int, a label, or a list of them")
+        kind = f"{type(class_id).__name__} {' '.join(str(class_id).split())[:40]}"
+        raise ClassError(
+            f"class_id is {kind}; expected None, an int or a label for all images, or a list, one per image"
+        )
     if not 0 <= class_id < classes:
         raise ClassError(f"class_id is {class_id}; this net has the classes 0 to {classes - 1}")
     return int(class_id)

@@ -82,7 +82,7 @@ def draw(seed: int, objects: int = 2, size: int = 224) -> Scene:
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"seed is {seed!r}; expected an int of at least 0")
-    if objects not in LONGEST_SIDE:
+    if isinstance(objects, bool) or not isinstance(objects, (int, np.integer)) or objects not in LONGEST_SIDE:
         raise InputError(f"objects is {objects!r}; expected 1, 2 or 3")
     if not isinstance(size, (int, np.integer)) or size < 32:
         raise InputError(f"size is {size!r}; expected an int of at least 32 pixels")

@@ -53,7 +53,10 @@ def read_params(path: str | Path) -> dict[str, np.ndarray]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"weights file {path}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise WeightsError(
+            f"weights file {path}: {reason}; give 'scenes', the path of a .params file, or None"
+        ) from error
     try:
         found = _parse(_Reader(data))
     except _Damaged as error:

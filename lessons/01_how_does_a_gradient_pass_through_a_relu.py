@@ -23,8 +23,8 @@
 # **You need** Python, numpy, and the chain rule. **It takes** about 25 minutes.
 #
 # Why begin here? Grad-CAM and guided backpropagation are both made of one backward pass. Guided
-# backpropagation changes that pass in a single place: the ReLU. Understand these five numbers, and the rest
-# of the course is bookkeeping.
+# backpropagation changes that pass in a single place: the ReLU. Understand one ReLU, and the rest of the
+# course is bookkeeping.
 
 # %%
 # %matplotlib inline
@@ -58,7 +58,7 @@ from cam import blocks
 # %% [markdown]
 # ## Five numbers by hand
 #
-# These five pairs cover every case: negative, zero and positive inputs, with gradients of both signs.
+# Five pairs: negative, zero and positive inputs, with gradients of both signs.
 
 # %%
 x = np.array([-2.0, -1.0, 0.0, 1.0, 3.0], np.float32)
@@ -88,7 +88,7 @@ assert by_hand["deconvnet"].tolist() == [5, 0, 3, 0, 1]
 assert by_hand["guided"].tolist() == [0, 0, 0, 0, 1]
 
 # %% [markdown]
-# Only the last number survives all three rules: positive input, positive gradient. The plain rule alone can send
+# (The `-0.` is a zero: it is $-4 \cdot 0$.) Only the last number survives all three rules: positive input, positive gradient. The plain rule alone can send
 # a negative gradient on; the deconvnet rule alone sends a gradient through a ReLU that was shut.
 
 
@@ -222,15 +222,15 @@ print("guided(+1) + guided(-1) =", separately[0], "  guided(+1 - 1) =", together
 assert separately[0] == 1 and together[0] == 0
 
 # %% [markdown]
-# So guided backpropagation is the gradient of nothing. It is a picture-making procedure, and a useful one: it shows
-# which pixels excite a chain of active units without ever being inhibited. But do not read its numbers as "how much
+# So guided backpropagation is the gradient of nothing. It is a picture-making procedure, and a useful one: at
+# each unit it goes on only where the unit was active and where what arrives is, summed up, positive. But do not read its numbers as "how much
 # the score would change". Lesson 4 asks what such a picture can prove.
 
 # %% [markdown]
 # ## From one ReLU to a stack
 #
-# In a network the rule is applied at *every* ReLU on the way down, so small differences grow. Here are ten layers,
-# each a random matrix and a ReLU, and the gradient that reaches the input under each rule.
+# In a network the rule is applied at *every* ReLU on the way down. Here are ten layers, each a random matrix and a
+# ReLU, and the gradient that reaches the input under each rule.
 
 
 # %%
@@ -279,6 +279,24 @@ _ = axes[0].set_ylabel("gradient under the rule, largest = 1")
 # %%
 assert abs(similarity["plain"] - 1) < 1e-6
 assert similarity["deconvnet"] < similarity["guided"] < 0.9
+
+# %% [markdown]
+# Does it depend on the depth?
+
+# %%
+by_depth = {}
+for depth in (1, 2, 5, 10, 20):
+    both = [
+        gradient_through(lambda v, r=rule, d=depth: stack(lambda z: MyReLU(r)(z), v, d), start, head)[0]
+        for rule in ("guided", "plain")
+    ]
+    by_depth[depth] = cosine(*both)
+    print(f"{depth:2} layers: cosine between guided and true gradient {by_depth[depth]:.2f}")
+assert abs(by_depth[1] - 1) < 1e-5 and by_depth[20] < by_depth[10] < by_depth[2]
+
+# %% [markdown]
+# With one layer the two agree, because the gradient that we send in is positive everywhere. Each further layer has negative
+# sums to cut away, and the guided picture drifts from the true gradient.
 
 # %% [markdown]
 # ## What `cam` does

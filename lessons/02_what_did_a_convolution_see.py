@@ -179,7 +179,8 @@ assert not image.grad.asnumpy().any()
 # %% [markdown]
 # All zeros. `attach_grad()` declares that $A$ is a *leaf*, a place where history begins. MXNet forgets how $A$ was
 # made, so the gradient stops there: the tape is **cut**. Grad-CAM at this layer would be right, and every image
-# gradient from the same pass would silently be zero. (This trap has its own bug report: apache/mxnet #11865.)
+# gradient from the same pass would silently be zero. (This trap has its own bug report:
+# [apache/mxnet #11865](https://github.com/apache/mxnet/issues/11865).)
 
 # %% [markdown]
 # ### The zero tap
@@ -189,7 +190,7 @@ assert not image.grad.asnumpy().any()
 # $$W = A + T, \qquad T = 0$$
 #
 # The network goes on with $W$, which equals $A$. And since $\partial W / \partial T = 1$, the gradient of $T$ is the
-# gradient of the feature map. Electricians measure a current the same way: with a tap that carries nothing itself.
+# gradient of the feature map. Electricians measure a voltage the same way: with a tap that draws no current.
 
 
 # %%
@@ -251,7 +252,7 @@ print("feature map ", A.shape)
 print("gradient    ", dA.shape, "of the logit of", target)
 
 # %% [markdown]
-# Is the gradient right? We ask a second way that shares no code with `cam`: run the lower half of the network, make its
+# Is the gradient right? We ask a second way, without `cam.record`: run the lower half of the network, make its
 # output a leaf (here nothing below is needed, so cutting is harmless), and run the upper half. The upper half contains
 # a max pooling; its gradient needs care, which is the trap of lesson 4. So we take `cam`'s pooling block here too.
 
@@ -285,10 +286,15 @@ for axis, channel in zip(axes[1:], wanted):
 for axis in axes:
     axis.set(xticks=[], yticks=[])
 print(f"white outline: the {target}")
+large = cam.resize_map(np.maximum(A[wanted], 0), 224)
+for channel, seen in zip(wanted, large):
+    on_target, on_other = (seen[mask].mean() for mask in scene.masks)
+    print(f"channel {channel:3}: mean {on_target:.1f} on the {target}, {on_other:.1f} on the {scene.labels[1]}")
 
 # %% [markdown]
-# *What to see: the scene, and the four channels of conv5_3 (14x14 numbers each, positive part, black is zero) that the class
-# wants most. The white line is the true outline of the object that the class names.*
+# *What to see: the scene, and the four channels of conv5_3 (14x14 numbers each, positive part, black is zero, each scaled to its
+# own maximum) that the class wants most. The white line is the true outline of the object that the class names. Not every
+# channel stays inside it: a channel detects a pattern, and the other animal may have it too.*
 
 # %% [markdown]
 # A channel is a detector with a map of where it fired; its gradient says whether the class wants that. Neither alone is

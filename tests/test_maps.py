@@ -148,8 +148,11 @@ def test_resize_by_hand():
     rows = np.array([np.interp(positions, range(7), row) for row in small])
     expected = np.array([np.interp(positions, range(7), column) for column in rows.T]).T
     assert relative_l2(cam.resize_map(small, 224), expected) < 1e-6
-    with pytest.raises(InputError, match="cannot resize a map of shape"):
+    with pytest.raises(InputError, match=r"m is \(1, 1, 7, 7\); expected a numpy map"):
         cam.resize_map(small[None, None], 224)
+    for size in (0, 224.0, "a", None, (224, 224, 3), (3, -1)):
+        with pytest.raises(InputError, match="size is .*; expected a positive int, or two"):
+            cam.resize_map(small, size)
 
 
 def test_a_net_without_pooling_asks_for_a_layer():

@@ -57,9 +57,19 @@ def test_bootstrap():
 
 
 def test_wrong_input_is_refused():
-    with pytest.raises(InputError, match="expected a map"):
+    with pytest.raises(InputError, match=r"heat is float64 \(1, 4, 4\); expected a numpy map"):
         metrics.energy_in_mask(np.ones((1, 4, 4)), MASK)
-    with pytest.raises(InputError, match="bool mask"):
+    with pytest.raises(InputError, match="expected a numpy bool mask"):
         metrics.energy_in_mask(np.ones((4, 4)), MASK.astype(float))
+    with pytest.raises(InputError, match="heat is list"):
+        metrics.energy_in_mask([[1.0]], MASK)
+    with pytest.raises(InputError, match="do not overlap"):
+        metrics.share_on_object(np.ones((4, 4)), MASK, MASK)
+    with pytest.raises(InputError, match="tolerance is -1"):
+        metrics.pointing_game(np.ones((4, 4)), MASK, tolerance=-1)
+    with pytest.raises(InputError, match="confidence is 95"):
+        metrics.bootstrap([1, 2], confidence=95)
+    with pytest.raises(InputError, match="seeds is empty"):
+        metrics.evaluate(None, [])
     with pytest.raises(NonFiniteError):
         metrics.energy_in_mask(np.full((4, 4), np.nan), MASK)

@@ -245,9 +245,34 @@ def test_a_foreign_net_is_refused_where_it_would_be_wrong():
     with pytest.raises(NetError, match="0 of 27 ReLUs are blocks that know the guided rule"):
         cam.guided_backprop(mobile, x)
     plain = cam.image_gradient(mobile, x)
-    assert np.array_equal(cam.guided_backprop(mobile, x, partial=True), plain)  # no ReLU knows the rule
+    assert plain.any()
+    with pytest.raises(NetError, match="0 of 27 ReLUs .* cam.convert does not know this net"):
+        cam.guided_backprop(mobile, x, partial=True)  # it would be the plain gradient under another name
+    with pytest.raises(LayerError, match=r"no layer 'features.8.2.add'.*cam.convert\(net\) gives additions"):
+        cam.grad_cam(net, x, 1, "features.8.2.add")
     with pytest.raises(NetError, match="cuts the path"):
         cam.record(mobile, x, "features.3").image_gradient()
+
+
+def test_partial_reaches_what_it_can():
+    """Some ReLUs are blocks, some are not: refused, unless partial."""
+
+    class Mixed(HybridBlock):
+        def __init__(self):
+            super().__init__()
+            with self.name_scope():
+                self.first, self.second = (blocks.Conv2D(4, 3, in_channels=channels) for channels in (3, 4))
+                self.relu, self.dense = blocks.ReLU(), nn.Dense(2)
+
+        def hybrid_forward(self, F, x):
+            return self.dense(F.relu(self.second(self.relu(self.first(x)))))
+
+    net, x = Mixed(), random_images(1, 12)
+    net.initialize()
+    with pytest.raises(NetError, match="1 of 2 ReLUs are blocks"):
+        cam.guided_backprop(net, x, 0)
+    partly = cam.guided_backprop(net, x, 0, partial=True)
+    assert relative_l2(partly, cam.image_gradient(net, x, 0)) > 0.01
 
 
 def test_functional_operations_are_seen():
@@ -289,7 +314,9 @@ def test_wrong_nets_are_refused(narrow_vgg):
         cam.record("resnet", x)
     with pytest.raises(NetError, match="have no values; load weights or initialize"):
         cam.record(vision.resnet18_v2(), x)
-    with pytest.raises(NetError, match=r"cannot run on x of shape \(1, 3, 64, 64\)"):
+    with pytest.raises(
+        NetError, match=r"cannot run on x of shape \(1, 3, 64, 64\); a VGG takes images of 224x224 only"
+    ):
         cam.record(narrow_vgg, x)
     broken = cam.convert(narrow_vgg)
     broken.output.bias.set_data(nd.full((7,), np.nan))
@@ -355,10 +382,13 @@ def test_a_layer_that_runs_twice_or_not_at_all_or_in_vain():
     [
         (7, "class_id is 7; this net has the classes 0 to 6"),
         (-1, "class_id is -1"),
-        (1.0, "class_id is 1.0; expected None, an int"),
-        (True, "class_id is True"),
+        (1.0, "class_id is float 1.0; expected None, an int"),
+        (True, "class_id is bool True"),
         ("cat", "this net has no labels"),
         ([1, 2], "class_id has 2 entries for 1 images"),
+        ([None], "class_id is NoneType None"),
+        (np.array(3), "class_id is ndarray 3"),
+        (nd.array([3]), "class_id is NDArray"),
     ],
 )
 def test_wrong_classes_are_refused(narrow_resnet, class_id, message):

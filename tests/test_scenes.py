@@ -89,6 +89,8 @@ def test_every_object_stays_visible(monkeypatch):
         ((True,), "seed is True"),
         ((1.5,), "seed is 1.5"),
         ((0, 4), "objects is 4; expected 1, 2 or 3"),
+        ((0, True), "objects is True"),
+        ((0, [2]), "objects is"),
         ((0, 2, 8), "size is 8"),
     ],
 )

@@ -204,7 +204,9 @@ misled = pooling_gradient(stock_pool, larger, train_mode=False)
 first_elements = np.zeros((32, 32))
 first_elements[::2, ::2] = 1
 print(f"of {true.sum():.0f} windows, {(misled * true).sum():.0f} send their gradient to the maximum")
-print(f"(64 would be chance), {(misled * first_elements).sum():.0f} to the first element, and {true.sum() - misled.sum():.0f} nowhere")
+print(
+    f"(64 would be chance), {(misled * first_elements).sum():.0f} to the first element, and {true.sum() - misled.sum():.0f} nowhere"
+)
 assert not np.array_equal(misled, true)
 assert np.array_equal(pooling_gradient(right_pool, larger, train_mode=False), true)
 

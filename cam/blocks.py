@@ -210,8 +210,9 @@ class MaxPool2D(Recordable, nn.MaxPool2D):
 class BatchNorm(Recordable, nn.BatchNorm):
     """In inference y = a x + b with a = gamma / sqrt(variance + epsilon), b = beta - a mean; dx = a dy.
 
-    One a and b per channel (Ioffe and Szegedy 2015, algorithm 2). MXNet's own backward in inference
-    is right but several times slower than these two operations; in training this block is MXNet's.
+    One a and b per channel (Ioffe and Szegedy 2015, algorithm 2). MXNet's own backward in inference is right, but
+    between oneDNN convolutions several times slower than these two operations, because it leaves their memory
+    layout (`make benchmark`). In training this block is MXNet's.
     Input and output (N, C, ...).
     """
 

@@ -70,7 +70,7 @@ class Rectifier(autograd.Function):
     =========  ==============================  ======================================
     plain      dx = dy * [x > 0]               the derivative
     deconvnet  dx = max(dy, 0)                 Zeiler and Fergus 2014, section 2.1
-    guided     dx = max(dy, 0) * [x > 0]       Springenberg et al. 2015, section 3.4
+    guided     dx = max(dy, 0) * [x > 0]       Springenberg et al. 2015
     =========  ==============================  ======================================
 
     The rule is read from `chooser.rule` when the gradient arrives, so that one recorded pass can be
@@ -211,8 +211,8 @@ class BatchNorm(Recordable, nn.BatchNorm):
     """In inference y = a x + b with a = gamma / sqrt(variance + epsilon), b = beta - a mean; dx = a dy.
 
     One a and b per channel (Ioffe and Szegedy 2015, algorithm 2). MXNet's own backward in inference is right, but
-    between oneDNN convolutions several times slower than these two operations, because it leaves their memory
-    layout (`make benchmark`). In training this block is MXNet's.
+    between oneDNN convolutions slower than these two operations (`make benchmark` measures by how much). In
+    training this block is MXNet's.
     Input and output (N, C, ...).
     """
 

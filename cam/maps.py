@@ -55,7 +55,7 @@ def grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[L
 def hires_cam(
     net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True
 ):
-    """Grad-CAM without the averaging: ReLU(sum_k (d logit / d A_k) A_k) (Draelos and Carin 2020, section 3.2).
+    """Grad-CAM without the averaging: ReLU(sum_k (d logit / d A_k) A_k) (Draelos and Carin 2020).
 
     Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all
     positions, as at the input of a global average pooling, the two are equal.
@@ -131,7 +131,7 @@ def image_gradient(net: Block, x: nd.NDArray, class_id=None, rule: str = "plain"
 
 
 def guided_backprop(net: Block, x: nd.NDArray, class_id=None, partial: bool = False) -> np.ndarray:
-    """Guided backpropagation (Springenberg et al. 2015, section 3.4): `image_gradient` with rule="guided"."""
+    """Guided backpropagation (Springenberg et al. 2015): `image_gradient` with rule="guided"."""
     return image_gradient(net, x, class_id, "guided", partial)
 
 
@@ -155,12 +155,13 @@ def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Seq
     numpy float32 (N, 3, H, W), signed; a dict of them by layer path if `layer` is a list
     """
     recording = record(net, x, layer)
+    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path), True)
     guided = recording.image_gradient(class_id, "guided")  # (N, 3, H, W)
 
-    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path), True)
-    if isinstance(heat, dict):
-        return {path: guided * resize_map(one, x.shape[2:])[:, None] for path, one in heat.items()}
-    return guided * resize_map(heat, x.shape[2:])[:, None]
+    def product(one):
+        return guided * resize_map(one, x.shape[2:])[:, None]
+
+    return {path: product(one) for path, one in heat.items()} if isinstance(heat, dict) else product(heat)
 
 
 def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:

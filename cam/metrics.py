@@ -22,7 +22,7 @@ from .resolve import Layer
 
 
 def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the map's positive energy that lies inside the mask, 0 to 1 (Wang et al. 2020, section 4.3).
+    """Share of the map's positive energy that lies inside the mask, 0 to 1 (Wang et al. 2020: energy-based pointing).
 
     By chance, a map without any idea gets the mask's share of the image. A map with no positive value gets 0.
 
@@ -30,6 +30,11 @@ def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
     ----------
     heat : numpy (h, w)
     mask : numpy bool (H, W)
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If map or mask are not as described.
     """
     positive = _positive(heat, mask)
     return _ratio(positive[mask].sum(), positive.sum())
@@ -38,13 +43,18 @@ def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
 def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
     """Of the positive energy that falls on either of two objects, the share on the right one, 0 to 1.
 
-    The idea of Boehle et al. 2021 (section 4, "localisation metric") on objects instead of cells. By chance
+    The idea of Boehle et al. 2021 (their localisation metric), on objects instead of cells. By chance
     it is the mask's share of both masks. A map with nothing on either object gets 0.
 
     Parameters
     ----------
     heat : numpy (h, w)
     mask, other : numpy bool (H, W), disjoint: the object of the explained class, and all others
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If the masks overlap or differ in shape, or map and masks are not as described.
     """
     positive = _positive(heat, mask)
     if getattr(other, "shape", None) != mask.shape or other.dtype != bool or (mask & other).any():
@@ -63,6 +73,11 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
     heat : numpy (h, w)
     mask : numpy bool (H, W)
     tolerance : radius in the mask's pixels
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If the tolerance is negative, or map and mask are not as described.
     """
     if tolerance < 0:
         raise InputError(f"tolerance is {tolerance!r}; expected a number of pixels, at least 0")

@@ -21,7 +21,7 @@ from mxnet.gluon import Block, nn
 from . import blocks
 from .errors import InputError, LayerError, NetError, NonFiniteError
 from .models import convertible
-from .resolve import Layer, class_ids, count_operators, find_layers, hides_nothing
+from .resolve import Layer, class_ids, count_operators, find_layers, hides_nothing, paths
 
 
 def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = None, image: bool = True) -> Recording:
@@ -272,10 +272,7 @@ def _way_out(net: Block) -> str:
 
 
 def _with_descendants(block: Block) -> list[Block]:
-    found = [block]
-    for child in block._children.values():
-        found += _with_descendants(child)
-    return found
+    return [block, *paths(block).values()]
 
 
 def _is_foreign(block: Block, targets: set[Block]) -> bool:

@@ -287,9 +287,12 @@ for axis in axes:
     axis.set(xticks=[], yticks=[])
 print(f"white outline: the {target}")
 large = cam.resize_map(np.maximum(A[wanted], 0), 224)
+prefers = []
 for channel, seen in zip(wanted, large):
     on_target, on_other = (seen[mask].mean() for mask in scene.masks)
+    prefers.append(on_target > on_other)
     print(f"channel {channel:3}: mean {on_target:.1f} on the {target}, {on_other:.1f} on the {scene.labels[1]}")
+assert any(prefers) and not all(prefers)
 
 # %% [markdown]
 # *What to see: the scene, and the four channels of conv5_3 (14x14 numbers each, positive part, black is zero, each scaled to its

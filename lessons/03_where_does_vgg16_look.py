@@ -337,6 +337,7 @@ def shares(drawn):
 print("this scene:    wrong {:.2f}, right {:.2f}".format(*shares(scene)))
 twenty = np.array([shares(scenes.draw(seed)) for seed in seeds[:20]])
 print("twenty scenes: wrong", metrics.bootstrap(twenty[:, 0]), "right", metrics.bootstrap(twenty[:, 1]))
+assert twenty[:, 0].mean() < twenty[:, 1].mean()
 # It asks where all channels together fire and the mean gradient is positive. One scene would not have told the two apart.
 
 # %% [markdown]
@@ -344,7 +345,8 @@ print("twenty scenes: wrong", metrics.bootstrap(twenty[:, 0]), "right", metrics.
 # compare share and energy. Do the two measures agree?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-for name, one in metrics.evaluate(net, seeds, ["features.15", "features.22", "features.29"]).items():
+three = metrics.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
+for name, one in three.items():
     empty = int((one.energy == 0).sum())
     print(
         f"{name} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}  nothing on the object: {empty}"
@@ -352,6 +354,7 @@ for name, one in metrics.evaluate(net, seeds, ["features.15", "features.22", "fe
 # Earlier layers have a finer grid, but their channels see parts that many animals share (fur, an edge, a leg): with a
 # share near one half, the map hardly tells one animal from the other. A map with nothing on either object counts as 0,
 # so a share slightly below one half is no sign of pointing at the wrong animal; count such maps, as here.
+assert three["features.29"].share.mean() > max(three[name].share.mean() for name in ("features.15", "features.22"))
 
 # %% [markdown]
 # **Rule of thumb.** Grad-CAM is: gradient of the logit, averaged per channel, times the channel, summed, and what is negative

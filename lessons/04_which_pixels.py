@@ -384,6 +384,8 @@ print(f"energy by chance {np.mean(covered):.2f}")
 mean = {name: {key: np.mean(value) for key, value in values.items()} for name, values in rows.items()}
 assert mean["guided"]["energy"] > mean["plain"]["energy"]
 assert mean["guided"]["cosine"] > 0.8 and abs(mean["guided"]["share"] - 0.5) < 0.15
+assert mean["plain"]["cosine"] < mean["guided"]["cosine"] and abs(mean["plain"]["share"] - 0.5) < 0.15
+assert min(mean["guided"]["energy"], mean["plain"]["energy"]) > np.mean(covered)
 assert mean["guided Grad-CAM"]["share"] > mean["guided"]["share"] + 0.2
 
 # %%

@@ -1,8 +1,9 @@
-"""From a picture to what a network takes."""
+"""From a picture to what a network takes, and back to the picture."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import numpy as np
 from mxnet import nd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import InputError
+from .errors import InputError, NonFiniteError
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
 STANDARD_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 FITS = ("crop", "letterbox", "squash", None)
 GREY = (124, 116, 104)  # the mean colour: zero after normalising
+MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in
+SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for grey pictures of 16 bits
 
 
 def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
@@ -37,24 +40,35 @@ def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
     Raises
     ------
     InputError
-        If the source is no picture, or size or fit is out of range.
+        If the source is no picture, is smaller than 8 pixels, or size or fit is out of range.
     """
-    if fit not in FITS:
-        raise InputError(f"fit is {fit!r}; expected crop, letterbox, squash or None")
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise InputError(f"size is {size!r}; expected a positive int")
-    image = _open(source)
-    size = int(size)
-    square = (size, size)
-    if fit == "crop" and image.size != square:
-        image = ImageOps.fit(image, (round(size * 8 / 7),) * 2, Image.Resampling.BILINEAR)
-        margin = (image.width - size) // 2
-        image = image.crop((margin, margin, margin + size, margin + size))
-    elif fit == "letterbox":
-        image = ImageOps.pad(image, square, Image.Resampling.BILINEAR, color=GREY)
-    elif fit == "squash":
-        image = image.resize(square, Image.Resampling.BILINEAR)
-    return nd.array(normalise(np.asarray(image))[None])
+    photograph = read_image(source)
+    placement = place(photograph.shape[:2], size, fit)
+    return nd.array(normalise(placement.view(photograph))[None])
+
+
+def read_image(source) -> np.ndarray:
+    """A picture of any kind as a person sees it: upright, RGB, transparent parts on white, the first frame.
+
+    Parameters
+    ----------
+    source : as for `load_image`
+
+    Returns
+    -------
+    numpy uint8 (H, W, 3)
+
+    Raises
+    ------
+    InputError
+        If the source is no picture, is damaged, or has a side of less than 8 pixels.
+    """
+    name, image = _decode(source)
+    if min(image.size) < MINIMUM_SIDE:
+        raise InputError(
+            f"{name} is {image.width}x{image.height} pixels; expected at least {MINIMUM_SIDE} on each side"
+        )
+    return np.array(image)
 
 
 def normalise(pixels: np.ndarray) -> np.ndarray:
@@ -63,26 +77,153 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 
-def _open(source) -> Image.Image:
-    """The picture as RGB, upright."""
+@dataclass(frozen=True)
+class Placement:
+    """Where the square that a net takes lies in the photograph, and the way back.
+
+    Attributes
+    ----------
+    photograph : height and width of the photograph in pixels
+    shape : height and width of what the net takes
+    box : (left, top, right, bottom) of what the net takes, in pixels of the photograph; with "letterbox" it reaches
+        beyond the photograph
+    """
+
+    photograph: tuple[int, int]
+    shape: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+    def view(self, photograph: np.ndarray) -> np.ndarray:
+        """The pixels that the net takes: numpy uint8 (H, W, 3) to uint8 (h, w, 3), grey beyond the edges."""
+        height, width = self.shape
+        across, down = self._scales()
+        inside = _clip(self.box, self.photograph)
+        size = round((inside[2] - inside[0]) / across), round((inside[3] - inside[1]) / down)
+        part = Image.fromarray(photograph)
+        if (inside, size) != ((0, 0, *part.size), part.size):
+            part = part.resize(size, Image.Resampling.BILINEAR, box=inside)
+        canvas = Image.new("RGB", (width, height), GREY)
+        canvas.paste(part, (round((inside[0] - self.box[0]) / across), round((inside[1] - self.box[1]) / down)))
+        return np.array(canvas)
+
+    def seen(self) -> np.ndarray:
+        """Which pixels of the photograph the net saw: numpy bool (H, W)."""
+        left, top, right, bottom = self.box
+        down, across = (np.arange(side) + 0.5 for side in self.photograph)  # centres of the pixels
+        return ((down > top) & (down < bottom))[:, None] & ((across > left) & (across < right))
+
+    def to_photograph(self, m: np.ndarray) -> np.ndarray:
+        """Carry a map back to the photograph's pixels: bilinear, zero where the net saw nothing.
+
+        Parameters
+        ----------
+        m : numpy (..., h, w), a map of what the net took, at any resolution
+
+        Returns
+        -------
+        numpy float32 (..., H, W)
+
+        Raises
+        ------
+        InputError, NonFiniteError
+            If m is no map, or holds NaN or infinity.
+        """
+        if not isinstance(m, np.ndarray) or m.ndim < 2 or 0 in m.shape:
+            raise InputError(f"m is {getattr(m, 'shape', type(m).__name__)}; expected a numpy map (..., h, w)")
+        if not np.isfinite(m).all():
+            raise NonFiniteError("the map holds NaN or infinity")
+        left, top, right, bottom = self.box
+        rows = _weights(self.photograph[0], top, bottom, m.shape[-2])  # (H, h)
+        columns = _weights(self.photograph[1], left, right, m.shape[-1])  # (W, w)
+        return (rows @ m @ columns.T * self.seen()).astype(np.float32)
+
+    def _scales(self) -> tuple[float, float]:
+        """Pixels of the photograph per pixel of the net's view, across and down."""
+        left, top, right, bottom = self.box
+        return (right - left) / self.shape[1], (bottom - top) / self.shape[0]
+
+
+def place(photograph: tuple[int, int], size: int = 224, fit: str | None = "crop") -> Placement:
+    """Where a net's view of size x size lies in a photograph (height, width); `size` and `fit` as in `load_image`.
+
+    Raises
+    ------
+    InputError
+        If size or fit is out of range.
+    """
+    if fit not in FITS:
+        raise InputError(f"fit is {fit!r}; expected crop, letterbox, squash or None")
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise InputError(f"size is {size!r}; expected a positive int")
+    height, width = photograph
+    square = (int(size), int(size))
+    if fit is None or photograph == square:
+        return Placement(photograph, photograph, (0, 0, width, height))
+    if fit == "squash":
+        return Placement(photograph, square, (0, 0, width, height))
+    if fit == "crop":
+        side = min(photograph) * 7 / 8  # of a short side scaled to 256, 224 are kept
+        left, top = (width - side) / 2, (height - side) / 2
+        return Placement(photograph, square, (left, top, left + side, top + side))
+    shown = [max(1, round(side * size / max(photograph))) for side in photograph]  # whole pixels, (height, width)
+    down, across = height / shown[0], width / shown[1]
+    top, left = (-((size - side) // 2) for side in shown)
+    return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
+
+
+def _weights(pixels: int, start: float, end: float, cells: int) -> np.ndarray:
+    """Bilinear interpolation along one side as a matrix (pixels, cells): half-pixel centres, edges held."""
+    centres = (np.arange(pixels) + 0.5 - start) / (end - start) * cells - 0.5  # in cells of the map
+    centres = np.clip(centres, 0, cells - 1)
+    distance = np.abs(centres[:, None] - np.arange(cells))
+    return np.maximum(1 - distance, 0)
+
+
+def _clip(box: tuple[float, float, float, float], photograph: tuple[int, int]) -> tuple[float, float, float, float]:
+    height, width = photograph
+    left, top, right, bottom = box
+    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+
+
+def _decode(source) -> tuple[str, Image.Image]:
+    """What to call the source in messages, and the picture as RGB, upright."""
     if isinstance(source, np.ndarray):
-        if (
-            source.dtype != np.uint8
-            or source.ndim not in (2, 3)
-            or 0 in source.shape
-            or source.shape[2:] not in ((), (3,))
-        ):
+        valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (3,))
+        if not valid or 0 in source.shape:
             raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
-        return Image.fromarray(source).convert("RGB")
-    if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source).convert("RGB")
-    name = "the bytes given" if isinstance(source, bytes) else f"image {source}"
+        return "the array given", Image.fromarray(source).convert("RGB")
+    if not isinstance(source, (str, Path, bytes, Image.Image)):
+        raise InputError(f"image is {type(source).__name__}; expected a path, bytes, a PIL image or an array")
+    name = f"image {source}" if isinstance(source, (str, Path)) else "the picture given"
     try:
+        if isinstance(source, Image.Image):
+            return name, _to_rgb(source, name)
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else Path(source)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return name, _to_rgb(image, name)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{name} does not exist") from None
-    except TypeError:
-        raise InputError(f"image is {type(source).__name__}; expected a path, bytes, a PIL image or an array") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as a picture: {error}") from None
+    except IsADirectoryError:
+        raise InputError(f"{name} is a folder; expected one picture") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is not a picture, whatever its name says, or of a kind that cannot be read") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name} would unpack to more pixels than is safe to open: {error}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # whatever a decoder says of damage
+        raise InputError(f"{name} is damaged or incomplete: {error}") from None
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode in SIXTEEN_BITS:
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise InputError(f"{name} holds values from {values.min()} to {values.max()}; expected 8 or 16 bits")
+        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise InputError(f"{name} holds floats, whose black and white are unknown; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

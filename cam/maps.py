@@ -15,6 +15,7 @@ from mxnet import nd
 from mxnet.gluon import Block, nn
 
 from .errors import AllNegativeMap, FlatMap, InputError, InsideResidualBranch, NetError, OnePixelMap
+from .images import Placement
 from .recording import Recording, record
 from .resolve import Layer, inside_residual_branch, last_step
 
@@ -180,6 +181,8 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     ------
     InputError
         If m has another rank, or a size is not positive.
+    NonFiniteError
+        If m holds NaN or infinity.
     """
     sides = (size, size) if isinstance(size, Integral) else size
     if not isinstance(m, np.ndarray) or m.ndim not in (2, 3) or 0 in m.shape:
@@ -192,9 +195,7 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     if not valid:
         raise InputError(f"size is {size!r}; expected a positive int, or two: (height, width)")
     height, width = (int(side) for side in sides)
-    stack = nd.array(m.reshape(-1, 1, *m.shape[-2:]), dtype=np.float32)
-    resized = nd.contrib.BilinearResize2D(stack, height=height, width=width, align_corners=False)
-    return resized.asnumpy().reshape(*m.shape[:-2], height, width)
+    return Placement((height, width), m.shape[-2:], (0, 0, width, height)).to_photograph(m)
 
 
 def _by_layer(net, recording: Recording, layer, one, positive_only: bool):

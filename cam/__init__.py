@@ -1,11 +1,15 @@
 """Grad-CAM, guided backpropagation and relatives for Apache MXNet Gluon, to learn from and to use."""
 
-from .blocks import Activation
+from .advice import layers
+from .blocks import Activation, Conv2D
 from .errors import (
     AllNegativeMap,
     CamError,
     ClassError,
+    ConvertedNet,
+    EmbeddedNet,
     FlatMap,
+    GradCamOnly,
     InputError,
     InsideResidualBranch,
     LayerError,
@@ -14,6 +18,7 @@ from .errors import (
     OnePixelMap,
     WeightsError,
 )
+from .explanation import Explanation, explain, explain_many, show_images, visualize
 from .images import load_image
 from .maps import (
     class_activation_map,
@@ -35,7 +40,12 @@ __all__ = [
     "AllNegativeMap",
     "CamError",
     "ClassError",
+    "Conv2D",
+    "ConvertedNet",
+    "EmbeddedNet",
+    "Explanation",
     "FlatMap",
+    "GradCamOnly",
     "InputError",
     "InsideResidualBranch",
     "LayerError",
@@ -47,17 +57,22 @@ __all__ = [
     "class_activation_map",
     "convert",
     "default_layer",
+    "explain",
+    "explain_many",
     "grad_cam",
     "grad_cam_of",
     "guided_backprop",
     "guided_grad_cam",
     "hires_cam",
     "image_gradient",
+    "layers",
     "load_image",
     "paths",
     "record",
     "resize_map",
     "resnet50_v2",
     "saliency",
+    "show_images",
     "vgg16",
+    "visualize",
 ]

@@ -45,3 +45,15 @@ class OnePixelMap(UserWarning):
 
 class InsideResidualBranch(UserWarning):
     """The layer lies inside a residual branch: its map shows only what that block changes."""
+
+
+class ConvertedNet(UserWarning):
+    """The net hides ReLUs or poolings from us: a converted copy was explained instead."""
+
+
+class GradCamOnly(UserWarning):
+    """The net hides ReLUs and cannot be converted: there is a Grad-CAM, and nothing that needs the image's gradient."""
+
+
+class EmbeddedNet(UserWarning):
+    """An embedded net knows the cut-outs of `cam.scenes` and gives every photograph one of their names."""

@@ -137,6 +137,15 @@ class Placement:
         columns = _weights(self.photograph[1], left, right, m.shape[-1])  # (W, w)
         return (rows @ m @ columns.T * self.seen()).astype(np.float32)
 
+    def shrunk(self, longest: int) -> Placement:
+        """The same placement in a photograph scaled down to a longest side of at most `longest` pixels."""
+        height, width = self.photograph
+        scale = min(1, longest / max(height, width))
+        smaller = max(1, round(height * scale)), max(1, round(width * scale))
+        down, across = smaller[0] / height, smaller[1] / width
+        left, top, right, bottom = self.box
+        return Placement(smaller, self.shape, (left * across, top * down, right * across, bottom * down))
+
     def _scales(self) -> tuple[float, float]:
         """Pixels of the photograph per pixel of the net's view, across and down."""
         left, top, right, bottom = self.box
@@ -169,6 +178,11 @@ def place(photograph: tuple[int, int], size: int = 224, fit: str | None = "crop"
     down, across = height / shown[0], width / shown[1]
     top, left = (-((size - side) // 2) for side in shown)
     return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
+
+
+def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture, numpy uint8 (H, W, 3), at another height and width."""
+    return np.array(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _weights(pixels: int, start: float, end: float, cells: int) -> np.ndarray:

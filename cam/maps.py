@@ -14,13 +14,16 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block, nn
 
-from .errors import AllNegativeMap, FlatMap, InputError, InsideResidualBranch, NetError, OnePixelMap
+from .advice import caveats
+from .errors import AllNegativeMap, FlatMap, InputError, NetError
 from .images import Placement
 from .recording import Recording, record
-from .resolve import Layer, inside_residual_branch, last_step
+from .resolve import LayerLike, last_step
 
 
-def grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True):
+def grad_cam(
+    net: Block, x: nd.NDArray, class_id=None, layer: LayerLike | Sequence[LayerLike] | None = None, relu: bool = True
+):
     """Where the evidence for a class lies (Selvaraju et al. 2017, equations 1 and 2).
 
     The map is ReLU(sum_k alpha_k A_k), with A_k the k-th channel of the layer's feature map and alpha_k
@@ -54,7 +57,7 @@ def grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[L
 
 
 def hires_cam(
-    net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None, relu: bool = True
+    net: Block, x: nd.NDArray, class_id=None, layer: LayerLike | Sequence[LayerLike] | None = None, relu: bool = True
 ):
     """Grad-CAM without the averaging: ReLU(sum_k (d logit / d A_k) A_k) (Draelos and Carin 2020).
 
@@ -70,7 +73,7 @@ def hires_cam(
     return _by_layer(net, recording, layer, one, relu)
 
 
-def grad_cam_of(recording: Recording, class_id=None, layer: Layer | None = None, relu: bool = True) -> np.ndarray:
+def grad_cam_of(recording: Recording, class_id=None, layer: LayerLike | None = None, relu: bool = True) -> np.ndarray:
     """Grad-CAM of a pass that is already recorded: several layers and classes cost one forward.
 
     Parameters and result as for `grad_cam`, for a single layer; without warnings.
@@ -146,7 +149,7 @@ def saliency(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray:
     return np.abs(image_gradient(net, x, class_id)).max(axis=1)
 
 
-def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: Layer | Sequence[Layer] | None = None):
+def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: LayerLike | Sequence[LayerLike] | None = None):
     """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
 
     Both come from one forward pass. Parameters, errors and warnings as for `grad_cam`.
@@ -195,6 +198,8 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     if not valid:
         raise InputError(f"size is {size!r}; expected a positive int, or two: (height, width)")
     height, width = (int(side) for side in sides)
+    if m.shape[-2:] == (height, width):
+        return m.astype(np.float32)
     return Placement((height, width), m.shape[-2:], (0, 0, width, height)).to_photograph(m)
 
 
@@ -207,18 +212,8 @@ def _by_layer(net, recording: Recording, layer, one, positive_only: bool):
 
 
 def _warn(net: Block, path: str, heat: np.ndarray, positive_only: bool) -> None:
-    def say(text, category):
-        warnings.warn(f"{path}: {text}", category, stacklevel=5)
-
-    if inside_residual_branch(net, path):
-        say("inside a residual branch, the map shows only what this block changes", InsideResidualBranch)
-    if heat.shape[1:] == (1, 1):
-        say("the map is a single pixel and cannot say where", OnePixelMap)
-        return
     for index, one in enumerate(heat):
-        if positive_only and not one.any():
-            say(
-                f"nothing in image {index} speaks for the class; the signed map (relu=False) shows more", AllNegativeMap
-            )
-        elif np.ptp(one) <= 1e-6 * np.abs(one).max():
-            say(f"the map of image {index} has the same value everywhere", FlatMap)
+        for caveat in caveats(net, path, one, positive_only):
+            if not isinstance(caveat, (AllNegativeMap, FlatMap)) and index > 0:
+                continue  # the layer's fault: said once
+            warnings.warn(caveat if len(heat) == 1 else type(caveat)(f"image {index}: {caveat}"), stacklevel=5)

@@ -18,7 +18,7 @@ from .errors import InputError, NonFiniteError
 from .images import normalise
 from .maps import grad_cam_of, resize_map
 from .recording import record
-from .resolve import Layer
+from .resolve import LayerLike
 
 
 def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
@@ -143,7 +143,7 @@ class Evaluation:
         return float(self.energy.mean() / self.area.mean())
 
 
-def evaluate(net: Block, seeds: Iterable[int], layer: Layer | Sequence[Layer] | None = None, batch: int = 10):
+def evaluate(net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[LayerLike] | None = None, batch: int = 10):
     """Measure Grad-CAM of every object's class on two-object scenes, from one forward per batch.
 
     Parameters

@@ -8,6 +8,7 @@ file of parameters fits.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -107,6 +108,8 @@ def _rebuild(block: Block) -> Block:
     for kinds, rebuild in _REBUILDERS.items():
         if type(block) in kinds:  # a subclass may compute something else
             return rebuild(block)
+    if _is_classifier(block):
+        return _with_children(Classifier)(block)
     raise NetError(
         f"cannot convert {block.name} of type {type(block).__name__}; convert() knows the blocks of the zoo's "
         "VGG and ResNet (v1 and v2)"
@@ -116,7 +119,25 @@ def _rebuild(block: Block) -> Block:
 def convertible(net: Block) -> bool:
     """Whether `convert` knows every block of the net."""
     known = {kind for kinds in _REBUILDERS for kind in kinds}
-    return type(net) in known and all(convertible(child) for child in net._children.values())
+    children = all(convertible(child) for child in net._children.values())
+    return children and (type(net) in known or _is_classifier(net))
+
+
+def _is_classifier(block: Block) -> bool:
+    """Whether a person's own class computes output(features(x)) and nothing else, told by its graph of operators."""
+    if not isinstance(block, HybridBlock) or set(block._children) != {"features", "output"}:
+        return False
+    data = mx.sym.var("data")
+    try:
+        return _operators(block(data)) == _operators(block.output(block.features(data)))
+    except Exception:  # whatever the block's own forward raises: then it is not one
+        return False
+
+
+def _operators(symbol: mx.sym.Symbol) -> list[tuple]:
+    """The graph of a symbol; parameters by name, operators by what they do."""
+    nodes = json.loads(symbol.tojson())["nodes"]
+    return [(n["op"], n.get("attrs"), n["inputs"], n["name"] if n["op"] == "null" else None) for n in nodes]
 
 
 def _sequential(block):
@@ -256,8 +277,8 @@ def convert(net: Block) -> Block:
 
     Parameters
     ----------
-    net : VGG or ResNet (v1, v2, any depth) of Gluon's zoo, or a sequence of the blocks they are made of, with
-        parameters initialised; it is not changed
+    net : VGG or ResNet (v1, v2, any depth) of Gluon's zoo, a class of your own that computes output(features(x)),
+        or a sequence of the blocks they are made of, with parameters initialised; it is not changed
 
     Returns
     -------
@@ -273,6 +294,8 @@ def convert(net: Block) -> Block:
     rebuilt = _rebuild(net)
     theirs, ours = net._collect_params_with_prefix(), rebuilt._collect_params_with_prefix()
     for name, source in theirs.items():
+        if source._deferred_init and source.shape and 0 not in source.shape and -1 not in source.shape:
+            source._finish_deferred_init()  # values were given; MXNet would place them at the first run
         if source._data is None:
             raise NetError(f"parameter {source.name} has no values yet; initialize the net and run it once")
         target = ours[name]

@@ -16,15 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 from mxnet import autograd, nd
 from mxnet.base import MXNetError
-from mxnet.gluon import Block, nn
+from mxnet.gluon import Block, Parameter, nn
 
 from . import blocks
-from .errors import InputError, LayerError, NetError, NonFiniteError
+from .errors import CamError, InputError, LayerError, NetError, NonFiniteError
 from .models import convertible
-from .resolve import Layer, class_ids, count_operators, find_layers, hides_nothing, paths
+from .resolve import LayerLike, class_ids, count_operators, find_layers, hides_nothing, paths
 
 
-def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = None, image: bool = True) -> Recording:
+def record(
+    net: Block, x: nd.NDArray, layers: LayerLike | Sequence[LayerLike] | None = None, image: bool = True
+) -> Recording:
     """Run `net` on `x` once, in inference, and keep what its maps need.
 
     The net is left as it was: parameters, their gradients, running statistics, hybridization.
@@ -41,7 +43,7 @@ def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = N
     Raises
     ------
     InputError, NonFiniteError
-        If x has the wrong type, shape or dtype, or holds NaN or infinity.
+        If x has the wrong type, shape or dtype, or if x, a parameter or a result holds NaN or infinity.
     LayerError
         If there is no such layer, it did not run exactly once, or it has no height and width.
     NetError
@@ -59,12 +61,7 @@ def record(net: Block, x: nd.NDArray, layers: Layer | Sequence[Layer] | None = N
         if image:
             leaf.attach_grad()
             recorder.start()
-        try:
-            logits = net(leaf)
-        except (MXNetError, AssertionError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            hint = "; a VGG takes images of 224x224 only" if "nconsistent" in reason else ""
-            raise NetError(f"the net cannot run on x of shape {x.shape}{hint} ({reason})") from error
+        logits = _run(net, leaf)
     _check_output(logits, x)
     for path in found:
         _check_tap(path, recorder.taps.get(path))
@@ -93,12 +90,12 @@ class Recording:
         """One class number per image; see `cam.resolve.class_ids`."""
         return class_ids(self._net, class_id, self.logits)
 
-    def features(self, layer: Layer | None = None) -> np.ndarray:
+    def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer, numpy (N, K, h, w)."""
         path = self._recorded(layer)
         return _finite(self._recorder.taps[path].features, f"the feature map of {path}")
 
-    def gradient(self, layer: Layer | None = None, class_id=None) -> np.ndarray:
+    def gradient(self, layer: LayerLike | None = None, class_id=None) -> np.ndarray:
         """d logit / d A for each image's class, numpy (N, K, h, w).
 
         `layer` may be left out if one layer was recorded; `class_id` as in `cam.resolve.class_ids`.
@@ -133,7 +130,7 @@ class Recording:
             self._recorder.check_relus(rule, partial)
         return _finite(self._backward(self.class_ids(class_id), [self._image], rule)[0], "the image gradient")
 
-    def _recorded(self, layer: Layer | None) -> str:
+    def _recorded(self, layer: LayerLike | None) -> str:
         if layer is None and len(self.layers) == 1:
             return self.layers[0]
         if layer is None:
@@ -271,6 +268,47 @@ def _way_out(net: Block) -> str:
     return "cam.convert does not know this net, so it can only be explained by grad_cam above its last max pooling"
 
 
+def output_shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
+    """The output shape of every block that runs, by structural path, for an input like x.
+
+    Raises
+    ------
+    CamError
+        If x is not what the net takes, as in `record`.
+    """
+    _check_input(net, x)
+    found: dict[str, tuple[int, ...]] = {}
+
+    def listen(path):
+        def note(_block, _inputs, output):
+            found[path] = getattr(output, "shape", ())
+
+        return note
+
+    active = [block for block in _with_descendants(net) if getattr(block, "_active", False)]
+    hooks = [block.register_forward_hook(listen(path)) for path, block in paths(net).items()]
+    try:
+        _set_active(active, False)
+        with autograd.pause(train_mode=False):
+            _run(net, x)
+    finally:
+        _set_active(active, True)
+        for hook in hooks:
+            hook.detach()
+    return found
+
+
+def _run(net: Block, x: nd.NDArray):
+    try:
+        return net(x)
+    except CamError:
+        raise
+    except Exception as error:  # whatever the net's own forward raises
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        hint = "; a VGG takes images of 224x224 only" if "nconsistent" in reason else ""
+        raise NetError(f"the net cannot run on x of shape {x.shape}{hint} ({reason})") from error
+
+
 def _with_descendants(block: Block) -> list[Block]:
     return [block, *paths(block).values()]
 
@@ -301,7 +339,19 @@ def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
         raise InputError(f"x has dtype {np.dtype(x.dtype).name}; this net takes {dtype.name}")
     if not np.isfinite(x.asnumpy()).all():
         raise NonFiniteError("x holds NaN or infinity")
+    _check_parameters([p for p in parameters if p._data is not None])
     return x
+
+
+def _check_parameters(parameters: list[Parameter]) -> None:
+    """Refuse NaN and infinity here: a ReLU turns NaN into 0, so the logits may not show it."""
+    for dtype in {parameter.dtype for parameter in parameters}:
+        alike = [parameter for parameter in parameters if parameter.dtype == dtype]
+        values = [parameter.data(parameter.list_ctx()[0]) for parameter in alike]
+        sums = nd.multi_sum_sq(*values, num_arrays=len(values)).asnumpy()  # one pass over all of them
+        for parameter, array, total in zip(alike, values, sums):
+            if not np.isfinite(total):  # or only large
+                _finite(array, f"parameter {parameter.name}")
 
 
 def _check_output(logits, x: nd.NDArray) -> None:

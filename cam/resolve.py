@@ -16,7 +16,7 @@ from mxnet.gluon.nn.conv_layers import _Pooling
 from . import blocks, models
 from .errors import ClassError, LayerError, NetError
 
-Layer = str | Block
+LayerLike = str | Block  # a block, its path or its name
 
 RESIDUAL_BLOCKS = (
     models.BottleneckV2,
@@ -42,7 +42,7 @@ def paths(net: Block) -> dict[str, Block]:
     return found
 
 
-def find_layers(net: Block, layers: Layer | Sequence[Layer] | None) -> dict[str, Block]:
+def find_layers(net: Block, layers: LayerLike | Sequence[LayerLike] | None) -> dict[str, Block]:
     """The blocks that `layers` names, by structural path.
 
     Parameters
@@ -62,7 +62,7 @@ def find_layers(net: Block, layers: Layer | Sequence[Layer] | None) -> dict[str,
     return {path: by_path[path] for path in (_path_of(layer, by_path) for layer in asked)}
 
 
-def _path_of(layer: Layer, by_path: dict[str, Block]) -> str:
+def _path_of(layer: LayerLike, by_path: dict[str, Block]) -> str:
     if isinstance(layer, Block):
         for path, block in by_path.items():
             if block is layer:
@@ -113,6 +113,13 @@ def _chain(net: Block, prefix: str = "") -> Iterator[tuple[str, Block]]:
 def last_step(net: Block) -> Block:
     """The block that the net runs last."""
     return list(_chain(net))[-1][1]
+
+
+def next_step(net: Block, path: str) -> str | None:
+    """The path of the block that runs right after this one in a sequence of blocks, if there is one."""
+    chain = [path for path, _ in _chain(net)]
+    following = chain[chain.index(path) + 1 :] if path in chain else []
+    return following[0] if following else None
 
 
 def inside_residual_branch(net: Block, path: str) -> bool:

@@ -1,0 +1,211 @@
+"""The command line: python -m cam explain | layers | scene.
+
+Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 2 nothing could be done as asked;
+130 interrupted, with every file that was written complete.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from mxnet.gluon import Block
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from . import resnet50_v2, scenes, vgg16
+from .advice import layers as table_of_layers
+from .errors import CamError, EmbeddedNet, InputError
+from .explanation import Explanation, explain_many
+from .files import whole_file
+from .images import read_image
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Where does your network look? Grad-CAM and guided backpropagation for VGG16 and ResNet50v2.",
+)
+people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
+
+
+class Model(str, Enum):
+    resnet50_v2 = "resnet50_v2"
+    vgg16 = "vgg16"
+
+
+class Fit(str, Enum):
+    crop = "crop"
+    letterbox = "letterbox"
+    squash = "squash"
+
+
+ModelOption = Annotated[Model, typer.Option(help="Which network.")]
+WeightsOption = Annotated[
+    str, typer.Option(help="'scenes' (embedded: 20 cut-outs, offline) or the path of a .params file.")
+]
+
+
+@app.command()
+def explain(
+    source: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of pictures.")],
+    model: ModelOption = Model.resnet50_v2,
+    weights: WeightsOption = "scenes",
+    layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
+    class_id: Annotated[
+        str | None, typer.Option("--class", help="A label or number, instead of the top class.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Explain this many of the top classes.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the panels; it is made if need be.")] = Path("explanations"),
+    overlay: Annotated[bool, typer.Option(help="Also write the Grad-CAM over the picture at its full size.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per explanation or failure.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures per forward pass.")] = 4,
+    fit: Annotated[Fit, typer.Option(help="How a picture becomes square.")] = Fit.crop,
+) -> None:
+    """Explain what a network sees in a picture, or in every picture of a folder.
+
+    Writes one panel per picture and class, OUT/picture.jpg.label.png. A picture that cannot be read is reported and
+    skipped.
+    """
+    paths = _pictures(source)
+    net = _net(model, weights)
+    _make_folder(out)
+    if getattr(net, "labels", None) == scenes.LABELS:
+        people.print(f"note: {model.value} knows {len(scenes.LABELS)} cut-outs only: {', '.join(scenes.LABELS)}")
+    wanted = int(class_id) if class_id and class_id.lstrip("-").isdigit() else class_id
+    failures = 0
+    for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):
+        if isinstance(result, CamError):
+            failures += 1
+            if as_json:
+                typer.echo(json.dumps({"image": str(path), "error": str(result)}))
+            if not source.is_dir():
+                raise result
+            people.print(f"skipped: {result}", markup=False)
+            continue
+        for explanation in result:
+            _report(path, explanation, _write(path, explanation, out, overlay), as_json)
+    if failures:
+        people.print(f"{failures} of {len(paths)} pictures could not be explained")
+        raise typer.Exit(1)
+
+
+@app.command()
+def layers(model: ModelOption = Model.resnet50_v2, weights: WeightsOption = "scenes") -> None:
+    """List a network's layers with their output shapes, and which one to take."""
+    typer.echo(table_of_layers(_net(model, weights)))
+
+
+@app.command()
+def scene(
+    seed: Annotated[int, typer.Option(min=0, help="Which scene; the same seed draws the same scene.")],
+    objects: Annotated[int, typer.Option(min=1, max=3, help="How many objects.")] = 2,
+    size: Annotated[int, typer.Option(min=32, help="Height and width in pixels.")] = 224,
+    out: Annotated[Path | None, typer.Option(help="The picture's file; scene-SEED.png if not given.")] = None,
+    masks: Annotated[bool, typer.Option(help="Also write the mask of each object, black and white.")] = False,
+) -> None:
+    """Draw a scene of cut-outs."""
+    drawn = scenes.draw(seed, objects, size)
+    path = out or Path(f"scene-{seed}.png")
+    _write_picture(path, Image.fromarray(drawn.image))
+    typer.echo(path)
+    for label, mask in zip(drawn.labels, drawn.masks) if masks else ():
+        beside = path.with_name(f"{path.stem}-{label.replace(' ', '_')}.png")
+        _write_picture(beside, Image.fromarray(mask))
+        typer.echo(beside)
+
+
+def _pictures(source: Path) -> list[Path]:
+    """The files to explain; in a folder those whose ending says picture."""
+    if not source.is_dir():
+        return [source]
+    endings = Image.registered_extensions()
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
+    if not found:
+        raise InputError(f"folder {source} holds no pictures")
+    return found
+
+
+def _net(model: Model, weights: str) -> Block:
+    return {Model.vgg16: vgg16, Model.resnet50_v2: resnet50_v2}[model](weights)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
+
+
+def _explained(
+    net: Block, paths: list[Path], batch: int, **options
+) -> Iterator[tuple[Path, list[Explanation] | CamError]]:
+    """Each path with its explanations, or with what is wrong with that picture; with a bar if there are many."""
+    terminal = sys.stdout.isatty()  # only there do results have to make room for the bar
+    with Progress(console=people, transient=True, disable=len(paths) == 1, redirect_stdout=terminal) as progress:
+        task = progress.add_task("explaining", total=len(paths))
+        for start in range(0, len(paths), batch):
+            readable = {}
+            for path in paths[start : start + batch]:
+                try:
+                    readable[path] = read_image(path)
+                except InputError as error:
+                    yield path, error
+            if readable:
+                yield from zip(readable, explain_many(net, list(readable.values()), **options))
+            progress.advance(task, len(paths[start : start + batch]))
+
+
+def _write(path: Path, explanation: Explanation, out: Path, overlay: bool) -> Path:
+    stem = f"{path.name}.{explanation.label.replace(' ', '_').replace('/', '_')}"
+    panel = explanation.save(out / f"{stem}.png")
+    if overlay:
+        _write_picture(out / f"{stem}.overlay.png", Image.fromarray(explanation.overlay()))
+    return panel
+
+
+def _write_picture(path: Path, picture: Image.Image) -> None:
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise InputError(f"cannot write {path}: its ending names no kind of picture, such as .png")
+    with whole_file(path) as file:
+        picture.save(file, kind)
+
+
+def _report(path: Path, explanation: Explanation, panel: Path, as_json: bool) -> None:
+    if as_json:
+        facts = {
+            "image": str(path),
+            "label": explanation.label,
+            "class_id": explanation.class_id,
+            "probability": explanation.probability,
+            "logit": explanation.logit,
+            "layer": explanation.layer,
+            "warnings": [str(warning) for warning in explanation.warnings],
+            "panel": str(panel),
+        }
+        typer.echo(json.dumps(facts))
+        return
+    typer.echo(f"{path}: {explanation.label}, probability {explanation.probability:.1%}, see {panel}")
+    for warning in explanation.warnings:
+        if not isinstance(warning, EmbeddedNet):  # said once, at the start
+            people.print(f"note: {warning}", markup=False)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one sentence."""
+    try:
+        app(prog_name="python -m cam")
+    except CamError as error:
+        people.print(f"error: {error}", markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What people should know about a layer before they believe its map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import Block, nn
+
+from . import blocks
+from .errors import AllNegativeMap, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
+from .recording import output_shapes
+from .resolve import default_layer, inside_residual_branch, next_step, paths
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the table of layers.
+
+    Attributes
+    ----------
+    name : structural path, which every function of this package takes as `layer`
+    kind : class of the block
+    shape : of the output, such as (1, 2048, 7, 7); empty if the layer does not run
+    advice : what to know before taking it; "recommended" for the default layer, else often empty
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    advice: str
+
+
+class LayerTable(tuple):
+    """The layers of a net in the order in which they run; printed, one line each."""
+
+    def __str__(self) -> str:
+        cells = [("layer", "kind", "output", "advice")]
+        cells += [(row.name, row.kind, "x".join(map(str, row.shape)) or "-", row.advice) for row in self]
+        widths = [max(len(row[column]) for row in cells) for column in range(3)]
+        lines = (
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]).rstrip() for row in cells
+        )
+        return "\n".join(lines)
+
+
+def layers(net: Block, x: nd.NDArray | None = None) -> LayerTable:
+    """Every layer of a net with its output shape, and which one to take for a map.
+
+    Parameters
+    ----------
+    net : as for `cam.record`
+    x : NDArray (N, 3, H, W), an input of the size in question; one black image of 224x224 if not given
+
+    Returns
+    -------
+    LayerTable of `Layer`; `print` shows it
+
+    Raises
+    ------
+    CamError
+        If the net cannot run on x.
+    """
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
+    if x is None:
+        parameters = list(net.collect_params().values())
+        x = nd.zeros((1, 3, 224, 224), dtype=parameters[0].dtype if parameters else np.float32)
+    by_path, shapes = paths(net), output_shapes(net, x)
+    order = [*shapes, *(path for path in by_path if path not in shapes)]
+    return LayerTable(
+        Layer(path, type(by_path[path]).__name__, shapes.get(path, ()), advice(net, path, shapes.get(path, ())))
+        for path in order
+    )
+
+
+def advice(net: Block, path: str, shape: tuple[int, ...]) -> str:
+    """What to know about the layer `path` whose output has this shape; empty if there is nothing to say."""
+    recommended = _recommended(net)
+    instead = _instead(net, path)
+    if not shape:
+        return "does not run"
+    if len(shape) != 4:
+        return f"no height and width: no map{instead}"
+    if shape[2:] == (1, 1):
+        return f"a single pixel: cannot say where{instead}"
+    if path == recommended:
+        return "recommended"
+    if inside_residual_branch(net, path):
+        return _branch_advice(net, path)
+    if path.rpartition(".")[2] in ("shortcut", "downsample"):
+        return f"the shortcut alone: leaves out what this block adds{instead}"
+    follower = next_step(net, path)
+    if follower is not None and _is_relu(paths(net)[follower]) and not _is_relu(paths(net)[path]):
+        return f"before its ReLU: what a channel lacks counts as evidence too; take {follower}"
+    return ""
+
+
+def caveats(net: Block, path: str, heat: np.ndarray, positive_only: bool = True) -> list[UserWarning]:
+    """What keeps a reader from taking one map at its face, as warnings that were not yet raised.
+
+    Parameters
+    ----------
+    path : the layer's structural path
+    heat : numpy (h, w), the map of one image
+    positive_only : whether the map went through its final ReLU
+    """
+    found: list[UserWarning] = []
+    if inside_residual_branch(net, path):
+        found.append(InsideResidualBranch(f"{path}: {_branch_advice(net, path)}"))
+    if heat.shape == (1, 1):
+        found.append(OnePixelMap(f"{path}: the map is a single pixel and cannot say where"))
+    elif positive_only and not heat.any():
+        found.append(
+            AllNegativeMap(f"{path}: nothing here speaks for the class; the signed map (relu=False) shows more")
+        )
+    elif np.ptp(heat) <= 1e-6 * np.abs(heat).max():
+        found.append(FlatMap(f"{path}: the map has the same value everywhere and cannot say where"))
+    return found
+
+
+def _recommended(net: Block) -> str | None:
+    try:
+        return default_layer(net)
+    except LayerError:
+        return None
+
+
+def _instead(net: Block, path: str) -> str:
+    recommended = _recommended(net)
+    return f"; take {recommended}" if recommended not in (None, path) else ""
+
+
+def _branch_advice(net: Block, path: str) -> str:
+    return f"inside a residual branch: shows only what this block changes{_instead(net, path)}"
+
+
+def _is_relu(block: Block) -> bool:
+    return isinstance(block, blocks.ReLU) or (isinstance(block, nn.Activation) and block._act_type == "relu")

@@ -216,4 +216,4 @@ def _warn(net: Block, path: str, heat: np.ndarray, positive_only: bool) -> None:
         for caveat in caveats(net, path, one, positive_only):
             if not isinstance(caveat, (AllNegativeMap, FlatMap)) and index > 0:
                 continue  # the layer's fault: said once
-            warnings.warn(caveat if len(heat) == 1 else type(caveat)(f"image {index}: {caveat}"), stacklevel=5)
+            warnings.warn(caveat if len(heat) == 1 else type(caveat)(f"image {index}: {caveat}"), stacklevel=4)

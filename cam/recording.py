@@ -21,7 +21,7 @@ from mxnet.gluon import Block, Parameter, nn
 from . import blocks
 from .errors import CamError, InputError, LayerError, NetError, NonFiniteError
 from .models import convertible
-from .resolve import LayerLike, class_ids, count_operators, find_layers, hides_nothing, paths
+from .resolve import LayerLike, class_ids, count_operators, find_layers, hides_nothing, input_channels, paths
 
 
 def record(
@@ -329,6 +329,9 @@ def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
         raise InputError(f"x is {type(x).__name__}; expected an NDArray (N, 3, H, W), such as load_image returns")
     if x.ndim != 4 or 0 in x.shape:
         raise InputError(f"x has shape {x.shape}; expected (N, 3, H, W) with at least one image")
+    channels = input_channels(net)
+    if channels is not None and x.shape[1] != channels:  # MXNet's BatchNorm would read beyond its parameters
+        raise InputError(f"x has shape {x.shape}; this net takes (N, {channels}, H, W)")
     parameters = list(net.collect_params().values())
     uninitialised = [p.name for p in parameters if p._data is None and not p._deferred_init]
     if uninitialised:

@@ -28,6 +28,8 @@ RESIDUAL_BLOCKS = (
     resnet.BasicBlockV2,
 )
 
+_SEQUENCES = (nn.Sequential, nn.HybridSequential, blocks.Sequential)
+
 
 def paths(net: Block) -> dict[str, Block]:
     """Every block below `net` by its structural path ("features.8.2.conv3"), in order of creation."""
@@ -104,7 +106,7 @@ def default_layer(net: Block) -> str:
 def _chain(net: Block, prefix: str = "") -> Iterator[tuple[str, Block]]:
     """The blocks that run one after another: sequences are opened, everything else is one step."""
     for name, child in net._children.items():
-        if type(child) in (nn.Sequential, nn.HybridSequential, blocks.Sequential):
+        if type(child) in _SEQUENCES:
             yield from _chain(child, f"{prefix}{name}.")
         else:
             yield prefix + name, child
@@ -113,6 +115,21 @@ def _chain(net: Block, prefix: str = "") -> Iterator[tuple[str, Block]]:
 def last_step(net: Block) -> Block:
     """The block that the net runs last."""
     return list(_chain(net))[-1][1]
+
+
+def input_channels(net: Block) -> int | None:
+    """How many channels an image must have, where the net's first step is known and tells; else None."""
+    first = net
+    while type(first) in _SEQUENCES or "features" in first._children:
+        children = first._children
+        if not children:
+            return None
+        first = children["features"] if "features" in children else next(iter(children.values()))
+    if isinstance(first, nn.BatchNorm):
+        return first.gamma.shape[0] or None
+    if isinstance(first, nn.Conv2D):
+        return first.weight.shape[1] * first._kwargs["num_group"] or None
+    return None
 
 
 def next_step(net: Block, path: str) -> str | None:

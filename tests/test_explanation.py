@@ -185,8 +185,8 @@ class TestTheTutorial:
             space = self.run("from cam import gradcam", OWN_HELPERS, picture)
         assert [one.shape for one in space["result"]] == [(260, 300, 3)] * 3
         found = cam.explain(cam.convert(space["weights"]), picture, layer="features.28", fit="squash")
-        difference = np.abs(space["result"][0].astype(int) - found.overlay())
-        assert difference.mean() < 3  # two ways to scale a picture
+        alike = np.corrcoef(space["result"][0].ravel(), found.overlay().ravel())[0, 1]
+        assert alike > 0.97  # two libraries scale the picture, so not 1
 
     def test_resnet_by_the_name_of_any_layer(self, picture):
         theirs = zoo_resnet()

@@ -1,7 +1,9 @@
 """Display never invents evidence."""
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from cam import plot
 from cam.errors import InputError, NonFiniteError
@@ -54,3 +56,33 @@ def test_grid_needs_a_title_per_row(tmp_path):
     assert (tmp_path / "grid.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="zip"):
         plot.grid([[IMAGE]], [], ["a"])
+
+
+def lightness(name):
+    """Of a colour map's colours, from 0 (black) to 1, as a grey print shows them (Rec. 709 weights, linear light)."""
+    colours = matplotlib.colormaps[name](np.linspace(0, 1, 64))[:, :3]
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_more_evidence_is_lighter_without_colours_too():
+    assert (np.diff(lightness(plot.HEAT)) > 0).all()
+    middle = lightness(plot.SIGNED)
+    assert middle.argmax() in (31, 32) and (np.diff(middle[:32]) > 0).all() and (np.diff(middle[32:]) < 0).all()
+
+
+def test_signed_maps_diverge_around_zero_and_minus_is_hatched():
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    drawn = plot.draw_signed(left, np.array([[-1.0, 0], [0, 4]]), 8)
+    assert drawn.get_clim() == (-4, 4)
+    assert [collection.hatches for collection in left.collections] == [["////"]]
+    plot.draw_signed(right, np.array([[0.0, 1], [2, 4]]), 8)
+    assert not right.collections
+    figure.canvas.draw()
+
+
+def test_a_signed_map_of_zeros_is_white():
+    axis = Figure().subplots()
+    drawn = plot.draw_signed(axis, np.zeros((2, 2)), 4)
+    assert drawn.get_clim() == (-1, 1) and not axis.collections

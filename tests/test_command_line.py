@@ -1,0 +1,136 @@
+"""python -m cam, as a person or a script calls it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cam
+from cam import __main__ as command_line
+from cam import scenes
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run a command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            command_line.main()
+        written = capsys.readouterr()
+        return stop.value.code, written.out, written.err
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in (0, 1, 2):
+        Image.fromarray(scenes.draw(seed).image).save(folder / f"{seed}.png")
+    return folder
+
+
+def test_one_picture(run, pictures, tmp_path):
+    code, out, err = run("explain", pictures / "0.png", "--overlay")
+    expected = cam.explain(cam.resnet50_v2(), pictures / "0.png")
+    panel = f"explanations/0.png.{expected.label.replace(' ', '_')}.png"
+    assert code == 0
+    assert out == f"{pictures / '0.png'}: {expected.label}, probability {expected.probability:.1%}, see {panel}\n"
+    assert "knows 20 cut-outs only: african elephant" in err
+    assert Image.open(tmp_path / panel).width > 1000
+    overlay = Image.open((tmp_path / panel).with_suffix(".overlay.png"))
+    assert np.array_equal(np.asarray(overlay), expected.overlay())
+
+
+def test_a_folder_with_a_broken_file(run, pictures, tmp_path):
+    (pictures / "1.jpg").write_text("no picture")
+    (pictures / "notes.txt").write_text("not meant as a picture")
+    code, out, err = run("explain", pictures, "--batch", "2", "--json", "--top", "2", "--model", "vgg16")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    failed = [line for line in lines if "error" in line]
+    assert [line["image"] for line in failed] == [str(pictures / "1.jpg")] and "is not a picture" in failed[0]["error"]
+    done = [line for line in lines if "label" in line]
+    assert sorted({line["image"] for line in done}) == [str(pictures / f"{seed}.png") for seed in (0, 1, 2)]
+    assert len(done) == 6 and all((tmp_path / line["panel"]).is_file() for line in done)
+    assert all(line["layer"] == "features.29" and 0 < line["probability"] <= 1 for line in done)
+    assert "skipped: image" in err and "1 of 4 pictures could not be explained" in err
+
+
+def test_class_and_layer(run, pictures):
+    code, out, _err = run("explain", pictures / "0.png", "--class", "zebra", "--layer", "features.8.2.conv3", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["label"] == "zebra" and found["layer"] == "features.8.2.conv3"
+    assert "inside a residual branch: shows only what this block changes; take features.10" in found["warnings"][1]
+    assert json.loads(run("explain", pictures / "0.png", "--class", "19", "--json")[1])["label"] == "zebra"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.jpg"], "error: image nowhere.jpg does not exist"),
+        (["pictures/0.png", "--layer", "feature.10"], "error: the net has no layer 'feature.10'; did you mean"),
+        (["pictures/0.png", "--class", "20"], "error: class_id is 20; this net has the classes 0 to 19"),
+        (["pictures/0.png", "--class", "-1"], "error: class_id is -1"),
+        (["pictures/0.png", "--class", "zebras"], "error: no class is called 'zebras'; did you mean zebra"),
+        (["pictures/0.png", "--class", "zebra", "--top", "2"], "error: class_id is 'zebra' and top is 2"),
+        (["pictures/0.png", "--weights", "a.params"], "error: weights file a.params: No such file"),
+        (["pictures/0.png", "--out", "pictures/0.png"], "error: cannot make the folder pictures/0.png"),
+        (["pictures/empty"], "error: folder pictures/empty holds no pictures"),
+        (["pictures/0.png", "--top", "0"], "Invalid value"),
+        (["pictures/0.png", "--model", "alexnet"], "Invalid value"),
+        ([], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_done(run, pictures, arguments, message):
+    (pictures / "empty").mkdir()
+    code, _, err = run("explain", *arguments)
+    assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_layers(run):
+    code, out, _ = run("layers")
+    assert code == 0
+    assert next(line for line in out.splitlines() if line.endswith("recommended")).split()[0] == "features.10"
+
+
+def test_scene(run, tmp_path):
+    code, out, _ = run("scene", "--seed", "7", "--masks")
+    scene = scenes.draw(7)
+    assert code == 0 and out.split() == ["scene-7.png", *(f"scene-7-{label}.png" for label in scene.labels)]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "scene-7.png")), scene.image)
+    for label, mask in zip(scene.labels, scene.masks):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / f"scene-7-{label}.png")), mask)
+    assert run("scene", "--seed", "7", "--out", "a.xyz")[0] == 2
+    assert run("scene", "--seed", "-7")[0] == 2
+
+
+def test_interrupted_it_leaves_complete_files_only(pictures, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cam", "explain", pictures, "--batch", "1", "--top", "20"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+    )
+    out = tmp_path / "explanations"
+    deadline = time.monotonic() + 60
+    while not (out.is_dir() and len(os.listdir(out)) >= 3) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    written = list(out.iterdir())
+    assert 2 <= len(written) < 60 and all(path.name.endswith(".png") and path.name[0] != "." for path in written)
+    for path in written:
+        Image.open(path).load()

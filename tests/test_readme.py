@@ -4,8 +4,14 @@ import contextlib
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+from PIL import Image
+
+import cam
+from cam import scenes
 from cam.weights import ASSETS
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +24,21 @@ def test_the_ten_lines_print_what_is_shown():
     with contextlib.redirect_stdout(printed):
         exec(code, {})
     assert printed.getvalue() == shown
+
+
+def test_the_lines_for_a_picture_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = TEXT.split("```")[1::2]
+    (shell,) = [block for block in blocks if "cam explain" in block]
+    (tmp_path / "FOLDER").mkdir()
+    Image.fromarray(scenes.draw(1).image).save(tmp_path / "FOLDER" / "1.png")
+    for line in shell.strip().splitlines():
+        command = [sys.executable, *line.partition("#")[0].split()[1:]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    (code,) = [block for block in blocks if "cam.explain(" in block]
+    exec(code.removeprefix("python"), {"cam": cam, "net": cam.resnet50_v2()})
+    assert (tmp_path / "zebra.png").is_file() and len(list((tmp_path / "explanations").iterdir())) == 4
 
 
 def test_the_table_holds_the_measured_figures():

@@ -22,6 +22,7 @@ from .explanation import Explanation, explain, explain_many, show_images, visual
 from .images import load_image
 from .maps import (
     class_activation_map,
+    decompose,
     grad_cam,
     grad_cam_of,
     guided_backprop,
@@ -56,6 +57,7 @@ __all__ = [
     "WeightsError",
     "class_activation_map",
     "convert",
+    "decompose",
     "default_layer",
     "explain",
     "explain_many",

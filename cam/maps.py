@@ -15,10 +15,10 @@ from mxnet import nd
 from mxnet.gluon import Block, nn
 
 from .advice import caveats
-from .errors import AllNegativeMap, FlatMap, InputError, NetError
+from .errors import AllNegativeMap, FlatMap, InputError, LayerError, NetError
 from .images import Placement
 from .recording import Recording, record
-from .resolve import LayerLike, last_step
+from .resolve import RESIDUAL_BLOCKS, LayerLike, find_layers, last_step
 
 
 def grad_cam(
@@ -100,18 +100,57 @@ def class_activation_map(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray
     NetError
         If the net does not end that way; take `grad_cam`.
     """
-    recording = record(net, x, image=False)
+    otherwise = NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
+    try:
+        recording = record(net, x, image=False)
+    except LayerError:
+        raise otherwise from None
     features = recording.features()  # (N, K, h, w)
     dense = last_step(net)
     if not isinstance(dense, nn.Dense) or dense.weight.shape[1] != features.shape[1]:
-        raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
+        raise otherwise
     weight = dense.weight.data().asnumpy()  # (classes, K)
     bias = 0 if dense.bias is None else dense.bias.data().asnumpy()
     logits = features.mean(axis=(2, 3)) @ weight.T + bias
     if not np.allclose(logits, recording.logits, rtol=1e-3, atol=1e-3 * np.abs(recording.logits).max()):
-        raise NetError("the mean of the last feature map does not give this net's logits; use grad_cam")
+        raise otherwise  # something stands between
     chosen = weight[list(recording.class_ids(class_id))]  # (N, K)
     return np.einsum("nk,nkhw->nhw", chosen, features)
+
+
+def decompose(net: Block, x: nd.NDArray, block: LayerLike, class_id=None) -> dict[str, np.ndarray]:
+    """The Grad-CAM of a residual block's sum, split into the part of its branch and the part of its shortcut.
+
+    For y = shortcut + branch the gradient arriving at y goes unchanged to both, so all three have the same weights
+    alpha_k, and before the final ReLU of Grad-CAM map(y) = map(branch) + map(shortcut).
+
+    Parameters
+    ----------
+    block : a residual block, such as `net.features[8][2]`, its path or its name
+    net, x, class_id : as for `grad_cam`
+
+    Returns
+    -------
+    {"branch": ..., "shortcut": ..., "sum": ...}, numpy float32 (N, h, w) each, signed. In a v1 net the sum is taken
+    before the ReLU that follows it
+
+    Raises
+    ------
+    LayerError
+        If `block` is no residual block.
+    NetError
+        If it is one of MXNet's own, whose addition cannot be seen; use `cam.convert`.
+    """
+    ((path, residual),) = find_layers(net, block).items()
+    if not hasattr(residual, "end_of_branch"):
+        if isinstance(residual, RESIDUAL_BLOCKS):
+            raise NetError(f"the addition in {path} is not a block and cannot be seen; use cam.convert(net)")
+        raise LayerError(f"layer {path} is a {type(residual).__name__}; expected a residual block")
+    parts = {"branch": residual.end_of_branch, "shortcut": "shortcut", "sum": "add"}
+    layers = {name: f"{path}.{child}" for name, child in parts.items()}
+    recording = record(net, x, list(layers.values()), image=False)
+    alpha = recording.gradient(layers["sum"], class_id).mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
+    return {name: (alpha * recording.features(layer)).sum(axis=1) for name, layer in layers.items()}
 
 
 def image_gradient(net: Block, x: nd.NDArray, class_id=None, rule: str = "plain", partial: bool = False) -> np.ndarray:

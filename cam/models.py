@@ -33,6 +33,8 @@ class BottleneckV2(blocks.Recordable, HybridBlock):
     Input (N, C, H, W), output (N, C', H', W').
     """
 
+    end_of_branch = "conv3"  # whose output is added to the shortcut's
+
     def hybrid_forward(self, F, x):
         activated = self.relu1(self.bn1(x))
         shortcut = self.shortcut(self.downsample(activated) if self.downsample else x)
@@ -45,6 +47,8 @@ class BottleneckV2(blocks.Recordable, HybridBlock):
 class BasicBlockV2(blocks.Recordable, HybridBlock):
     """y = shortcut(x) + branch(x) with two 3x3 convolutions: the residual block of ResNet18v2 and 34v2."""
 
+    end_of_branch = "conv2"
+
     def hybrid_forward(self, F, x):
         activated = self.relu1(self.bn1(x))
         shortcut = self.shortcut(self.downsample(activated) if self.downsample else x)
@@ -54,6 +58,8 @@ class BasicBlockV2(blocks.Recordable, HybridBlock):
 
 class ResidualBlockV1(blocks.Recordable, HybridBlock):
     """y = relu(shortcut(x) + body(x)): the residual blocks of the v1 nets (He et al. 2015, equation 1)."""
+
+    end_of_branch = "body"
 
     def hybrid_forward(self, F, x):
         shortcut = self.shortcut(self.downsample(x) if self.downsample else x)

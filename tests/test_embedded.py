@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import cam
@@ -52,3 +53,16 @@ def test_evaluate_is_grad_cam_one_by_one(embedded_nets):
                 heat = cam.grad_cam(net, cam.load_image(scene.image), scene.labels[target], "features.8.2.add")[0]
                 rows.append(metrics.share_on_object(heat, scene.masks[target], scene.masks[1 - target]))
     assert together["features.8.2.add"].share == pytest.approx(rows, abs=1e-4)
+
+
+def test_the_identities_hold_where_the_net_is_trained(embedded_nets, scene, scene_x):
+    net = embedded_nets["resnet50_v2"]
+    for class_id in scene.class_ids:
+        signed = cam.grad_cam(net, scene_x, class_id, relu=False)
+        assert np.allclose(cam.hires_cam(net, scene_x, class_id, relu=False), signed, atol=1e-5)
+        assert np.allclose(cam.class_activation_map(net, scene_x, class_id) / 49, signed, atol=1e-5)
+        bias = net.output.bias.data().asnumpy()[class_id]
+        assert np.isclose(signed.sum() + bias, net(scene_x).asnumpy()[0, class_id], atol=1e-4)
+        for path in [f"features.{stage}.{index}" for stage in (5, 6, 7, 8) for index in (0, 1, 2)]:
+            parts = cam.decompose(net, scene_x, path, class_id)
+            assert np.allclose(parts["branch"] + parts["shortcut"], parts["sum"], atol=1e-5)

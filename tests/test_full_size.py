@@ -9,6 +9,7 @@ backward pass is left. `make benchmark` counts the flips.
 """
 
 import cut_tape
+import numpy as np
 import pytest
 from conftest import random_images, randomise, relative_l2
 from mxnet import autograd, nd
@@ -95,3 +96,19 @@ def test_plain_gradient_against_mxnets_own_autograd(pair):
     logit.backward(train_mode=False)
     assert relative_l2(found, x.grad.asnumpy()) < SAME_ARITHMETIC[name]
     nd.waitall()
+
+
+def test_the_identities_of_a_residual_net(pair):
+    """At the global pooling three maps are one and add up to the logit; in every block branch and shortcut add up."""
+    name, net, _ = pair
+    if name != "resnet50_v2":
+        return
+    x, classes = random_images(2), [3, 999]
+    signed = cam.grad_cam(net, x, classes, relu=False)
+    assert relative_l2(cam.hires_cam(net, x, classes, relu=False), signed) < 1e-5
+    assert relative_l2(cam.class_activation_map(net, x, classes) / 49, signed) < 1e-5
+    logits, bias = net(x).asnumpy(), net.output.bias.data().asnumpy()
+    assert np.allclose(signed.sum(axis=(1, 2)) + bias[classes], logits[[0, 1], classes], rtol=1e-3, atol=1e-3)
+    for path in ("features.5.0", "features.7.3", "features.8.2"):
+        parts = cam.decompose(net, x, path, classes)
+        assert relative_l2(parts["branch"] + parts["shortcut"], parts["sum"]) < 1e-5

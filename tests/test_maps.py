@@ -4,9 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import random_images, relative_l2
+from conftest import random_images, randomise, relative_l2
 from mxnet import nd
 from mxnet.gluon import nn
+from mxnet.gluon.model_zoo import vision
+from mxnet.gluon.model_zoo.vision import resnet
 
 import cam
 from cam import blocks
@@ -19,6 +21,7 @@ from cam.errors import (
     NetError,
     OnePixelMap,
 )
+from cam.resolve import RESIDUAL_BLOCKS
 
 A = np.array([[[1, 0], [2, 5]], [[3, 1], [0, 0]], [[0, 4], [0, 4]]], np.float32)  # 3 channels of 2x2
 
@@ -90,6 +93,11 @@ def test_at_the_global_pooling_all_three_are_one(narrow_resnet):
 def test_class_activation_map_needs_its_ending(narrow_vgg):
     with pytest.raises(NetError, match="use grad_cam"):
         cam.class_activation_map(narrow_vgg, random_images(1))
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(2, 3, in_channels=3), nn.Dense(2))
+    net.initialize()
+    with pytest.raises(NetError, match="does not end in a global average pooling"):
+        cam.class_activation_map(net, random_images(1, 8))
 
 
 def test_several_layers_come_as_a_dict(narrow_resnet):
@@ -162,3 +170,64 @@ def test_a_net_without_pooling_asks_for_a_layer():
     with pytest.raises(LayerError, match="say which layer you mean"):
         cam.grad_cam(net, random_images(1, 8))
     assert cam.grad_cam(net, random_images(1, 8), 0, "1", relu=False).shape == (1, 6, 6)
+
+
+def zoo(name):
+    """A narrow net of the zoo's own blocks, with random weights."""
+    kinds = {
+        "v2 bottleneck": (resnet.ResNetV2, resnet.BottleneckV2, [4, 16, 32, 64, 128]),
+        "v2 basic": (resnet.ResNetV2, resnet.BasicBlockV2, [4, 4, 8, 16, 32]),
+        "v1 bottleneck": (resnet.ResNetV1, resnet.BottleneckV1, [4, 16, 32, 64, 128]),
+        "v1 basic": (resnet.ResNetV1, resnet.BasicBlockV1, [4, 4, 8, 16, 32]),
+    }
+    kind, block, channels = kinds[name]
+    net = kind(block, [2, 1, 1, 2], channels, classes=5)
+    net.initialize()
+    net(nd.zeros((1, 3, 96, 96)))
+    return randomise(net)
+
+
+@pytest.mark.parametrize("name", ["v2 bottleneck", "v2 basic", "v1 bottleneck", "v1 basic"])
+def test_the_maps_of_branch_and_shortcut_add_up(name):
+    net, x = cam.convert(zoo(name)), random_images(2, 96)
+    residual = [path for path, block in cam.paths(net).items() if isinstance(block, RESIDUAL_BLOCKS)]
+    assert len(residual) == 6
+    for path in residual:
+        parts = cam.decompose(net, x, path, [1, 4])
+        assert set(parts) == {"branch", "shortcut", "sum"}
+        assert relative_l2(parts["branch"] + parts["shortcut"], parts["sum"]) < 1e-5
+        assert relative_l2(parts["sum"], cam.grad_cam(net, x, [1, 4], f"{path}.add", relu=False)) < 1e-5
+        assert all(np.linalg.norm(part) > 0 and part.dtype == np.float32 for part in parts.values())
+
+
+def test_decompose_by_hand():
+    """A branch that changes nothing: the whole map is the shortcut's."""
+    net, x = cam.convert(zoo("v2 basic")), random_images(1, 96)
+    last = net.features[8][1]
+    for parameter in last.collect_params().values():
+        parameter.set_data(nd.zeros_like(parameter.data()))
+    parts = cam.decompose(net, x, last, 0)
+    assert not parts["branch"].any() and np.array_equal(parts["shortcut"], parts["sum"])
+
+
+def test_decompose_needs_a_residual_block(narrow_resnet):
+    with pytest.raises(LayerError, match="features.10 is a ReLU; expected a residual block"):
+        cam.decompose(narrow_resnet, random_images(1, 64), "features.10")
+    theirs = zoo("v2 basic")
+    with pytest.raises(NetError, match=r"the addition in features.8.1 is not a block .* use cam.convert\(net\)"):
+        cam.decompose(theirs, random_images(1, 96), theirs.features[8][1])
+
+
+def test_class_activation_map_where_the_pooling_is_global_by_its_shape():
+    """DenseNet ends in an average pooling of 7x7 on a map of 7x7: global, whatever its name."""
+    net = vision.densenet.DenseNet(8, 4, [2, 2], classes=3)
+    net.initialize()
+    x = random_images(1, 56)
+    logits = net(x).asnumpy()
+    found = cam.class_activation_map(net, x, 2)
+    assert found.shape == (1, 7, 7)
+    assert np.isclose(found.mean() + net.output.bias.data().asnumpy()[2], logits[0, 2], rtol=1e-4)
+    with pytest.raises(NetError, match="does not end in a global average pooling and one Dense layer; use grad_cam"):
+        squeeze = vision.squeezenet1_0(classes=3)
+        squeeze.initialize()
+        cam.class_activation_map(squeeze, random_images(1, 224))

@@ -4,6 +4,7 @@ from .advice import layers
 from .blocks import Activation, Conv2D
 from .errors import (
     AllNegativeMap,
+    BeforeReLU,
     CamError,
     ClassError,
     ConvertedNet,
@@ -16,6 +17,8 @@ from .errors import (
     NetError,
     NonFiniteError,
     OnePixelMap,
+    PartlySeen,
+    WeakMap,
     WeightsError,
 )
 from .explanation import Explanation, explain, explain_many, show_images, visualize
@@ -39,6 +42,7 @@ from .resolve import default_layer, paths
 __all__ = [
     "Activation",
     "AllNegativeMap",
+    "BeforeReLU",
     "CamError",
     "ClassError",
     "Conv2D",
@@ -53,7 +57,9 @@ __all__ = [
     "NetError",
     "NonFiniteError",
     "OnePixelMap",
+    "PartlySeen",
     "Recording",
+    "WeakMap",
     "WeightsError",
     "class_activation_map",
     "convert",

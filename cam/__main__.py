@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from . import resnet50_v2, scenes, vgg16
 from .advice import layers as table_of_layers
-from .errors import CamError, EmbeddedNet, InputError
+from .errors import CamError, InputError
 from .explanation import Explanation, explain_many
 from .files import whole_file
 from .images import read_image
@@ -54,7 +54,7 @@ WeightsOption = Annotated[
 
 @app.command()
 def explain(
-    source: Annotated[Path, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of pictures.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders of them.")],
     model: ModelOption = Model.resnet50_v2,
     weights: WeightsOption = "scenes",
     layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
@@ -68,16 +68,15 @@ def explain(
     batch: Annotated[int, typer.Option(min=1, help="Pictures per forward pass.")] = 4,
     fit: Annotated[Fit, typer.Option(help="How a picture becomes square.")] = Fit.crop,
 ) -> None:
-    """Explain what a network sees in a picture, or in every picture of a folder.
+    """Explain what a network sees in pictures, one by one or in folders.
 
-    Writes one panel per picture and class, OUT/picture.jpg.label.png. A picture that cannot be read is reported and
-    skipped.
+    Writes one panel per picture and class, OUT/PICTURE.CLASS.MODEL.LAYER.png. A picture that cannot be read is
+    reported and skipped.
     """
-    paths = _pictures(source)
+    paths = [path for source in sources for path in _pictures(source)]
     net = _net(model, weights)
     _make_folder(out)
-    if getattr(net, "labels", None) == scenes.LABELS:
-        people.print(f"note: {model.value} knows {len(scenes.LABELS)} cut-outs only: {', '.join(scenes.LABELS)}")
+    notes: set[str] = set()  # each is said once
     wanted = int(class_id) if class_id and class_id.lstrip("-").isdigit() else class_id
     failures = 0
     for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):
@@ -85,12 +84,21 @@ def explain(
             failures += 1
             if as_json:
                 typer.echo(json.dumps({"image": str(path), "error": str(result)}))
-            if not source.is_dir():
+            if len(paths) == 1:
                 raise result
             people.print(f"skipped: {result}", markup=False)
             continue
         for explanation in result:
-            _report(path, explanation, _write(path, explanation, out, overlay), as_json)
+            written = _write(path, explanation, out, model, overlay)
+            if as_json:
+                typer.echo(json.dumps({"image": str(path), **_facts(explanation), **written}))
+                continue
+            typer.echo(f"{path}: {explanation.label}, probability {explanation.probability:.1%}")
+            typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
+            for note in [str(warning) for warning in explanation.warnings]:
+                if note not in notes:
+                    people.print(f"note: {note}", markup=False)
+                notes.add(note)
     if failures:
         people.print(f"{failures} of {len(paths)} pictures could not be explained")
         raise typer.Exit(1)
@@ -114,11 +122,11 @@ def scene(
     drawn = scenes.draw(seed, objects, size)
     path = out or Path(f"scene-{seed}.png")
     _write_picture(path, Image.fromarray(drawn.image))
-    typer.echo(path)
+    typer.echo(f"{path}: {' and '.join(drawn.labels)}")
     for label, mask in zip(drawn.labels, drawn.masks) if masks else ():
         beside = path.with_name(f"{path.stem}-{label.replace(' ', '_')}.png")
         _write_picture(beside, Image.fromarray(mask))
-        typer.echo(beside)
+        typer.echo(f"{beside}: the mask of the {label}")
 
 
 def _pictures(source: Path) -> list[Path]:
@@ -162,12 +170,15 @@ def _explained(
             progress.advance(task, len(paths[start : start + batch]))
 
 
-def _write(path: Path, explanation: Explanation, out: Path, overlay: bool) -> Path:
-    stem = f"{path.name}.{explanation.label.replace(' ', '_').replace('/', '_')}"
-    panel = explanation.save(out / f"{stem}.png")
+def _write(path: Path, explanation: Explanation, out: Path, model: Model, overlay: bool) -> dict[str, str]:
+    """The files written, by what they are."""
+    label = explanation.label.replace(" ", "_").replace("/", "_")
+    stem = f"{path.name}.{label}.{model.value}.{explanation.layer}"
+    written = {"panel": str(explanation.save(out / f"{stem}.png"))}
     if overlay:
         _write_picture(out / f"{stem}.overlay.png", Image.fromarray(explanation.overlay()))
-    return panel
+        written["overlay"] = str(out / f"{stem}.overlay.png")
+    return written
 
 
 def _write_picture(path: Path, picture: Image.Image) -> None:
@@ -178,24 +189,16 @@ def _write_picture(path: Path, picture: Image.Image) -> None:
         picture.save(file, kind)
 
 
-def _report(path: Path, explanation: Explanation, panel: Path, as_json: bool) -> None:
-    if as_json:
-        facts = {
-            "image": str(path),
-            "label": explanation.label,
-            "class_id": explanation.class_id,
-            "probability": explanation.probability,
-            "logit": explanation.logit,
-            "layer": explanation.layer,
-            "warnings": [str(warning) for warning in explanation.warnings],
-            "panel": str(panel),
-        }
-        typer.echo(json.dumps(facts))
-        return
-    typer.echo(f"{path}: {explanation.label}, probability {explanation.probability:.1%}, see {panel}")
-    for warning in explanation.warnings:
-        if not isinstance(warning, EmbeddedNet):  # said once, at the start
-            people.print(f"note: {warning}", markup=False)
+def _facts(explanation: Explanation) -> dict:
+    return {
+        "label": explanation.label,
+        "class_id": explanation.class_id,
+        "probability": explanation.probability,
+        "logit": explanation.logit,
+        "layer": explanation.layer,
+        "seen": explanation.placement.box,  # left, top, right, bottom in pixels of the picture
+        "warnings": [str(warning) for warning in explanation.warnings],
+    }
 
 
 def main() -> None:
@@ -204,6 +207,9 @@ def main() -> None:
         app(prog_name="python -m cam")
     except CamError as error:
         people.print(f"error: {error}", markup=False)
+        sys.exit(2)
+    except OSError as error:  # such as a full disk under standard output
+        people.print(f"error: {error.strerror or error}", markup=False)
         sys.exit(2)
 
 

@@ -9,7 +9,7 @@ from mxnet import nd
 from mxnet.gluon import Block, nn
 
 from . import blocks
-from .errors import AllNegativeMap, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
+from .errors import AllNegativeMap, BeforeReLU, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
 from .recording import output_shapes
 from .resolve import default_layer, inside_residual_branch, next_step, paths
 
@@ -42,7 +42,8 @@ class LayerTable(tuple):
         lines = (
             "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]).rstrip() for row in cells
         )
-        return "\n".join(lines)
+        recommended = ", ".join(row.name for row in self if row.advice == "recommended")
+        return "\n".join([*lines, f"recommended: {recommended or 'none was found; choose one with height and width'}"])
 
 
 def layers(net: Block, x: nd.NDArray | None = None) -> LayerTable:
@@ -89,12 +90,9 @@ def advice(net: Block, path: str, shape: tuple[int, ...]) -> str:
         return "recommended"
     if inside_residual_branch(net, path):
         return _branch_advice(net, path)
-    if path.rpartition(".")[2] in ("shortcut", "downsample"):
-        return f"the shortcut alone: leaves out what this block adds{instead}"
-    follower = next_step(net, path)
-    if follower is not None and _is_relu(paths(net)[follower]) and not _is_relu(paths(net)[path]):
-        return f"before its ReLU: what a channel lacks counts as evidence too; take {follower}"
-    return ""
+    if _is_shortcut(path):
+        return _shortcut_advice(net, path)
+    return _relu_advice(net, path)
 
 
 def caveats(net: Block, path: str, heat: np.ndarray, positive_only: bool = True) -> list[UserWarning]:
@@ -109,8 +107,12 @@ def caveats(net: Block, path: str, heat: np.ndarray, positive_only: bool = True)
     found: list[UserWarning] = []
     if inside_residual_branch(net, path):
         found.append(InsideResidualBranch(f"{path}: {_branch_advice(net, path)}"))
+    elif _is_shortcut(path):
+        found.append(InsideResidualBranch(f"{path}: {_shortcut_advice(net, path)}"))
+    elif _relu_advice(net, path):
+        found.append(BeforeReLU(f"{path}: {_relu_advice(net, path)}"))
     if heat.shape == (1, 1):
-        found.append(OnePixelMap(f"{path}: the map is a single pixel and cannot say where"))
+        found.append(OnePixelMap(f"{path}: the map is a single pixel and cannot say where{_instead(net, path)}"))
     elif positive_only and not heat.any():
         found.append(
             AllNegativeMap(f"{path}: nothing here speaks for the class; the signed map (relu=False) shows more")
@@ -134,6 +136,22 @@ def _instead(net: Block, path: str) -> str:
 
 def _branch_advice(net: Block, path: str) -> str:
     return f"inside a residual branch: shows only what this block changes{_instead(net, path)}"
+
+
+def _is_shortcut(path: str) -> bool:
+    return path.rpartition(".")[2] in ("shortcut", "downsample")
+
+
+def _shortcut_advice(net: Block, path: str) -> str:
+    return f"the shortcut alone: leaves out what this block adds{_instead(net, path)}"
+
+
+def _relu_advice(net: Block, path: str) -> str:
+    """Of a layer in a sequence of blocks that a ReLU follows directly; else empty."""
+    follower, by_path = next_step(net, path), paths(net)
+    if follower is None or not _is_relu(by_path[follower]) or _is_relu(by_path[path]):
+        return ""
+    return f"before its ReLU: what a channel lacks counts as evidence too; take {follower}"
 
 
 def _is_relu(block: Block) -> bool:

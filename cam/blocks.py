@@ -11,13 +11,16 @@ Notation: x is the input, y the output, dx and dy are the gradients of the class
 
 from __future__ import annotations
 
+import atexit
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Protocol
 
 import mxnet as mx
 from mxnet import autograd, nd
+from mxnet.base import MXNetError
 from mxnet.gluon import HybridBlock, nn
 
 from .errors import InputError
@@ -129,6 +132,24 @@ def relu(x: nd.NDArray, rule: str | Recorder = "plain") -> nd.NDArray:
     # A convolution above passes its gradient back in oneDNN's own layout, which a Function can
     # receive as garbage. The gradient of `* 1` has the default layout again.
     return Rectifier(chooser)(x) * 1
+
+
+@atexit.register
+def _let_functions_go() -> None:
+    """Wait, at most a second, until MXNet has deleted the Functions of graphs that were freed.
+
+    It does so in threads of its own, and one that enters Python while Python shuts down aborts the process.
+    Functions of a graph that a variable still holds are none of these: their number stands still.
+    """
+    with suppress(MXNetError):
+        nd.waitall()
+    alive = autograd.Function._registry.ref_holder  # by key, until MXNet calls back to delete
+    unchanged, before = 0, len(alive)
+    for _ in range(100):
+        if before == 0 or unchanged == 10:
+            break
+        time.sleep(0.01)
+        unchanged, before = (unchanged + 1, before) if len(alive) == before else (0, len(alive))
 
 
 class ReLU(Recordable, HybridBlock):

@@ -44,7 +44,19 @@ class OnePixelMap(UserWarning):
 
 
 class InsideResidualBranch(UserWarning):
-    """The layer lies inside a residual branch: its map shows only what that block changes."""
+    """The layer holds one term of a residual block's sum: only what the block changes, or only its shortcut."""
+
+
+class BeforeReLU(UserWarning):
+    """A ReLU follows the layer: where a channel is negative, its absence counts as evidence too."""
+
+
+class WeakMap(UserWarning):
+    """The whole map is next to nothing beside the logit; drawn to its own scale it looks strong all the same."""
+
+
+class PartlySeen(UserWarning):
+    """The net saw less than half of the photograph."""
 
 
 class ConvertedNet(UserWarning):

@@ -15,16 +15,19 @@ from mxnet.gluon import Block
 
 from . import plot, scenes
 from .advice import caveats
-from .errors import ConvertedNet, EmbeddedNet, GradCamOnly, InputError, NetError
+from .errors import ConvertedNet, EmbeddedNet, GradCamOnly, InputError, NetError, PartlySeen, WeakMap
 from .files import whole_file
 from .images import Placement, normalise, place, read_image
 from .maps import grad_cam_of, resize_map
 from .models import convert, convertible
-from .recording import Recording, record
-from .resolve import LayerLike, count_operators, find_layers, hides_nothing
+from .recording import Recording, output_shapes, record
+from .resolve import LayerLike, find_layers, hides_nothing
+
+WEAK = 0.01  # of the logit
+MOST = 0.5  # of the photograph
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Where a network looked in one picture, for one class.
 
@@ -55,9 +58,13 @@ class Explanation:
     placement: Placement
     warnings: tuple[UserWarning, ...]
 
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.label}, probability {self.probability:.1%}, Grad-CAM at {self.layer}>"
+
     def overlay(self) -> np.ndarray:
-        """The Grad-CAM over the whole photograph at its full size: numpy uint8 (H, W, 3)."""
-        return plot.overlay(self.photograph, self.placement.to_photograph(self.grad_cam))
+        """The Grad-CAM over the photograph at its full size, numpy uint8 (H, W, 3); what was not seen is left."""
+        heat, seen = self.placement.to_photograph(self.grad_cam), self.placement.seen()
+        return plot.overlay(self.photograph, heat, seen=seen)
 
     def pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Grad-CAM over the photograph, guided Grad-CAM, and guided Grad-CAM in grey: numpy uint8 (H, W, 3) each.
@@ -177,7 +184,7 @@ class _Session:
             raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
         if isinstance(layer, (list, tuple)):
             raise InputError("layer is a list; an explanation has one layer")
-        self.net, layer, self.notes = _reachable(net, layer)
+        self.net, layer, self.notes = _reachable(net, x, layer)
         self.complete = not any(isinstance(note, GradCamOnly) for note in self.notes)
         self.size = x.shape[2:]
         self.recording: Recording = record(self.net, x, layer, image=self.complete)
@@ -211,7 +218,12 @@ class _Session:
                 saliency=np.abs(plain[index]).max(axis=0) if self.complete else None,
                 photograph=photographs[index],
                 placement=placements[index],
-                warnings=(*self.notes, *caveats(self.net, layer, heat[index])),
+                warnings=(
+                    *self.notes,
+                    *_of_placement(placements[index]),
+                    *caveats(self.net, layer, heat[index]),
+                    *_of_size(heat[index], float(logits[number])),
+                ),
             )
             for index, (number, logits) in enumerate(zip(ids, self.recording.logits))
         ]
@@ -223,12 +235,30 @@ def class_name(net: Block, class_id: int) -> str:
     return labels[class_id] if labels else f"class {class_id}"
 
 
+def _of_placement(placement: Placement) -> list[UserWarning]:
+    if placement.seen().mean() >= MOST:
+        return []
+    left, top, right, bottom = placement.box
+    height, width = placement.photograph
+    part = f"the middle {right - left:.0f}x{bottom - top:.0f} of {width}x{height} pixels"
+    return [PartlySeen(f"the network saw {part}; with fit letterbox it sees them all")]
+
+
+def _of_size(heat: np.ndarray, logit: float) -> list[UserWarning]:
+    share = heat.sum() / abs(logit) if logit else 1.0
+    if not 0 < share < WEAK:
+        return []
+    return [
+        WeakMap(f"all of the map together is {share:.2%} of the logit: it is drawn to its own scale and looks strong")
+    ]
+
+
 def _softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.exp(logits - logits.max())
     return shifted / shifted.sum()
 
 
-def _reachable(net: Block, layer: LayerLike | None) -> tuple[Block, LayerLike | None, list[UserWarning]]:
+def _reachable(net: Block, x: nd.NDArray, layer: LayerLike | None) -> tuple[Block, LayerLike | None, list[UserWarning]]:
     """A net whose ReLUs and poolings can all be reached, if there is one; the layer in it; and what was done."""
     notes: list[UserWarning] = []
     if getattr(net, "labels", None) == scenes.LABELS:
@@ -241,9 +271,11 @@ def _reachable(net: Block, layer: LayerLike | None) -> tuple[Block, LayerLike | 
         return net, layer, [*notes, GradCamOnly(left_out)]
     if isinstance(layer, Block):
         (layer,) = find_layers(net, layer)  # the copy has other blocks under the same paths
-    relus, max_pools = count_operators(net)
-    reason = f"not all of the net's {relus} ReLUs and {max_pools} max poolings can be reached"
-    return convert(net), layer, [*notes, ConvertedNet(f"{reason}: a copy made by cam.convert(net) was explained")]
+    output_shapes(net, x)  # a first run completes parameters whose shapes were left open
+    copied = (
+        "this net hides ReLUs or poolings: cam.convert(net) was explained, which has the same parameters and output"
+    )
+    return convert(net), layer, [*notes, ConvertedNet(copied)]
 
 
 def visualize(net: Block, image_path, layer_name: LayerLike | None = None):
@@ -268,10 +300,11 @@ def visualize(net: Block, image_path, layer_name: LayerLike | None = None):
     Each of `Explanation.warnings`; ConvertedNet if the net's ReLUs were out of reach and a copy was explained.
     """
     explanation = explain(net, image_path, layer=layer_name)
+    pictures = explanation.photograph, *explanation.pictures()
     for warning in explanation.warnings:
         warnings.warn(warning, stacklevel=2)
     number = "" if getattr(net, "labels", None) is None else f" ({explanation.class_id})"
-    return f"{explanation.label}{number}", (explanation.photograph, *explanation.pictures())
+    return f"{explanation.label}{number}", pictures
 
 
 def show_images(pred_str: str, images: Sequence[np.ndarray]) -> Figure:
@@ -282,6 +315,6 @@ def show_images(pred_str: str, images: Sequence[np.ndarray]) -> Figure:
     A matplotlib Figure: a notebook shows it, a script writes it with `savefig`
     """
     titles = [pred_str, "Grad-CAM", "guided Grad-CAM", "guided Grad-CAM, grey"]
-    if len(images) != len(titles):
-        raise InputError(f"images has {len(images)} pictures; expected the four that visualize returns")
+    if not isinstance(images, (tuple, list)) or len(images) != len(titles):
+        raise InputError("images are not the four pictures that visualize returns")
     return plot.grid([list(images)], [""], titles, size=3.2)

@@ -51,6 +51,7 @@ def visualize(net: Block, preprocessed_img: nd.NDArray, orig_img: np.ndarray, co
     height, width = photograph.shape[:2]
     placement = Placement((height, width), preprocessed_img.shape[2:], (0, 0, width, height))
     ((explanation,),) = explain_views(net, preprocessed_img, [photograph], [placement], layer=conv_layer_name)
+    pictures = explanation.pictures()
     for warning in explanation.warnings:
         warnings.warn(warning, stacklevel=2)
-    return explanation.pictures()
+    return pictures

@@ -220,7 +220,11 @@ def _decode(source) -> tuple[str, Image.Image]:
         raise InputError(f"{name} does not exist") from None
     except IsADirectoryError:
         raise InputError(f"{name} is a folder; expected one picture") from None
+    except PermissionError:
+        raise InputError(f"{name} may not be read: permission denied") from None
     except UnidentifiedImageError:
+        if isinstance(source, (str, Path)) and Path(source).stat().st_size == 0:
+            raise InputError(f"{name} is an empty file") from None
         raise InputError(f"{name} is not a picture, whatever its name says, or of a kind that cannot be read") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} would unpack to more pixels than is safe to open: {error}") from None

@@ -223,7 +223,7 @@ _BOTTLENECK_V2 = dict(_V2_BLOCK, relu3=blocks.ReLU)
 _V1_BLOCK = dict(shortcut=blocks.Identity, add=blocks.Add, relu=blocks.ReLU)
 
 _REBUILDERS = {
-    (nn.HybridSequential, blocks.Sequential): _sequential,
+    (nn.HybridSequential, nn.Sequential, blocks.Sequential): _sequential,
     (vgg.VGG, _ScaledVGG, resnet.ResNetV1, resnet.ResNetV2, Classifier): _with_children(Classifier),
     (resnet.BottleneckV2, BottleneckV2): _with_children(BottleneckV2, **_BOTTLENECK_V2),
     (resnet.BasicBlockV2, BasicBlockV2): _with_children(BasicBlockV2, **_V2_BLOCK),

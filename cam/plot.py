@@ -43,7 +43,13 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def overlay(image: np.ndarray, heat: np.ndarray, opacity: float = 0.6, maximum: float | None = None) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    heat: np.ndarray,
+    opacity: float = 0.6,
+    maximum: float | None = None,
+    seen: np.ndarray | None = None,
+) -> np.ndarray:
     """A map's positive part in colour over a greyed picture.
 
     Parameters
@@ -52,6 +58,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, opacity: float = 0.6, maximum: 
     heat : numpy (h, w); zero and less get the darkest colour
     opacity : of the colours over the picture, 0 to 1
     maximum : the value that gets the brightest colour; the map's own maximum if not given
+    seen : numpy bool (H, W), what the net saw; the rest keeps the picture's own colours. All of it if not given
 
     Returns
     -------
@@ -62,7 +69,8 @@ def overlay(image: np.ndarray, heat: np.ndarray, opacity: float = 0.6, maximum: 
     positive = np.maximum(resize_map(heat, image.shape[:2]), 0)
     colour = matplotlib.colormaps[HEAT](_unit(positive, positive.max() if maximum is None else maximum))[..., :3]
     grey = np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
-    return _bytes(opacity * colour + (1 - opacity) * grey)
+    covered = _bytes(opacity * colour + (1 - opacity) * grey)
+    return covered if seen is None else np.where(seen[..., None], covered, image)
 
 
 def signed_image(gradient: np.ndarray) -> np.ndarray:
@@ -124,7 +132,7 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     -------
     A matplotlib Figure that belongs to no window; `figure.savefig(path)` writes it.
     """
-    figure = Picture(figsize=(size * len(column_titles) + 0.4, size * len(rows) + 0.3), layout="constrained")
+    figure = Picture(figsize=(size * len(column_titles) + 0.4, size * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), len(column_titles), squeeze=False)
     for pictures, row, row_title in zip(rows, axes, row_titles, strict=True):
         row[0].set_ylabel(row_title, fontsize=9)
@@ -138,27 +146,29 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
 
 
 def panel(explanation: Explanation) -> Figure:
-    """Everything an explanation holds, over the photograph: what `Explanation.plot` returns."""
+    """What `Explanation.plot` returns: Grad-CAM over the photograph, and the pixel maps as the net saw the picture."""
     placement = explanation.placement.shrunk(LONGEST_SIDE)
     height, width = placement.photograph
     photograph = resize_picture(explanation.photograph, placement.photograph)
     pixel_maps = explanation.guided_backprop is not None
     columns = 5 if pixel_maps else 2
-    figure = Picture(figsize=(3 * columns * max(0.6, min(width / height, 1.8)) + 0.6, 4.0), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
+    aspect = max(0.7, min(width / height, 1.6))
+    figure = Picture(figsize=(6 * aspect + 3.2 * (columns - 2), 4.0), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, width_ratios=[aspect] * 2 + [1] * (columns - 2))[0]
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     axes[0].imshow(photograph)
     axes[0].set_title("picture")
     _draw_frame(axes[0], placement)
+    if not placement.seen().all():
+        axes[0].set_xlabel("dashed: what the network saw", fontsize=8)
     _draw_heat(axes[1], explanation.grad_cam, photograph, placement)
     if pixel_maps:
-        _draw_gradient(axes[2], "guided backpropagation", placement.to_photograph(explanation.guided_backprop))
-        _draw_gradient(axes[3], "guided Grad-CAM", placement.to_photograph(explanation.guided_grad_cam))
-        saliency = placement.to_photograph(explanation.saliency)
-        axes[4].imshow(grey_image(saliency))
+        _draw_gradient(axes[2], "guided backpropagation", explanation.guided_backprop)
+        _draw_gradient(axes[3], "guided Grad-CAM", explanation.guided_grad_cam)
+        axes[4].imshow(grey_image(explanation.saliency))
         axes[4].set_title("saliency")
-        _scale_bar(axes[4], "gray", _full_scale(saliency), "largest |gradient| of the channels")
+        _scale_bar(axes[4], "gray", _full_scale(explanation.saliency), "largest |gradient| of the channels")
     title = f"{explanation.label}: probability {explanation.probability:.1%}, logit {explanation.logit:.2f}"
     figure.suptitle(f"{title}; Grad-CAM at {explanation.layer}")
     notes = "\n".join(fill(str(warning), 40 * columns) for warning in explanation.warnings)
@@ -174,11 +184,11 @@ def _draw_frame(axis: Axes, placement) -> None:
     options = dict(fill=False, linewidth=1.5)
     axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="black", **options))
     axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="white", linestyle="--", **options))
-    axis.set_xlabel("dashed: what the network saw", fontsize=8)
 
 
 def _draw_heat(axis: Axes, heat: np.ndarray, photograph: np.ndarray, placement) -> None:
-    axis.imshow(overlay(photograph, placement.to_photograph(heat)))
+    axis.imshow(overlay(photograph, placement.to_photograph(heat), seen=placement.seen()))
+    _draw_frame(axis, placement)
     axis.set_title("Grad-CAM")
     if heat.max() <= 0:
         axis.set_xlabel("no evidence for this class", fontsize=8)
@@ -189,7 +199,7 @@ def _draw_heat(axis: Axes, heat: np.ndarray, photograph: np.ndarray, placement) 
 def _draw_gradient(axis: Axes, title: str, gradient: np.ndarray) -> None:
     axis.imshow(signed_image(gradient))
     axis.set_title(title)
-    axis.set_xlabel(f"grey is 0, black and full colour \N{PLUS-MINUS SIGN}{_full_scale(gradient):.2g}", fontsize=8)
+    axis.set_xlabel(f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{_full_scale(gradient):.2g}", fontsize=8)
 
 
 def _scale_bar(axis: Axes, colours: str, maximum: float, label: str) -> None:
@@ -198,6 +208,7 @@ def _scale_bar(axis: Axes, colours: str, maximum: float, label: str) -> None:
     )
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
+    bar.ax.xaxis.get_offset_text().set_size(7)
     bar.locator = matplotlib.ticker.MaxNLocator(3)
 
 

@@ -326,7 +326,8 @@ def _set_active(hybrid_blocks: list[Block], active: bool) -> None:
 
 def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
     if not isinstance(x, nd.NDArray):
-        raise InputError(f"x is {type(x).__name__}; expected an NDArray (N, 3, H, W), such as load_image returns")
+        kind = "a numpy array" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
+        raise InputError(f"x is {kind}; expected mx.nd.array(...) of shape (N, 3, H, W), such as load_image returns")
     if x.ndim != 4 or 0 in x.shape:
         raise InputError(f"x has shape {x.shape}; expected (N, 3, H, W) with at least one image")
     channels = input_channels(net)

@@ -38,7 +38,8 @@ def test_advice(narrow_nets):
 def test_printed(narrow_resnet):
     lines = str(cam.layers(narrow_resnet)).splitlines()
     assert lines[0].split() == ["layer", "kind", "output", "advice"]
-    assert len({line.index("1x") for line in lines[1:]}) == 1
+    assert len({line.index("1x") for line in lines[1:-1]}) == 1
+    assert lines[-1] == "recommended: features.10"
 
 
 def test_a_hybridized_net_stays_hybridized(narrow_resnet):

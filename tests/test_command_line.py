@@ -43,12 +43,16 @@ def pictures(tmp_path):
 def test_one_picture(run, pictures, tmp_path):
     code, out, err = run("explain", pictures / "0.png", "--overlay")
     expected = cam.explain(cam.resnet50_v2(), pictures / "0.png")
-    panel = f"explanations/0.png.{expected.label.replace(' ', '_')}.png"
+    panel = f"explanations/0.png.{expected.label.replace(' ', '_')}.resnet50_v2.features.10.png"
     assert code == 0
-    assert out == f"{pictures / '0.png'}: {expected.label}, probability {expected.probability:.1%}, see {panel}\n"
-    assert "knows 20 cut-outs only: african elephant" in err
+    assert out.splitlines() == [
+        f"{pictures / '0.png'}: {expected.label}, probability {expected.probability:.1%}",
+        f"  panel {panel}",
+        f"  overlay {panel.removesuffix('.png')}.overlay.png",
+    ]
+    assert err.count("note: this net knows 20 cut-outs") == 1
     assert Image.open(tmp_path / panel).width > 1000
-    overlay = Image.open((tmp_path / panel).with_suffix(".overlay.png"))
+    overlay = Image.open(tmp_path / f"{panel.removesuffix('.png')}.overlay.png")
     assert np.array_equal(np.asarray(overlay), expected.overlay())
 
 
@@ -64,6 +68,7 @@ def test_a_folder_with_a_broken_file(run, pictures, tmp_path):
     assert sorted({line["image"] for line in done}) == [str(pictures / f"{seed}.png") for seed in (0, 1, 2)]
     assert len(done) == 6 and all((tmp_path / line["panel"]).is_file() for line in done)
     assert all(line["layer"] == "features.29" and 0 < line["probability"] <= 1 for line in done)
+    assert len({line["panel"] for line in done}) == 6 and done[0]["seen"] == [0, 0, 224, 224]
     assert "skipped: image" in err and "1 of 4 pictures could not be explained" in err
 
 
@@ -98,6 +103,17 @@ def test_what_cannot_be_done(run, pictures, arguments, message):
     assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err
 
 
+def test_several_pictures_at_once(run, pictures):
+    code, out, err = run("explain", pictures / "0.png", pictures / "1.png", pictures / "no.png", "--json")
+    assert code == 1 and len(out.splitlines()) == 3 and "1 of 3 pictures could not be explained" in err
+
+
+def test_a_crop_that_shows_little_is_mentioned(run, tmp_path):
+    Image.fromarray(np.tile(scenes.draw(0).image, (1, 5, 1))).save(tmp_path / "wide.png")
+    assert "note: the network saw the middle 196x196 of 1120x224 pixels" in run("explain", "wide.png")[2]
+    assert "the network saw" not in run("explain", "wide.png", "--fit", "letterbox")[2]
+
+
 def test_layers(run):
     code, out, _ = run("layers")
     assert code == 0
@@ -107,7 +123,11 @@ def test_layers(run):
 def test_scene(run, tmp_path):
     code, out, _ = run("scene", "--seed", "7", "--masks")
     scene = scenes.draw(7)
-    assert code == 0 and out.split() == ["scene-7.png", *(f"scene-7-{label}.png" for label in scene.labels)]
+    assert code == 0 and out.splitlines() == [
+        "scene-7.png: zebra and drake",
+        "scene-7-zebra.png: the mask of the zebra",
+        "scene-7-drake.png: the mask of the drake",
+    ]
     assert np.array_equal(np.asarray(Image.open(tmp_path / "scene-7.png")), scene.image)
     for label, mask in zip(scene.labels, scene.masks):
         assert np.array_equal(np.asarray(Image.open(tmp_path / f"scene-7-{label}.png")), mask)

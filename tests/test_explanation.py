@@ -1,5 +1,6 @@
 """A picture in, an explanation out."""
 
+import re
 import warnings
 
 import numpy as np
@@ -55,6 +56,40 @@ class TestExplain:
         assert found.overlay().shape == photograph.shape
         heat = found.placement.to_photograph(found.grad_cam)
         assert heat[mask].mean() > 3 * heat.mean()
+
+    def test_what_was_not_seen_keeps_its_colours(self, net):
+        photograph = np.tile(scenes.draw(0).image, (1, 4, 1))
+        found = cam.explain(net, photograph)
+        unseen = ~found.placement.seen()
+        assert np.array_equal(found.overlay()[unseen], photograph[unseen])
+        (warning,) = [one for one in found.warnings if isinstance(one, cam.PartlySeen)]
+        assert (
+            str(warning) == "the network saw the middle 196x196 of 896x224 pixels; with fit letterbox it sees them all"
+        )
+
+    def test_next_to_nothing_is_called_so(self, net, scene):
+        biased = cam.convert(net)
+        biased.output.bias.set_data(nd.full((20,), 1000.0))  # the logit is the bias, and hardly anything else
+        found = cam.explain(biased, scene.image)
+        assert any(isinstance(one, cam.WeakMap) for one in found.warnings)
+        assert not any(isinstance(one, cam.WeakMap) for one in cam.explain(net, scene.image).warnings)
+
+    @pytest.mark.parametrize(
+        ("layer", "kind", "words"),
+        [
+            ("features.8.2.shortcut", InsideResidualBranch, "leaves out what this block adds; take features.10"),
+            ("features.9", cam.BeforeReLU, "before its ReLU: .*; take features.10"),
+            ("features.11", cam.OnePixelMap, "cannot say where; take features.10"),
+        ],
+    )
+    def test_what_layers_advises_explain_says_too(self, net, scene, layer, kind, words):
+        (warning,) = [one for one in cam.explain(net, scene.image, layer=layer).warnings if type(one) is kind]
+        assert re.search(words, str(warning))
+
+    def test_a_net_that_never_ran(self, scene):
+        theirs = vision.resnet18_v2(classes=3)
+        theirs.initialize()
+        assert cam.explain(theirs, scene.image).guided_backprop.shape == (3, 224, 224)
 
     def test_a_batch_is_the_same_as_one_by_one(self, net):
         pictures = [scenes.draw(seed).image for seed in (0, 1, 2)]
@@ -119,7 +154,7 @@ class TestForeignNets:
         assert found.grad_cam.shape == (222, 222) and found.guided_backprop is None and found.saliency is None
         assert any(isinstance(one, GradCamOnly) for one in found.warnings)
         assert isinstance(found.plot(), Figure)
-        with pytest.raises(cam.NetError, match="there is no guided Grad-CAM"), pytest.warns(GradCamOnly):
+        with pytest.raises(cam.NetError, match="there is no guided Grad-CAM"):
             cam.visualize(net, scene.image)
 
     def test_a_class_of_one_s_own_is_told_by_its_operators(self):
@@ -171,7 +206,7 @@ class TestTheTutorial:
         return space
 
     def test_the_users_script_after_one_changed_import(self, picture):
-        with pytest.warns(ConvertedNet, match="not all of the net's 15 ReLUs and 5 max poolings can be reached"):
+        with pytest.warns(ConvertedNet, match="this net hides ReLUs or poolings: cam.convert"):
             space = self.run("import cam as gradcam", ONE_CALL, picture)
         prediction, images = space["result"]
         assert prediction.startswith("class ")
@@ -195,8 +230,9 @@ class TestTheTutorial:
         with pytest.warns(ConvertedNet):
             prediction, images = cam.visualize(theirs, picture)
         assert isinstance(cam.show_images(prediction, images), Figure)
-        with pytest.raises(InputError, match="images has 1 pictures"):
-            cam.show_images(prediction, images[:1])
+        for wrong in (images[:1], None):
+            with pytest.raises(InputError, match="images are not the four pictures"):
+                cam.show_images(prediction, wrong)
 
 
 class TestSaving:

@@ -177,7 +177,7 @@ class TestBadFiles:
 
     def test_empty(self, tmp_path):
         (tmp_path / "a.png").touch()
-        self.refuse(tmp_path / "a.png", "is not a picture")
+        self.refuse(tmp_path / "a.png", "is an empty file")
 
     @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.gif", "a.webp", "a.tiff", "a.bmp"])
     def test_truncated_anywhere(self, tmp_path, name):

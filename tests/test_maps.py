@@ -14,6 +14,7 @@ import cam
 from cam import blocks
 from cam.errors import (
     AllNegativeMap,
+    BeforeReLU,
     FlatMap,
     InputError,
     InsideResidualBranch,
@@ -130,13 +131,18 @@ def test_warnings(narrow_resnet):
     x = random_images(1, 64)
     with pytest.warns(InsideResidualBranch, match=r"features.8.2.conv3: inside a residual branch"):
         cam.grad_cam(narrow_resnet, x, 0, "features.8.2.conv3")
+    for layer in ("features.8.2.shortcut", "features.8.0.downsample"):
+        with pytest.warns(InsideResidualBranch, match="the shortcut alone: leaves out what this block adds"):
+            cam.grad_cam(narrow_resnet, x, 0, layer, relu=False)
+    with pytest.warns(BeforeReLU, match="take features.10"):
+        cam.grad_cam(narrow_resnet, x, 0, "features.9", relu=False)
     with pytest.warns(OnePixelMap):
         assert cam.grad_cam(narrow_resnet, x, 0, "features.11").shape == (1, 1, 1)
     with pytest.warns(FlatMap):
         cam.grad_cam(by_hand(pooled=True), nd.ones((1, 3, 2, 2)), 0, "0", relu=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for layer in ("features.8.2.add", "features.8.2.shortcut", "features.8.0.relu1", "features.8.0.downsample"):
+        for layer in ("features.8.2.add", "features.8.0.relu1", "features.8.2", "features.8", "features.10"):
             cam.grad_cam(narrow_resnet, x, 0, layer, relu=False)
 
 

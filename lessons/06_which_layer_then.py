@@ -1,0 +1,431 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6. Which layer, then?
+#
+# **You will learn** to rewrite an addition and a global average pooling as blocks with their own backward rules; which layer of a
+# residual net is the right one, measured against all others; and why, at that layer, Grad-CAM is not an approximation but
+# an exact account of the logit.
+#
+# **You need** lessons 2, 3 and 5. **It takes** about 45 minutes.
+#
+# The thread in the forum went on: *take the whole map, just before the global average pooling (GAP). But the tutorial's code only knows
+# convolutions: must I modify it? Overwrite GAP? GAP's output is 1x1, too small: should it be the last Add, and how does one
+# rewrite an add operation?* Nobody answered. At the end of this lesson stand the answers, each with a number.
+
+# %%
+# %matplotlib inline
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+from course import compare, zoo_resnet50_v2
+from mxnet import autograd, nd
+from mxnet.gluon import HybridBlock, nn
+from mxnet.gluon.model_zoo import vision
+
+import cam
+from cam import metrics, plot, scenes
+
+# %% [markdown]
+# ## Two blocks by hand: Add and GAP
+#
+# In words: an addition passes the gradient on, unchanged, to both of its inputs. An average passes each of its $HW$ inputs an equal
+# share of it.
+#
+# $$y = s + f:\quad ds = dy,\ \ df = dy \qquad\qquad
+# y_k = \frac{1}{HW}\sum_{i,j} x_{k,ij}:\quad dx_{k,ij} = \frac{dy_k}{HW}$$
+#
+# As `autograd.Function`s (lesson 1):
+
+
+# %%
+class AddFunction(autograd.Function):
+    def forward(self, branch, shortcut):
+        return branch + shortcut
+
+    def backward(self, dy):
+        return dy, dy
+
+
+class AverageFunction(autograd.Function):
+    def forward(self, x):
+        self._shape = x.shape
+        return x.mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
+
+    def backward(self, dy):
+        height, width = self._shape[2:]
+        return dy.broadcast_to(self._shape) / (height * width)
+
+
+# %% [markdown]
+# > **Predict.** Two inputs of 2x2, added, then averaged; the result counts 8-fold. Which gradient arrives at each of the inputs?
+
+# %%
+branch, shortcut = nd.array([[[[1, 2], [3, 4]]]]), nd.array([[[[10, 20], [30, 40]]]])
+for one in (branch, shortcut):
+    one.attach_grad()
+with autograd.record(train_mode=False):
+    result = 8 * AverageFunction()(AddFunction()(branch, shortcut))
+result.backward(train_mode=False)
+print("result", result.asnumpy().ravel())
+print("gradient at the branch  ", branch.grad.asnumpy()[0, 0].tolist())
+print("gradient at the shortcut", shortcut.grad.asnumpy()[0, 0].tolist())
+
+# %%
+assert result.asscalar() == 8 * 27.5
+assert (branch.grad == 2).asnumpy().all() and (shortcut.grad == 2).asnumpy().all()
+
+# %% [markdown]
+# ## How does one rewrite an add operation?
+#
+# In the zoo's `BottleneckV2` the addition is a plain `+` in the middle of `hybrid_forward`, and its ReLUs are function calls. There is
+# no block to hook. So write the block's forward once more, with a block where the `+` was. The parameters stay where they are: the
+# new block takes over the old one's children. The zero tap of lesson 2 does the recording: $w = y + 0$, and the gradient of that zero
+# is the gradient of $y$.
+
+
+# %%
+class Tapped(HybridBlock):
+    """Keeps its output in `.features`, and its gradient, after a backward pass, in `.tap.grad`."""
+
+    def keep(self, y):
+        self.features, self.tap = y.detach(), nd.zeros_like(y)
+        self.tap.attach_grad()
+        return y + self.tap
+
+
+class MyAdd(Tapped):
+    def forward(self, branch, shortcut):
+        return self.keep(AddFunction()(branch, shortcut) * 1)  # * 1: lesson 1
+
+
+class MyGlobalAvgPool2D(Tapped):
+    def forward(self, x):
+        return self.keep(AverageFunction()(x) * 1)
+
+
+class MyBottleneck(HybridBlock):
+    """The zoo's BottleneckV2 once more, with an Add block in place of its `+`."""
+
+    def __init__(self, original):
+        super().__init__(prefix=original.prefix)
+        self.original = original
+        self.add = MyAdd()
+
+    def forward(self, x):
+        b = self.original
+        activated = nd.relu(b.bn1(x))
+        shortcut = b.downsample(activated) if b.downsample else x
+        branch = b.conv1(activated)
+        branch = b.conv2(nd.relu(b.bn2(branch)))
+        branch = b.conv3(nd.relu(b.bn3(branch)))
+        return self.add(branch, shortcut)
+
+
+# %% [markdown]
+# Swapped into the zoo's own net, in a copy of its sequence of blocks:
+
+# %%
+net = cam.resnet50_v2()
+zoo = zoo_resnet50_v2(net)  # MXNet's blocks, the same parameters
+last = MyBottleneck(zoo.features[8][2])
+gap = MyGlobalAvgPool2D()
+swapped = nn.Sequential()
+swapped.add(*zoo.features[:8], zoo.features[8][0], zoo.features[8][1], last)
+swapped.add(zoo.features[9], zoo.features[10], gap, zoo.features[12], zoo.output)
+
+scene = scenes.draw(seed=7)
+x, label = cam.load_image(scene.image), scene.labels[0]
+number = net.labels.index(label)
+with autograd.record(train_mode=False):
+    logits = swapped(x)
+    logit = logits[0, number]
+logit.backward(train_mode=False)
+compare("logits, swapped and zoo", logits, zoo(x))
+
+# %%
+alpha = last.add.tap.grad.mean(axis=(2, 3), keepdims=True)  # (1, 512, 1, 1)
+at_add = (alpha * last.add.features).sum(axis=1)[0].asnumpy()  # (7, 7)
+compare("signed map at the Add, mine and cam's", at_add, cam.grad_cam(net, x, label, "features.8.2.add", relu=False)[0])
+assert np.allclose(logits.asnumpy(), zoo(x).asnumpy(), atol=1e-4)
+assert np.allclose(at_add, cam.grad_cam(net, x, label, "features.8.2.add", relu=False)[0], atol=1e-4)
+
+# %% [markdown]
+# That is how to rewrite an add operation: fifteen lines, and not one of them in somebody else's file. And since the recorded part lies
+# above the max pooling, its trap (lesson 4) does no harm here.
+#
+# ## GAP's output: one pixel
+#
+# > **Predict.** The thread asked whether to overwrite GAP. What will a map of its *output* look like?
+
+# %%
+alpha = gap.tap.grad.mean(axis=(2, 3), keepdims=True)
+at_output = (alpha * gap.features).sum(axis=1)[0].asnumpy()
+print("map at GAP's output:", at_output, "of shape", at_output.shape)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    cam.grad_cam(net, x, label, "features.11")
+print(caught[0].message)
+
+# %%
+assert at_output.shape == (1, 1) and caught[0].category is cam.OnePixelMap
+bias = net.output.bias.data().asnumpy()[number]
+compare("that one number, and the logit less its bias", at_output[0, 0], logit.asscalar() - bias)
+assert np.isclose(at_output[0, 0], logit.asscalar() - bias, rtol=1e-3)
+
+# %% [markdown]
+# One number: all of the evidence, and nothing about where. GAP is where the "where" ends. Its *input* is the last place that has it.
+#
+# ## Every candidate, measured
+#
+# Around the last block there are: the branch, the shortcut, their sum (Add), the BatchNorm after it, the ReLU after that, which is GAP's
+# input, and GAP's output. And there are the ends of the earlier stages.
+#
+# > **Predict.** Which one has the largest share on the right object? And is there *one* winner?
+
+# %%
+candidates = {
+    "features.5": "end of stage 1",
+    "features.6": "end of stage 2",
+    "features.7": "end of stage 3",
+    "features.8.2.conv3": "branch (the forum's conv3)",
+    "features.8.2.shortcut": "shortcut",
+    "features.8.2.add": "Add",
+    "features.9": "BatchNorm",
+    "features.10": "ReLU = GAP input",
+    "features.11": "GAP output",
+}
+measured = metrics.evaluate(net, scenes.TEST_SEEDS[:100], list(candidates))
+for name, title in candidates.items():
+    one = measured[name]
+    print(
+        f"{title:27} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}  within 15 px {one.near.mean():.2f}"
+    )
+print(f"{'by chance':27} share about one half         energy {one.area.mean():.3f}")
+
+# %%
+figure, axis = plt.subplots(figsize=(10, 3.2), layout="constrained")
+for measure, marker, title in (("share", "o", "share on the right object"), ("energy", "s", "energy in the mask")):
+    found = [metrics.bootstrap(getattr(measured[name], measure)) for name in candidates]
+    middle = np.array([one.mean for one in found])
+    spread = np.array([[one.mean - one.low, one.high - one.mean] for one in found]).T
+    axis.errorbar(range(len(candidates)), middle, spread, fmt=marker, capsize=3, label=title)
+axis.set_xticks(
+    range(len(candidates)),
+    [
+        title.replace(" (the forum's conv3)", "\n(conv3)").replace(" of ", "\nof ").replace(" = ", " =\n")
+        for title in candidates.values()
+    ],
+    fontsize=8,
+)
+axis.set_ylim(0, 1)
+axis.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# *What to see: means over 200 maps with 95 % intervals. Shortcut, Add, BatchNorm and GAP's input are close together, near the top; the
+# branch falls behind; GAP's output is at chance; earlier stages are finer, but hardly know which animal is meant.*
+
+# %%
+best = measured["features.10"]
+for name, title in candidates.items():
+    difference = metrics.bootstrap(best.share - measured[name].share)
+    print(f"GAP input minus {title:27} share {difference}")
+for name in ("features.5", "features.6", "features.7", "features.8.2.conv3", "features.11"):
+    assert metrics.bootstrap(best.share - measured[name].share).low > 0
+add = measured["features.8.2.add"]
+print("GAP input minus Add, energy", metrics.bootstrap(best.energy - add.energy))
+assert abs(metrics.bootstrap(best.share - add.share).mean) < 0.02
+assert metrics.bootstrap(best.energy - add.energy).high < 0
+
+# %% [markdown]
+# So the measures do not make GAP's input the winner. In the share it and the Add differ by nothing one would see, and in energy the Add is a
+# little *ahead*. Both are whole feature maps, and for a picture either will do. What sets GAP's input apart is something else.
+#
+# ## Why GAP's input: there Grad-CAM is exact
+#
+# ResNet50v2 ends ReLU, GAP, Dense. With $A$ the input of GAP, the logit is
+#
+# $$y^c = b^c + \sum_k w^c_k \frac{1}{HW}\sum_{i,j} A_{k,ij}
+# \qquad\text{so}\qquad \frac{\partial y^c}{\partial A_{k,ij}} = \frac{w^c_k}{HW},$$
+#
+# the same at every position. Averaging it (Grad-CAM) changes nothing; leaving out the averaging (HiResCAM) changes nothing; and both
+# are the class activation map $\sum_k w^c_k A_k$ of Zhou et al. 2016, over $HW$. Sum the map over all positions, add the bias, and there is
+# the logit.
+#
+# > **Predict.** To how many digits?
+
+# %%
+signed = cam.grad_cam(net, x, label, "features.10", relu=False)[0]  # (7, 7)
+compare("Grad-CAM and HiResCAM", signed, cam.hires_cam(net, x, label, "features.10", relu=False)[0])
+compare("Grad-CAM and CAM / (HW)", signed, cam.class_activation_map(net, x, label)[0] / 49)
+print(
+    f"sum of the map {signed.sum():.5f} + bias {bias:.5f} = {signed.sum() + bias:.5f}; the logit is {logit.asscalar():.5f}"
+)
+
+# %%
+assert np.allclose(signed, cam.hires_cam(net, x, label, "features.10", relu=False)[0], atol=1e-5)
+assert np.allclose(signed, cam.class_activation_map(net, x, label)[0] / 49, atol=1e-5)
+assert np.isclose(signed.sum() + bias, logit.asscalar(), atol=1e-4)
+
+# %% [markdown]
+# Nothing is approximated and nothing is lost: each of the 49 positions has its share of the logit, to the cent. Is it the same at the Add?
+#
+# In a v2 net BatchNorm and ReLU stand between the last Add and GAP. The BatchNorm shifts, and the ReLU cuts, differently at each position:
+# the gradient is no longer the same everywhere.
+
+# %%
+rows = []
+for seed in scenes.TEST_SEEDS[:30]:
+    one = scenes.draw(seed)
+    rec = cam.record(net, cam.load_image(one.image), ["features.8.2.add", "features.10"], image=False)
+    for class_id in one.class_ids:
+        evidence = rec.logits[0, class_id] - net.output.bias.data().asnumpy()[class_id]
+        maps = [cam.grad_cam_of(rec, class_id, layer, relu=False)[0] for layer in rec.layers]
+        varying = (rec.gradient(rec.layers[0], class_id) * rec.features(rec.layers[0])).sum(axis=1)[0]
+        rows.append(
+            [abs(heat.sum() - evidence) / abs(evidence) for heat in maps]
+            + [
+                np.linalg.norm(maps[0] - varying) / np.linalg.norm(varying),
+                np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1],
+            ]
+        )
+off_add, off_gap, hires, alike = np.array(rows).T
+print("sum of the map and (logit - bias) differ by, relative to the latter:")
+print(f"  at the Add       {metrics.bootstrap(off_add)}")
+print(f"  at GAP's input   {off_gap.mean():.1e}")
+print(f"Grad-CAM and HiResCAM at the Add differ by (relative L2) {metrics.bootstrap(hires)}")
+print(f"correlation of the two maps, Add and GAP's input         {metrics.bootstrap(alike)}")
+
+# %%
+assert off_gap.max() < 1e-3 < 0.1 < off_add.mean()
+assert hires.min() > 0.1
+assert metrics.bootstrap(alike).low > 0.8
+
+# %% [markdown]
+# At the Add the map looks much the same, but its sum has nothing to do with the logit. If you want to
+# say "so much of the score comes from here", take GAP's input. `cam` takes it when you name no layer.
+#
+# (In a v1 net the ReLU that follows the last Add *is* GAP's input. There the two questions have one answer; exercise 2.)
+#
+# ## "In my net GAP's output *is* the logits"
+#
+# Another remark of the thread: in a net whose last convolution has one channel for each class, followed by GAP, one can simply read the
+# class's channel. True, and ResNet50v2 becomes such a net by exchanging two linear steps. Averaging and a Dense layer commute: apply the Dense
+# layer at every position first (that is a 1x1 convolution), then average.
+
+# %%
+dense = net.output
+per_position = nn.Conv2D(len(net.labels), kernel_size=1, in_channels=dense.weight.shape[1], use_bias=False)
+per_position.initialize()
+per_position.weight.set_data(dense.weight.data().expand_dims(2).expand_dims(3))  # (20, 512, 1, 1)
+A = nd.array(cam.record(net, x, "features.10").features())  # (1, 512, 7, 7)
+channels = per_position(A)  # (1, 20, 7, 7): one map for each class
+exchanged = channels.mean(axis=(2, 3)) + dense.bias.data()
+compare("logits, exchanged and as they were", exchanged, net(x))
+compare("the class's channel, and its CAM", channels[0, number], cam.class_activation_map(net, x, label)[0])
+
+# %%
+assert np.allclose(exchanged.asnumpy(), net(x).asnumpy(), atol=1e-4)
+assert np.allclose(channels[0, number].asnumpy(), cam.class_activation_map(net, x, label)[0], atol=1e-4)
+figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+for axis, heat, title in zip(
+    axes,
+    (at_add, signed, channels[0, number].asnumpy() / 49),
+    ("Grad-CAM, Add", "Grad-CAM, GAP input", "channel / 49, no gradient"),
+):
+    drawn = plot.draw_signed(axis, heat, 224)
+    axis.contour(scene.masks[0], [0.5], colors="black", linewidths=1)
+    axis.set_title(title)
+    figure.colorbar(drawn, ax=axis, shrink=0.8)
+plt.show()
+
+# %% [markdown]
+# *What to see: signed maps for the class of the outlined animal, each with its own scale. The second and the third are the same picture, though the
+# third needed no gradient at all. The first, at the Add, is similar, with another zero.*
+#
+# ## The answers
+#
+# - **Which layer is the right one?** The last whole feature map: the input of the global average pooling, for ResNet50v2 `features.10`.
+# - **Must I modify gradcam.py?** No. Any block can be recorded with a zero tap, convolution or not. With `cam`: `cam.grad_cam(net, x)`.
+# - **Overwrite GAP?** No. Its output is one pixel. You want its input, which is the output of the ReLU before it, and that one *is* a block,
+#   in the zoo's net too.
+# - **Should it be the last Add, and how does one rewrite an add op?** As a picture it is just as good, but the map does not add up to the logit. To rewrite it,
+#   write the residual block's forward with an Add block in place of `+`; backward passes the gradient to both. `cam.convert(net)` does it
+#   for all 16.
+
+# %%
+plain = cam.grad_cam(zoo, x, label)[0]  # the zoo's net as it comes: nothing rewritten
+compare("Grad-CAM of the unmodified zoo net, and cam's", plain, cam.grad_cam(net, x, label)[0])
+assert np.allclose(plain, cam.grad_cam(net, x, label)[0], atol=1e-4)
+
+# %% [markdown]
+# ## On your own
+#
+# **1.** Why can plain CAM not be used at an inner layer, such as the end of stage 3, while Grad-CAM can? Try `cam.class_activation_map` on VGG16 and
+# read what it says.
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+try:
+    cam.class_activation_map(cam.vgg16(), x, label)
+except cam.NetError as error:
+    message = str(error)
+print(message)
+assert "does not end in a global average pooling and one Dense layer" in message
+# CAM reads its weights from the Dense layer, and those belong to the channels that this layer averages. An inner layer has other
+# channels: only a gradient can say what the class wants of them.
+
+# %% [markdown]
+# **2.** A v1 net ends Add, ReLU, GAP, Dense. Take `resnet50_v1` of the zoo with random weights, convert it, and check that the signed map at the output of its last
+# block adds up to the logit (less the bias), while the one at the Add before the ReLU does not.
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+v1 = vision.resnet50_v1(classes=5)
+v1.initialize()
+v1(x)
+v1 = cam.convert(v1)
+rec = cam.record(v1, x, ["features.7.2", "features.7.2.add"], image=False)
+evidence = rec.logits[0, 3] - v1.output.bias.data().asnumpy()[3]
+sums = [cam.grad_cam_of(rec, 3, layer, relu=False).sum() for layer in rec.layers]
+print(f"logit less bias {evidence:.5f}, sum of the map after the ReLU {sums[0]:.5f}, at the Add {sums[1]:.5f}")
+assert cam.default_layer(v1) == "features.7.2"
+assert np.isclose(sums[0], evidence, rtol=1e-3) and not np.isclose(sums[1], evidence, rtol=1e-3)
+
+# %% [markdown]
+# **3.** In VGG16, three Dense layers stand between relu5_3 and the logit. Are Grad-CAM and HiResCAM equal there? Which has the larger share on the right object over
+# ten scenes, both animals?
+
+# %% jupyter={"source_hidden": true} tags=["solution"]
+vgg = cam.vgg16()
+found = {"Grad-CAM": [], "HiResCAM": []}
+for seed in scenes.TEST_SEEDS[:10]:
+    one = scenes.draw(seed)
+    picture = cam.load_image(one.image)
+    for index, class_id in enumerate(one.class_ids):
+        masks = one.masks[index], one.masks[1 - index]
+        found["Grad-CAM"].append(metrics.share_on_object(cam.grad_cam(vgg, picture, class_id)[0], *masks))
+        found["HiResCAM"].append(metrics.share_on_object(cam.hires_cam(vgg, picture, class_id)[0], *masks))
+for name, values in found.items():
+    print(f"{name} share {metrics.bootstrap(values)}")
+assert not np.allclose(found["Grad-CAM"], found["HiResCAM"], atol=1e-3)
+# They are not equal: the gradient varies over the 14x14 positions. Which of them is better is a matter of measuring.
+
+# %% [markdown]
+# **Rule of thumb.** Take the last place that still has height and width and lies on every path to the logit: the input of the global
+# pooling. There Grad-CAM, HiResCAM and CAM agree, and the map adds up to the score.
+#
+# **Next:** [7. Why is ResNet's image gradient unclear?](07_why_is_resnets_image_gradient_unclear.ipynb)

@@ -35,12 +35,14 @@ LONGEST_SIDE = 640  # pixels of a photograph in a panel
 
 
 class Picture(Figure):
-    """A matplotlib Figure that a notebook shows, whether or not pyplot is in use."""
+    """A matplotlib Figure that a notebook shows, with or without pyplot: as JPEG, since it is made of photographs."""
 
-    def _repr_png_(self) -> bytes:
+    def _ipython_display_(self) -> None:
+        from IPython.display import Image, display  # only a notebook calls this
+
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
+        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 88})
+        display(Image(data=buffer.getvalue(), format="jpeg"))
 
 
 def overlay(
@@ -113,8 +115,8 @@ def draw_signed(axis: Axes, heat: np.ndarray, size: int | tuple[int, int], limit
     enlarged = resize_map(heat, size)
     limit = (np.abs(heat).max() if limit is None else limit) or 1.0  # a map of zeros is white
     drawn = axis.imshow(enlarged, cmap=SIGNED, vmin=-limit, vmax=limit)
-    if enlarged.min() < -0.02 * limit:  # rounding around zero is no evidence
-        levels = [min(enlarged.min(), -limit) - limit, -0.02 * limit]
+    if enlarged.min() < -0.05 * limit:  # next to nothing needs no hatching
+        levels = [min(enlarged.min(), -limit) - limit, -0.05 * limit]
         axis.contourf(enlarged, levels=levels, colors="none", hatches=["////"])
     axis.set(xticks=[], yticks=[])
     return drawn

@@ -8,12 +8,13 @@ import io
 import json
 from pathlib import Path
 
+import answer
 import demo
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-CHOSEN = {"01": 1, "02": 0, "03": 1, "04": 0}  # which figure of a lesson, counted from 0
+CHOSEN = {"01": 1, "02": 0, "03": 1, "04": 0, "05": 1, "06": 1, "07": 0}  # which figure of a lesson, counted from 0
 WIDTH = 480
 
 
@@ -29,6 +30,7 @@ def lesson_picture(notebook: Path, index: int) -> Image.Image:
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
     demo.main(DOCS / "demo.png")
+    answer.main(DOCS / "answer.png")
     for notebook in sorted((ROOT / "lessons").glob("[0-9]*.ipynb")):
         number = notebook.stem[:2]
         lesson_picture(notebook, CHOSEN[number]).save(DOCS / f"lesson_{number}.png")

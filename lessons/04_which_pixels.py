@@ -468,4 +468,4 @@ assert 0 < disagree.sum() < 1000
 # **Rule of thumb.** For *where*, Grad-CAM. For *what the network responds to*, guided backpropagation. For *which pixels, for this
 # class*, their product. And check the pass, not only the picture: a wrong gradient can hide behind an average.
 #
-# **Next** (planned): why ResNet50v2's "last conv" is the wrong layer, which one is right, and why its image gradient is unclear.
+# **Next:** [5. Why is ResNet's "last conv" wrong?](05_why_is_resnets_last_conv_wrong.ipynb)

@@ -59,8 +59,49 @@ plot.grid(rows, ["scene", "VGG16\nrelu5_3", "ResNet50v2\nlast conv3"], [scene.la
 
 # %% [markdown]
 # *What to see: the first four test scenes and, for the animal named above each column, Grad-CAM at VGG16's last convolution
-# (after its ReLU) and at ResNet50v2's last one. VGG16's evidence lies on the named animal. ResNet50v2's spreads over places
-# where nothing is, or lights up the other animal.*
+# (after its ReLU) and at ResNet50v2's last one. VGG16's evidence covers the named animal. ResNet50v2's last `conv3` finds a spot on it, and
+# something on the other animal too: look at the hog above the tiger.*
+#
+# Four pictures could be chance, good or bad. Here are the shares on the right object for forty scenes and both animals, and the scenes where
+# `conv3` does worst, with the whole feature map of the same network (`features.10`, just before the global average pooling) below it.
+
+# %%
+layers = ["features.8.2.conv3", "features.10"]
+forty = {"VGG16, relu5_3": metrics.evaluate(vgg, scenes.TEST_SEEDS[:40])}
+both = metrics.evaluate(net, scenes.TEST_SEEDS[:40], layers)
+forty["ResNet50v2, last conv3"], forty["ResNet50v2, whole map"] = (both[layer] for layer in layers)
+for name, one in forty.items():
+    wrong = (one.share < 0.5).mean()
+    print(
+        f"{name:23} share {metrics.bootstrap(one.share)}, most of the evidence on the wrong animal or none: {wrong:.0%}"
+    )
+
+# %%
+# Rows of an evaluation: ten scenes' first animals, then their second ones, and so on.
+where = [(start + scene, target) for start in range(0, 40, 10) for target in (0, 1) for scene in range(10)]
+worst = [where[row] for row in np.argsort(both["features.8.2.conv3"].share)[:4]]
+rows, titles = [[], [], []], []
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    for seed, target in worst:
+        scene = scenes.draw(seed)
+        maps = cam.grad_cam(net, cam.load_image(scene.image), scene.labels[target], layers)
+        rows[0].append(scene.image)
+        for row, layer in zip(rows[1:], layers):
+            row.append(plot.overlay(scene.image, maps[layer][0]))
+        titles.append(f"scene {seed}: {scene.labels[target]}")
+        share = metrics.share_on_object(maps[layers[0]][0], scene.masks[target], scene.masks[1 - target])
+        assert np.isclose(share, both[layers[0]].share[where.index((seed, target))], atol=1e-3)
+plot.grid(rows, ["scene", "last conv3", "whole map"], titles, size=2.2)
+
+# %% [markdown]
+# *What to see: of forty scenes and both animals, the four where the map at the last `conv3` (second row) does worst, and the whole feature map of the same
+# pass (third row). These are the abnormal pictures of the forum: `conv3` shows the other object, or nothing at all, while
+# the network knows very well where the named one is.*
+
+# %%
+assert (forty["ResNet50v2, last conv3"].share < 0.5).mean() > 2 * (forty["ResNet50v2, whole map"].share < 0.5).mean()
+assert (forty["ResNet50v2, last conv3"].share < 0.5).mean() > 2 * (forty["VGG16, relu5_3"].share < 0.5).mean()
 
 # %% [markdown]
 # ## The idea in words
@@ -156,9 +197,16 @@ plt.show()
 
 # %% [markdown]
 # *What to see: three maps with one common scale; orange speaks for the class, purple and hatched against it, and the black line
-# is the true outline of the animal. Branch plus shortcut gives the sum, pixel by pixel. Most of the evidence came in through the
-# shortcut: the branch, all that `conv3` can show, is a pale correction.*
-#
+# is the true outline of the animal. Branch plus shortcut gives the sum, pixel by pixel. `conv3` can show the first picture only; what came in through the
+# shortcut, the larger part even in this harmless scene, it never sees.*
+
+# %%
+on_it = [cam.resize_map(heat, 224)[scene.masks[0]].mean() for heat in mine]
+for name, value in zip(("branch", "shortcut", "sum"), on_it):
+    print(f"{name:8} mean evidence on the {label}: {value:.3f}")
+assert on_it[1] > on_it[0]
+
+# %% [markdown]
 # And so the forum's map, Grad-CAM at `conv3`, is one of these pictures:
 
 # %%
@@ -171,8 +219,8 @@ assert np.allclose(at_conv3, np.maximum(mine[0], 0), atol=1e-6)
 # %% [markdown]
 # ## What does it cost? All 16 blocks, 100 scenes, both animals
 #
-# One scene proves nothing. Here are 200 maps for the `conv3` of each block, with the measures of lesson 3, and beside them the
-# whole feature map just before the global average pooling (`features.10`, the layer that `cam` takes when you name none).
+# Here are 200 maps for the `conv3` of each block, with the measures of lesson 3, and beside them the
+# whole feature map before the global average pooling (GAP), the layer that `cam` takes when you name none.
 #
 # > **Predict.** Deeper layers know more about the class. Will the maps get better from block to block, up to the last one?
 

@@ -263,8 +263,11 @@ class TestSaving:
             found.save(tmp_path / "folder.png")
         assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
 
-    def test_a_figure_shows_itself_in_a_notebook(self, net, scene):
-        assert cam.explain(net, scene.image).plot()._repr_png_().startswith(b"\x89PNG")
+    def test_a_figure_shows_itself_in_a_notebook(self, net, scene, monkeypatch):
+        shown = []
+        monkeypatch.setattr("IPython.display.display", shown.append)
+        cam.explain(net, scene.image).plot()._ipython_display_()
+        assert shown[0].data.startswith(b"\xff\xd8") and shown[0].format == "jpeg"
 
 
 def test_the_panel_says_class_probability_layer_and_warnings(net, scene):

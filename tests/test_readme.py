@@ -49,6 +49,31 @@ def test_the_table_holds_the_measured_figures():
         assert [float(cell) for cell in row.groups()] == [round(value, 3), round(figures["resnet50_v2"][key], 3)]
 
 
+def printed_by(lesson):
+    """Everything that a lesson's notebook printed."""
+    (notebook,) = (ROOT / "lessons").glob(f"{lesson}_*.ipynb")
+    cells = json.loads(notebook.read_text())["cells"]
+    return "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))
+
+
+def test_the_answer_holds_the_lessons_figures():
+    answer = TEXT[TEXT.index("## The question") : TEXT.index("![Grad-CAM for the tiger")]
+    five, seven = printed_by("05"), printed_by("07")
+    whole, conv3 = (
+        float(re.search(rf"^{name} +(0\.\d+)", five, re.MULTILINE)[1])
+        for name in (r"features\.10", r"features\.8\.2\.conv3")
+    )
+    part = float(re.search(r"the last block's branch: (0\.\d+)", five)[1])
+    guided = [float(re.search(rf"guided on {count} of 50 +(0\.\d+)", seven)[1]) for count in (0, 2, 50)]
+    assert f"part is {part:.0%}".replace("%", " %") in answer
+    assert f"{whole:.2f} of the evidence" in " ".join(answer.split())
+    assert f"at `conv3` {conv3:.2f}" in answer
+    assert (
+        f"{guided[1]:.2f} of the gradient lies on the object, plain {guided[0]:.2f}, on all 50 {guided[2]:.2f}"
+        in answer
+    )
+
+
 def test_every_link_leads_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "lessons").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):

@@ -181,5 +181,6 @@ def _explain(error: Exception, url: str, path: Path, source: Source) -> str:
     spoilt = " (the file there now has another sha256)" if path.is_file() else ""
     return (
         f"{url} could not be downloaded: {reason[:300]}. Get {source.file} ({source.size} bytes, sha256 "
-        f"{source.sha256}) in another way and put it at {path}{spoilt}; or call again, which goes on where this ended. {_ACCEPTED}."
+        f"{source.sha256}) in another way and put it at {path}{spoilt}; or call again, which goes on where this ended. "
+        f"{_ACCEPTED}."
     )

@@ -195,8 +195,8 @@ def _parse_onnx(data: bytes) -> dict[str, np.ndarray]:
         for tensor in onnx.load_model_from_string(data).graph.initializer:
             if tensor.data_type in integers:
                 continue  # a shape that the graph itself needs, for a reshape
-            if tensor.name in found:
-                raise Damaged(f"it holds {tensor.name} twice")
+            if not isinstance(tensor.name, str) or tensor.name in found:  # a name that is no text comes as bytes
+                raise Damaged(f"it holds {tensor.name!r}, a name that is no text, or that it has twice")
             found[tensor.name] = _onnx_array(onnx, tensor)
     except (decode_error, UnicodeDecodeError) as error:
         raise Damaged(str(error)) from None

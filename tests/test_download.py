@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import foreign_files
-import huggingface_hub
+import huggingface_hub.constants
 import numpy as np
 import pytest
 from conftest import random_images, randomise

@@ -237,16 +237,16 @@ plot.grid(rows, [f"{name}\n{resnet.labels[top['resnet50_v2', name]]}" for name i
 # %% [markdown]
 # ## A map of an untrained network means nothing
 #
-# > **Predict.** We take the embedded ResNet50v2 and replace all its values by random ones. Of what its Grad-CAM puts on either of
+# > **Predict.** We take the embedded VGG16 and replace all its values by random ones. Of what its Grad-CAM puts on either of
 # > two objects, which share will fall on the right one? And what will guided backpropagation look like?
 
 # %%
 embedded = {name: make() for name, make in makers.items()}
-blank = cam.convert(embedded["resnet50_v2"])
+blank = cam.convert(embedded["vgg16"])
 blank.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2), force_reinit=True)
 seeds = scenes.TEST_SEEDS[:30]
 shares = {}
-for title, net in (("trained", embedded["resnet50_v2"]), ("random", blank)):
+for title, net in (("trained", embedded["vgg16"]), ("random", blank)):
     evaluation = metrics.evaluate(net, seeds)
     something = evaluation.energy > 0  # a map without any positive value has no share
     shares[title] = metrics.bootstrap(evaluation.share[something])
@@ -260,7 +260,7 @@ assert abs(shares["random"].mean - 0.5) < 0.15  # one half is chance
 
 # %% [markdown]
 # Grad-CAM passes this test (Adebayo et al. 2018 call it model randomisation): without training, nothing is left of the map. Now
-# guided backpropagation, of the full-size network that has learnt nothing.
+# guided backpropagation, of the same network that has learnt nothing.
 
 
 # %%
@@ -270,7 +270,7 @@ def edges(picture):
     return np.hypot(*np.gradient(grey))
 
 
-drawn = {name: cam.guided_backprop(untrained, x, 0)[0] for name, x in xs.items()}
+drawn = {name: cam.guided_backprop(blank, x, 0)[0] for name, x in xs.items()}
 figure, axes = plt.subplots(1, 3, figsize=(7, 2.6), layout="constrained")
 for axis, picture, title in (
     (axes[0], seen(xs[subject]), "seen"),
@@ -291,7 +291,7 @@ for name, guided in drawn.items():
     assert max(likeness, key=likeness.get) == name  # each most like its own photograph
 
 # %% [markdown]
-# *What to see: in the middle, guided backpropagation of a ResNet50v2 with random values, for class 0. It draws the cat, because
+# *What to see: in the middle, guided backpropagation of the VGG16 with random values, for class 0. It draws the cat, because
 # it follows the edges of the picture (right). A sharp picture is no evidence that a network has seen anything.*
 
 # %% [markdown]

@@ -331,9 +331,10 @@ def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) ->
         Listing what is missing, surplus or of the wrong shape.
     """
     build, _, fitting = _BUILDERS[name]
-    fits = nearest(arrays)
-    other = "" if fits == name or _misfits(fits, arrays) else f" (they are those of a {fits})"
-    account(_misfits(name, arrays), source, f"a {name}{other}")
+    if problems := _misfits(name, arrays):
+        fits = nearest(arrays)
+        other = "" if _misfits(fits, arrays) else f" (they are those of a {fits})"
+        account(problems, source, f"a {name}{other}")
     arrays = structural(arrays, _topology(name))
     empty = [f"{key} has shape {values.shape}" for key, values in arrays.items() if values.size == 0 or not values.ndim]
     account(empty, source, f"a {name}")

@@ -28,6 +28,7 @@
 
 # %%
 # %matplotlib inline
+# %config InlineBackend.figure_formats = ["jpeg"]
 import tempfile
 from pathlib import Path
 
@@ -106,8 +107,8 @@ for axis in axes.flat:
 plt.show()
 
 # %% [markdown]
-# *What to see: above, the photographs (their origin is in `photographs/ORIGIN.md`); below, what the network gets. Of the cat an ear
-# is lost, of the rocket's launch site both towers.*
+# *What to see: above, the photographs (their origin is in `photographs/ORIGIN.md`); below, what the network gets. The cat loses its
+# ear, the saucer its rim, and the rocket its two large towers.*
 
 # %%
 whole = np.asarray(xs["coffee"].asnumpy()[0])
@@ -182,8 +183,9 @@ plot.grid(rows, row_titles, ["seen", "Grad-CAM", "guided backprop", "guided Grad
 
 # %% [markdown]
 # *What to see: one row per network, for the class it prefers. With ImageNet weights, Grad-CAM should lie on the part of the cat
-# that speaks for the class. With random values Grad-CAM is a map of nothing, yet guided backpropagation draws the
-# cat all the same, whiskers included. That is not knowledge. We come back to it.*
+# that speaks for the class. With random values Grad-CAM is a map of nothing. It looks plausible all the same: it is brightest somewhere
+# in the middle, and in the middle of a photograph is what was photographed. And guided backpropagation draws the cat,
+# whiskers included. None of this is knowledge; we come back to it.*
 
 # %%
 for name, shape in (("vgg16", (14, 14)), ("resnet50_v2", (7, 7))):
@@ -229,7 +231,8 @@ plot.grid(rows, [f"{name}\n{resnet.labels[top['resnet50_v2', name]]}" for name i
 
 # %% [markdown]
 # *What to see: three photographs, each with the map of the forum's layer and of the right one, for ResNet50v2's first choice.
-# With ImageNet weights, judge whether they differ; below we measure it. With random values both are arbitrary.*
+# With ImageNet weights, judge whether they differ; below we measure it. With random values both are arbitrary, and both look as if
+# they were not.*
 #
 # (a) and (c) are arithmetic, so they hold even for a network that knows nothing. Such identities test your *code*. They cannot
 # tell whether a map is worth anything: (b) needs a mask, and a trained network.

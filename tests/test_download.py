@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import cam
 from cam import download
-from cam.errors import InputError, WeightsError
+from cam.errors import CamError, InputError, WeightsError
 from cam.labels import imagenet_labels
 from cam.weights_commands import app
 
@@ -245,8 +245,8 @@ def run(*arguments) -> str:
 
 def refused(*arguments) -> str:
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert done.exit_code == 1 and "Traceback" not in done.output
-    return done.output
+    assert isinstance(done.exception, CamError) and done.output == ""
+    return str(done.exception)
 
 
 def test_list_and_get(server, tmp_path):
@@ -271,7 +271,10 @@ def test_get_takes_another_server_from_the_environment(server, tmp_path):
         text=True,
     )
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"Error: {server.url}/onnxmodelzoo/vgg16-7/")
+    assert done.stderr.splitlines()[-1].startswith(
+        f"cam.errors.WeightsError: {server.url}/onnxmodelzoo/vgg16-7/resolve/"
+    )
+    assert server.asked == [("HEAD", 0)]
 
 
 def test_check_and_convert(server, content, tmp_path):

@@ -118,6 +118,10 @@ def test_what_an_onnx_file_may_hold(tmp_path):
     assert list(formats.read(_graph(tmp_path, shape, good))) == ["good"]
     with pytest.raises(WeightsError, match="'good', a name that is no text, or that it has twice"):
         formats.read(_graph(tmp_path, good, good))
+    path = _graph(tmp_path, good)
+    path.write_bytes(path.read_bytes().replace(b"good", b"go\xffd"))  # no UTF-8
+    with pytest.raises(WeightsError, match="a name that is no text"):
+        formats.read(path)
     good.dims[0] = -1
     with pytest.raises(WeightsError, match=r"good announces the shape \(-1, 3\) and has \(2, 3\)"):
         formats.read(_graph(tmp_path, good))

@@ -49,6 +49,7 @@ def test_other_names_and_cases(net):
     assert number(net, "Zebra") == 340
     assert number(net, "African elephant") == number(net, "Loxodonta africana") == 386
     assert number(net, "dromedary") == 354
+    assert number(net, "Polecat") == 358  # a label comes before another class's other name, here the skunk's
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,4 @@ def test_a_name_of_no_class(net):
 def test_other_labels_have_no_other_names():
     assert find_classes(["zebra", "tench"], "Zebra") == [0]
     assert find_classes(["zebra", "tench"], "n02391049") == []
+    assert find_classes([*imagenet_labels()[:-1], "mine"], "n02391049") == []

@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons notebooks test train figures benchmark lint clean
+.PHONY: help setup demo lessons notebooks test fuzz train figures benchmark lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,9 +29,12 @@ demo: $(READY) ## explain one scene with VGG16 and ResNet50v2 and write demo.png
 	@$(RUN) examples/demo.py demo.png
 
 # One OpenMP thread for each of the two workers: more threads than cores slow MXNet down many times over.
-test lessons notebooks train: export OMP_NUM_THREADS := 1
+test lessons notebooks train fuzz: export OMP_NUM_THREADS := 1
 test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
+
+fuzz: $(READY) ## load 1000 damaged files of parameters of each kind
+	@$(RUN) tests/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
 
 lessons: $(READY) ## execute every lesson, write nothing
 	@if ls lessons/[0-9]*.ipynb >/dev/null 2>&1; then $(RUN) -m pytest -n 2 --nbmake lessons; else echo "no lessons yet"; fi

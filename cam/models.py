@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from mxnet import nd
 from mxnet.gluon import Block, HybridBlock, nn
 from mxnet.gluon.model_zoo.vision import resnet, vgg
 
-from . import blocks
+from . import blocks, download, formats
 from .errors import InputError, NetError, WeightsError
+from .labels import imagenet_labels
 from .scenes import LABELS
-from .weights import embedded, load, read_params
+from .weights import account, check_name, embedded, load, missing_and_surplus, structural
 
 
 class BottleneckV2(blocks.Recordable, HybridBlock):
@@ -244,20 +246,22 @@ def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, wid
 
     Parameters
     ----------
-    weights : "scenes" for the embedded narrow net that knows the 20 classes of `cam.scenes`; a path to a
-        Gluon `.params` file, from which sizes and classes are read; or None for random values
+    weights : "scenes" for the embedded narrow net that knows the 20 classes of `cam.scenes`; "imagenet" for the full
+        net, from the file that `cam.download` keeps or gets; a path to a `.params`, `.onnx` or `.safetensors` file
+        (see `cam.formats`), from which sizes and classes are read; or None for random values
     classes : number of logits with weights=None; 1000 if not given
     width : with weights=None, the share of the zoo's channels and hidden units; 1 if not given
     ctx : an MXNet context; the CPU if not given
 
     Returns
     -------
-    Classifier for images (N, 3, 224, 224)
+    Classifier for images (N, 3, 224, 224). A file with 1000 classes is taken for one of ImageNet's, in their order:
+    `labels` are then ImageNet's.
 
     Raises
     ------
     WeightsError
-        If the weights are missing, damaged or of another net.
+        If the weights are missing, damaged or of another net; every parameter is accounted for.
     InputError
         If classes or width is out of range, or given where the weights fix it.
     """
@@ -314,7 +318,7 @@ def convert(net: Block) -> Block:
 
 
 def _make(name, weights, classes, width, ctx):
-    build, scaled, fitting = _BUILDERS[name]
+    build, scaled, _ = _BUILDERS[name]
     if weights is None:
         classes, width = 1000 if classes is None else classes, 1 if width is None else width
         if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 1:
@@ -327,15 +331,68 @@ def _make(name, weights, classes, width, ctx):
     if classes is not None or width is not None:
         raise InputError("classes and width are read from the weights; give them with weights=None only")
     if not isinstance(weights, (str, Path)):
-        raise InputError(f"weights is {weights!r}; expected 'scenes', the path of a .params file, or None")
-    arrays = read_params(embedded(name) if weights == "scenes" else weights)
+        raise InputError(f"weights is {weights!r}; expected 'scenes', 'imagenet', the path of a file, or None")
+    if weights == "scenes":
+        path = embedded(name)
+    elif weights == "imagenet":
+        path = download.fetch(name)
+    else:
+        check_name(weights)
+        path = weights
+    net = assemble(name, formats.read(path), str(weights), ctx)
+    if weights == "scenes":
+        net.labels = list(LABELS)
+    return net
+
+
+def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) -> Classifier:
+    """A net of the size that the arrays have, with their values; its labels are ImageNet's if it has 1000 classes.
+
+    Parameters
+    ----------
+    name : "vgg16" or "resnet50_v2"
+    arrays : values by any of the names that `cam.weights` knows
+    source : what to call the values in messages
+
+    Raises
+    ------
+    WeightsError
+        Listing what is missing, surplus or of the wrong shape.
+    """
+    build, _, fitting = _BUILDERS[name]
+    if problems := _misfits(name, arrays):
+        fits = nearest(arrays)
+        other = "" if _misfits(fits, arrays) else f" (they are those of a {fits})"
+        account(problems, source, f"a {name}{other}")
+    arrays = structural(arrays, _topology(name))
+    empty = [f"{key} has shape {values.shape}" for key, values in arrays.items() if values.size == 0 or not values.ndim]
+    account(empty, source, f"a {name}")
     try:
         net = build(*fitting(arrays), len(arrays["output.bias"]))
-    except KeyError as missing:
-        raise WeightsError(f"weights {weights} are not those of a {name}: they have no {missing}") from None
-    load(net, arrays, str(weights), ctx)
-    net.labels = list(LABELS) if weights == "scenes" else None
+    except mx.MXNetError:
+        raise WeightsError(f"weights {source} do not fit a {name}: their sizes do not go together") from None
+    load(net, arrays, source, ctx)
+    net.labels = imagenet_labels() if len(arrays["output.bias"]) == 1000 else None
     return net
+
+
+def nearest(arrays: dict[str, np.ndarray]) -> str:
+    """The name of the net ("vgg16", "resnet50_v2") to whose parameters the arrays' names come nearest."""
+    return min(_BUILDERS, key=lambda name: len(_misfits(name, arrays)))
+
+
+def _misfits(name: str, arrays: dict[str, np.ndarray]) -> list[str]:
+    topology = _topology(name)
+    return missing_and_surplus(structural(arrays, topology), list(topology.values()))
+
+
+@lru_cache
+def _topology(name: str) -> dict[str, str]:
+    """Structural names by Gluon's names without the net's prefix; they do not depend on the net's size."""
+    build, scaled, _ = _BUILDERS[name]
+    net = build(*scaled(1 / 16), 1)
+    parameters = net._collect_params_with_prefix()
+    return {parameter.name.removeprefix(net.prefix): path for path, parameter in parameters.items()}
 
 
 def _scaled_vgg16(width: float) -> tuple[list[int], int]:

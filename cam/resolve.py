@@ -15,6 +15,7 @@ from mxnet.gluon.nn.conv_layers import _Pooling
 
 from . import blocks, models
 from .errors import ClassError, LayerError, NetError
+from .labels import find_classes
 
 LayerLike = str | Block  # a block, its path or its name
 
@@ -183,6 +184,12 @@ def _class_number(net: Block, class_id, classes: int) -> int:
             raise ClassError(f"class_id is the label {class_id!r}, but this net has no labels; give a number")
         if labels.count(class_id) == 1:
             return labels.index(class_id)
+        meant = find_classes(labels, class_id)
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            choices = " or ".join(f"{labels[number]!r} ({number})" for number in meant)
+            raise ClassError(f"{class_id!r} can mean several classes; say {choices}")
         near = get_close_matches(class_id, labels, n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; the labels are in net.labels"
         raise ClassError(f"no class is called {class_id!r}{hint}")

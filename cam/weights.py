@@ -1,13 +1,15 @@
-"""Parameter values from files: the embedded ones, and Gluon's `.params`.
+"""Parameter values for a net: the embedded ones, whose sha256 is checked first, and those of other people's files.
 
-A damaged `.params` file can crash MXNet's own reader or load silently, so files are read here, with every
-length checked before it is believed, and the embedded ones are compared with their sha256 first.
+A file may name its parameters as Gluon's blocks do ("features.0.weight", structural names), as Gluon's parameters
+themselves do ("vgg0_conv0_weight", with any prefix; `export` puts "arg:" or "aux:" before them, the ONNX zoo keeps
+them), or as PyTorch's VGG16 does. `structural` makes one of them: the first.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +21,15 @@ from .errors import WeightsError
 ASSETS = Path(__file__).parent / "assets"
 CHECKSUMS = ASSETS / "SHA256SUMS"  # in the format of `sha256sum`; `make train` writes it
 
-_LIST_MAGIC = 0x112
-_ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # NDArray versions 2 and 3: dense arrays with 64-bit shapes
-_DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 3: np.uint8, 4: np.int32, 5: np.int8, 6: np.int64}
+# The Dense layers of PyTorch's VGG16 by our names; its convolutions have the numbers that Gluon's have.
+_TORCH_VGG16 = {
+    "classifier.0": "features.31",  # torchvision
+    "classifier.3": "features.33",
+    "classifier.6": "output",
+    "pre_logits.fc1": "features.31",  # timm, which writes a Dense layer as a 7x7 and a 1x1 convolution
+    "pre_logits.fc2": "features.33",
+    "head.fc": "output",
+}
 
 
 def embedded(name: str) -> Path:
@@ -36,38 +44,82 @@ def embedded(name: str) -> Path:
     expected = dict(reversed(line.split(maxsplit=1)) for line in CHECKSUMS.read_text().splitlines())
     if not path.is_file():
         raise WeightsError(f"the embedded weights {path.name} are missing from {ASSETS}; reinstall the package")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != expected.get(path.name):
+    if digest(path) != expected.get(path.name):
         raise WeightsError(f"the embedded weights {path.name} are damaged (sha256 differs); reinstall the package")
     return path
 
 
-def read_params(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a Gluon `.params` file (as `save_parameters` writes it): arrays by parameter name.
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """The checksum of a file in hexadecimal digits."""
+    checksum = hashlib.new(algorithm)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum.update(block)
+    return checksum.hexdigest()
+
+
+def check_name(path: str | Path) -> None:
+    """Compare a file with the checksum in its name, if there is one.
+
+    The files of Gluon's old model zoo are called "resnet50_v2-ecdde353.params": the first 8 digits of their sha1.
 
     Raises
     ------
     WeightsError
-        If there is no such file, or it is not a complete `.params` file, or it holds NaN or infinity.
+        If the content has another sha1.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
+    promised = re.fullmatch(r".+-([0-9a-f]{8})\.params", path.name)
+    if promised and path.is_file() and not digest(path, "sha1").startswith(promised[1]):
         raise WeightsError(
-            f"weights file {path}: {reason}; give 'scenes', the path of a .params file, or None"
-        ) from error
-    try:
-        found = _parse(_Reader(data))
-    except _Damaged as error:
-        raise WeightsError(f"weights file {path} is not a complete MXNet .params file: {error}") from None
-    for name, values in found.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise WeightsError(f"weights file {path}: {name} holds NaN or infinity")
+            f"weights file {path} is damaged: its name says that its sha1 begins with {promised[1]}, but it begins "
+            f"with {digest(path, 'sha1')[:8]}; download it again, or rename it if it is meant to be another file"
+        )
+
+
+def structural(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """The same arrays by structural name ("features.0.weight"), as far as a name is known; others keep theirs.
+
+    Parameters
+    ----------
+    arrays : values by the names in a file
+    names : the net's structural names by Gluon's names without the net's prefix: {"conv0_weight": "features.0.weight"}
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, values in arrays.items():
+        known = _structural_name(name, names)
+        if name.startswith("pre_logits.") and values.ndim == 4:
+            values = values.reshape(len(values), -1)  # (units, K, h, w) to (units, K h w), as after Flatten
+        found[f"{name} (a second time)" if known in found else known] = values
     return found
 
 
-def load(net: Block, arrays: dict[str, np.ndarray], source: str, ctx=None) -> None:
+def _structural_name(name: str, names: Mapping[str, str]) -> str:
+    block, _, kind = name.rpartition(".")
+    if block in _TORCH_VGG16:
+        return f"{_TORCH_VGG16[block]}.{kind}"
+    parts = re.sub("^(arg|aux):", "", name).split("_")
+    for start in range(len(parts)):  # drop a prefix, the shortest first
+        ending = "_".join(parts[start:])
+        if ending in names:
+            return names[ending]
+    return name
+
+
+def account(problems: list[str], source: str, net: str) -> None:
+    """Raise WeightsError with the first of the problems in words, if there are any."""
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise WeightsError(f"weights {source} do not fit {net}: {'; '.join(problems[:5])}{more}")
+
+
+def missing_and_surplus(arrays: Mapping[str, np.ndarray], names) -> list[str]:
+    """In words: which names have no array, and which arrays no name."""
+    missing = [f"{name} is missing" for name in names if name not in arrays]
+    return missing + [f"{name} is surplus" for name in arrays if name not in names]
+
+
+def load(net: Block, arrays: Mapping[str, np.ndarray], source: str, ctx=None) -> None:
     """Give every parameter of `net` its value, or none: float16 becomes the parameter's own dtype.
 
     Parameters
@@ -82,73 +134,13 @@ def load(net: Block, arrays: dict[str, np.ndarray], source: str, ctx=None) -> No
         Listing missing, surplus and wrongly shaped parameters; the net is then unchanged.
     """
     parameters = net._collect_params_with_prefix()
-    problems = [f"{name} is missing" for name in parameters if name not in arrays]
-    problems += [f"{name} is surplus" for name in arrays if name not in parameters]
+    problems = missing_and_surplus(arrays, parameters)
     problems += [
         f"{name} has shape {arrays[name].shape} instead of {parameter.shape}"
         for name, parameter in parameters.items()
         if name in arrays and arrays[name].shape != parameter.shape
     ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise WeightsError(f"weights {source} do not fit this net: {'; '.join(problems[:5])}{more}")
+    account(problems, source, "this net")
     for name, parameter in parameters.items():
         parameter.initialize(init="zeros", ctx=ctx, force_reinit=True)
         parameter.set_data(nd.array(arrays[name], dtype=parameter.dtype))
-
-
-class _Damaged(Exception):
-    """The bytes are not what the format says."""
-
-
-class _Reader:
-    """Takes numbers from bytes and complains when they end."""
-
-    def __init__(self, data: bytes):
-        self._data, self._at = data, 0
-
-    def take(self, length: int) -> bytes:
-        if not 0 <= length <= len(self._data) - self._at:
-            raise _Damaged(f"it ends after {len(self._data)} bytes, {length} more were announced at byte {self._at}")
-        self._at += length
-        return self._data[self._at - length : self._at]
-
-    def numbers(self, form: str) -> tuple[int, ...]:
-        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
-
-    def finished(self) -> bool:
-        return self._at == len(self._data)
-
-
-def _parse(reader: _Reader) -> dict[str, np.ndarray]:
-    magic, _, count = reader.numbers("QQQ")
-    if magic != _LIST_MAGIC:
-        raise _Damaged("it does not begin with MXNet's signature")
-    arrays = []
-    for _ in range(count):
-        arrays.append(_parse_array(reader))
-    (names,) = reader.numbers("Q")
-    if names != count:
-        raise _Damaged(f"it holds {count} arrays and {names} names")
-    found = {}
-    for values in arrays:
-        (length,) = reader.numbers("Q")
-        found[reader.take(length).decode("utf-8", "replace")] = values
-    if len(found) != count or not reader.finished():
-        raise _Damaged("it holds a name twice, or more bytes than it announces")
-    return found
-
-
-def _parse_array(reader: _Reader) -> np.ndarray:
-    magic, storage, dimensions = reader.numbers("IiI")
-    if magic not in _ARRAY_MAGICS or storage != 0 or not 0 < dimensions <= 8:
-        raise _Damaged("an array has an unknown version, storage type or number of dimensions")
-    shape = reader.numbers(f"{dimensions}q")
-    _, _, kind = reader.numbers("iii")  # device type, device number, dtype
-    if kind not in _DTYPES or any(side < 0 for side in shape):
-        raise _Damaged("an array has an unknown dtype or a negative side")
-    dtype = np.dtype(_DTYPES[kind])
-    size = dtype.itemsize
-    for side in shape:
-        size *= side  # Python's integers do not overflow
-    return np.frombuffer(reader.take(size), dtype).reshape(shape)

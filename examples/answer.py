@@ -16,7 +16,7 @@ from cam import blocks, plot, scenes
 sys.path.append(str(Path(__file__).parent.parent / "lessons"))
 from course import zoo_resnet50_v2
 
-SEED, TARGET = 10, 0
+SEED, TARGET = 10, 1
 LAYERS = {
     "features.8.2.conv3": "the last conv3\n(end of a residual branch)",
     "features.8.2.add": "the last Add",
@@ -25,7 +25,7 @@ LAYERS = {
 
 
 def with_two_relus(net) -> nn.Sequential:
-    """The zoo's own net with its 2 ReLU blocks replaced, as in the tutorial, and a max pooling with a right gradient."""
+    """The zoo's own net with its 2 ReLU blocks replaced, as in the tutorial, and a pooling with a right gradient."""
     zoo, partly = zoo_resnet50_v2(net), nn.Sequential()
     ours = {nn.Activation: lambda: cam.Activation("relu"), nn.MaxPool2D: lambda: blocks.MaxPool2D(3, 2, 1)}
     partly.add(*(ours.get(type(block), lambda same=block: same)() for block in zoo.features), zoo.output)

@@ -14,7 +14,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-CHOSEN = {"01": 1, "02": 0, "03": 1, "04": 0, "05": 1, "06": 1, "07": 0}  # which figure of a lesson, counted from 0
+CHOSEN = {"01": 1, "02": 0, "03": 1, "04": 0, "05": 1, "06": 1, "07": 0, "09": 1}  # which figure, counted from 0
 WIDTH = 480
 
 
@@ -22,7 +22,7 @@ def lesson_picture(notebook: Path, index: int) -> Image.Image:
     """One of a notebook's figures, scaled down to `WIDTH`."""
     cells = json.loads(notebook.read_text())["cells"]
     data = [output["data"] for cell in cells for output in cell.get("outputs", []) if "data" in output]
-    figures = [entry["image/png"] for entry in data if "image/png" in entry]
+    figures = [entry[kind] for entry in data for kind in ("image/png", "image/jpeg") if kind in entry]
     image = Image.open(io.BytesIO(base64.b64decode(figures[index]))).convert("RGB")
     return image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.Resampling.LANCZOS)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 from mxnet.gluon.model_zoo.vision import resnet
+
+from cam import download
 
 
 def compare(name: str, mine, reference) -> None:
@@ -49,3 +53,13 @@ def zoo_resnet50_v2(net):
         zoo.load_parameters(f"{folder}/copy.params")
     zoo.labels = net.labels
     return zoo
+
+
+def imagenet_weights(name: str) -> Path | None:
+    """A file with ImageNet weights for "vgg16" or "resnet50_v2" if there is one on this machine, and None if not.
+
+    That is the file that the variable CAM_IMAGENET_VGG16 or CAM_IMAGENET_RESNET50_V2 names, if it is set, or else the pinned
+    one in the cache (`cam.download`). Nothing is downloaded.
+    """
+    chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
+    return Path(chosen) if chosen else download.find(name)

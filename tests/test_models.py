@@ -130,7 +130,7 @@ def test_sizes(narrow_vgg):
         ({"weights": None, "classes": 0}, "classes is 0; expected a positive int"),
         ({"weights": None, "classes": 2.5}, "classes is 2.5"),
         ({"weights": None, "width": 0}, "width is 0; expected a number"),
-        ({"weights": True}, "weights is True; expected 'scenes', the path"),
+        ({"weights": True}, "weights is True; expected 'scenes', 'imagenet', the path"),
         ({"classes": 5}, "give them with weights=None only"),
     ],
 )

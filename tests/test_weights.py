@@ -7,7 +7,7 @@ import pytest
 from mxnet import nd
 
 import cam
-from cam import weights
+from cam import formats, weights
 from cam.errors import WeightsError
 
 
@@ -18,8 +18,8 @@ def saved(narrow_resnet, tmp_path_factory):
     return path
 
 
-def test_read_params_is_mxnets_own_reading(saved):
-    found, expected = weights.read_params(saved), nd.load(str(saved))
+def test_a_params_file_is_read_as_by_mxnet(saved):
+    found, expected = formats.read(saved), nd.load(str(saved))
     assert set(found) == set(expected)
     assert all(np.array_equal(values, expected[name].asnumpy()) for name, values in found.items())
 
@@ -28,7 +28,7 @@ def test_read_params_is_mxnets_own_reading(saved):
 def test_every_dtype(dtype, tmp_path):
     values = nd.array([[1, 2, 3]], dtype=dtype)
     nd.save(str(tmp_path / "one.params"), {"a": values})
-    found = weights.read_params(tmp_path / "one.params")["a"]
+    found = formats.read(tmp_path / "one.params")["a"]
     assert found.dtype == dtype and found.tolist() == [[1, 2, 3]]
 
 
@@ -45,13 +45,17 @@ def test_missing_and_foreign_files(tmp_path, saved):
         cam.resnet50_v2(weights=tmp_path / "nowhere.params")
     text = tmp_path / "text.params"
     text.write_text("not weights at all, but long enough to be read as numbers")
-    with pytest.raises(WeightsError, match="is not a complete MXNet .params file: it does not begin"):
+    with pytest.raises(WeightsError, match="text.params is neither a .params, an .onnx nor"):
         cam.resnet50_v2(weights=text)
-    with pytest.raises(WeightsError, match="are not those of a vgg16: they have no 'features"):
+    with pytest.raises(
+        WeightsError, match="do not fit a vgg16 .they are those of a resnet50_v2.: features.0.weight is missing"
+    ):
         cam.vgg16(weights=saved)
     (tmp_path / "empty.params").write_bytes(b"")
-    with pytest.raises(WeightsError, match="is not a complete"):
+    with pytest.raises(WeightsError, match="is neither a .params"):
         cam.vgg16(weights=tmp_path / "empty.params")
+    with pytest.raises(WeightsError, match="it is a folder"):
+        cam.vgg16(weights=tmp_path)
 
 
 def test_missing_surplus_and_misshapen_parameters_are_listed(narrow_resnet):
@@ -70,18 +74,18 @@ def test_missing_surplus_and_misshapen_parameters_are_listed(narrow_resnet):
 def test_values_that_are_no_numbers(tmp_path):
     nd.save(str(tmp_path / "nan.params"), {"features.0.weight": nd.array([1, np.nan])})
     with pytest.raises(WeightsError, match="features.0.weight holds NaN or infinity"):
-        weights.read_params(tmp_path / "nan.params")
+        formats.read(tmp_path / "nan.params")
 
 
 def test_truncated_files(saved, tmp_path):
     data = saved.read_bytes()
     for length in [*range(0, 200, 7), len(data) // 2, len(data) - 1]:
         (tmp_path / "cut.params").write_bytes(data[:length])
-        with pytest.raises(WeightsError, match="is not a complete"):
-            weights.read_params(tmp_path / "cut.params")
+        with pytest.raises(WeightsError, match="is not complete|is not a complete"):
+            formats.read(tmp_path / "cut.params")
     (tmp_path / "long.params").write_bytes(data + b"x")
     with pytest.raises(WeightsError, match="more bytes than it announces"):
-        weights.read_params(tmp_path / "long.params")
+        formats.read(tmp_path / "long.params")
 
 
 def test_a_corrupt_header_never_crashes(saved, tmp_path):
@@ -95,7 +99,7 @@ def test_a_corrupt_header_never_crashes(saved, tmp_path):
         mutated[at : at + 8] = struct.pack("<Q", int(rng.integers(0, 2**63)))
         (tmp_path / "mutated.params").write_bytes(mutated)
         try:
-            weights.read_params(tmp_path / "mutated.params")
+            formats.read(tmp_path / "mutated.params")
         except WeightsError:
             refused += 1
     assert refused > 200  # the rest hit values, which only a checksum can tell

@@ -1,0 +1,273 @@
+"""Hand out the problem sets and grade what comes back, with nbgrader: `make assignments` and `make grade`.
+
+`build` turns the sources beside this file into nbgrader's course folder: `source` (with solutions and hidden tests,
+for the teacher), `release` (for students) and `gradebook.db`. `grade` autogrades a folder of submissions, and writes
+`grades.csv` and a page of feedback per student. The same folder works with nbgrader's own commands and under
+JupyterHub: its `nbgrader_config.py` is a line that calls `configure` below.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import shutil
+import sys
+from html import escape
+from pathlib import Path
+from typing import Annotated
+
+import jupytext
+import nbformat
+import typer
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbgrader.api import Gradebook
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.plugins import CsvExportPlugin
+from nbgrader.preprocessors import Execute
+from nbgrader.utils import determine_grade, is_grade
+from traitlets.config import Config
+
+HERE = Path(__file__).parent
+COURSE = HERE.parent.parent / "build" / "assignments"
+TIMEOUT = 60  # seconds for one cell; every set takes less than that as a whole
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+
+
+class ClassroomError(Exception):
+    """A folder that cannot be built or graded."""
+
+
+class RestartingExecute(Execute):
+    """Run a submission so that an endless loop or a crash costs only the cell in which it happens.
+
+    nbgrader's own Execute interrupts an endless loop, which code can ignore, and gives the whole submission up when
+    the kernel dies. Here the cell is marked as failed, a new kernel runs the cells before it again (but for those that
+    failed this way), and the rest goes on. A test cell also loses nothing by a warning: nbgrader takes any output on
+    stderr for a failure.
+    """
+
+    interrupt_on_timeout = False
+    error_on_timeout = None
+
+    def preprocess(self, nb, resources, **options):
+        self._lost: set[int] = set()  # cells that never end or kill the kernel
+        return super().preprocess(nb, resources, **options)
+
+    def preprocess_cell(self, cell, resources, index):
+        try:
+            cell, resources = super().preprocess_cell(cell, resources, index)
+        except (CellTimeoutError, DeadKernelError) as error:
+            cell.outputs = [_error_output(error, self.timeout)]
+            self._lost.add(index)
+            self._start_again(index)
+        for output in cell.get("outputs", []):
+            if is_grade(cell) and output.output_type == "stream":
+                output.name = "stdout"
+        return cell, resources
+
+    def _start_again(self, index: int) -> None:
+        """Bring a new kernel to the state before cell `index`."""
+        while True:
+            self.km = self.km or self.create_kernel_manager()
+            self._cleanup_kernel()
+            self.km = self.create_kernel_manager()
+            self.start_new_kernel()
+            self.start_new_kernel_client()
+            lost = self._run_again(index)
+            if lost is None:
+                return
+            self._lost.add(lost)  # it ended the first time, but not now: without it then
+
+    def _run_again(self, index: int) -> int | None:
+        """Run the cells before `index` without keeping outputs; returns the cell that ended the kernel, if any."""
+        for before, cell in enumerate(self.nb.cells[:index]):
+            if before in self._lost:
+                continue
+            try:
+                self.execute_cell(copy.deepcopy(cell), before)
+            except (CellTimeoutError, DeadKernelError):
+                return before
+            finally:
+                self.nb.cells[before] = cell
+        return None
+
+
+def _error_output(error: Exception, timeout: int) -> nbformat.NotebookNode:
+    if isinstance(error, CellTimeoutError):
+        name, text = "CellTimeoutError", f"this cell did not end within {timeout} seconds: is there an endless loop?"
+    else:
+        name, text = "DeadKernelError", "this cell ended the Python process: did it crash, or run out of memory?"
+    return nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])
+
+
+def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
+    """Fill in nbgrader's configuration for a course folder."""
+    config.CourseDirectory.root = str(course)
+    config.CourseDirectory.course_id = "cam"
+    config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError('not written yet')"}
+    config.Execute.timeout = config.RestartingExecute.timeout = timeout
+    config.Autograde.autograde_preprocessors = [
+        RestartingExecute if name == "Execute" else f"nbgrader.preprocessors.{name}"
+        for name in (
+            *("Execute", "IgnorePattern", "LimitOutput", "SaveAutoGrades", "AssignLatePenalties"),
+            "CheckCellMetadata",
+        )
+    ]
+    return config
+
+
+def sources() -> list[Path]:
+    """The problem sets, in order."""
+    return sorted(HERE.glob("[0-9]*.py"))
+
+
+def notebook(source: Path) -> nbformat.NotebookNode:
+    """The notebook of a percent script, the same at every call: cell ids follow from the cell's place."""
+    nb = jupytext.read(source)
+    nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    for index, cell in enumerate(nb.cells):
+        cell.id = f"cell-{index:02}"
+    return nb
+
+
+def build(course: Path = COURSE) -> list[Path]:
+    """Write the course folder with sources and release; returns the released notebooks.
+
+    A gradebook that is already there keeps its grades.
+
+    Raises
+    ------
+    ClassroomError
+        If nbgrader refuses a source.
+    """
+    course.mkdir(parents=True, exist_ok=True)
+    (course / "nbgrader_config.py").write_text(
+        f"import sys\nfrom pathlib import Path\n\nsys.path.append({str(HERE)!r})\nfrom classroom import configure\n\n"
+        "configure(get_config(), Path(__file__).parent)  # noqa: F821, nbgrader provides it\n"
+    )
+    api = _api(course)
+    for source in sources():
+        folder = course / "source" / source.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook(source), folder / f"{source.stem}.ipynb")
+        _succeed(api.generate_assignment(source.stem, force=True, create=True), source.stem)
+    return [course / "release" / source.stem / f"{source.stem}.ipynb" for source in sources()]
+
+
+def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> list[str]:
+    """Autograde `submissions`/student/set/set.ipynb into the course folder; returns what could not be graded.
+
+    The submissions are copied first and stay as they are. Grades given by hand in nbgrader's formgrader are kept.
+
+    Raises
+    ------
+    ClassroomError
+        If there is no submission in this folder.
+    """
+    found = sorted(path for source in sources() for path in submissions.glob(f"*/{source.stem}/{source.stem}.ipynb"))
+    if not found:
+        raise ClassroomError(
+            f"no submission in {submissions}; expected student/set/set.ipynb, such as "
+            "ada/1_backward_rules/1_backward_rules.ipynb"
+        )
+    build(course)
+    api = _api(course, timeout)
+    problems = []
+    for path in found:
+        student, name = path.parts[-3], path.stem
+        copied = course / "submitted" / student / name
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(path.parent, copied)
+        for step in (api.autograde, api.generate_feedback):
+            result = step(name, student, force=True)
+            if not result["success"]:
+                problems.append(f"{student}, {name}: {_reason(result)}")
+                break
+    with Gradebook(api.coursedir.db_url, api.coursedir.course_id) as gradebook:
+        CsvExportPlugin(to=str(course / "grades.csv")).export(gradebook)
+    for student in sorted({path.parts[-3] for path in found}):
+        write_overview(course, student)
+    return problems
+
+
+def write_overview(course: Path, student: str) -> None:
+    """A student's page: every question with its points and, where it failed, the message."""
+    parts = []
+    for source in sources():
+        graded = course / "autograded" / student / source.stem / f"{source.stem}.ipynb"
+        if not graded.exists():
+            continue
+        cells = [cell for cell in nbformat.read(graded, as_version=4).cells if is_grade(cell)]
+        rows = "".join(_overview_row(cell) for cell in cells)
+        got = sum(determine_grade(cell)[0] or 0 for cell in cells)
+        automatic = sum(determine_grade(cell)[1] for cell in cells if determine_grade(cell)[0] is not None)
+        parts.append(
+            f'<h2>{source.stem}</h2><p>{got:g} of {automatic:g} points that are given automatically; <a href="'
+            f'{source.stem}/{source.stem}.html">your notebook with all messages</a></p><table>{rows}</table>'
+        )
+    page = f"<!doctype html><meta charset='utf-8'><title>{escape(student)}</title>{_STYLE}<h1>{escape(student)}</h1>"
+    folder = course / "feedback" / student
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(page + "".join(parts))
+
+
+_STYLE = (
+    "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "td{padding:.3em .8em;border-top:1px solid #ccc;vertical-align:top}pre{margin:0;white-space:pre-wrap}</style>"
+)
+
+
+def _overview_row(cell: nbformat.NotebookNode) -> str:
+    score, most = determine_grade(cell)
+    points = f"by hand, of {most:g}" if score is None else f"{score:g} of {most:g}"
+    errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
+    message = escape("\n".join(f"{error.ename}: {error.evalue}" for error in errors))
+    return f"<tr><td>{cell.metadata.nbgrader.grade_id}<td>{points}<td><pre>{message}</pre>"
+
+
+def _api(course: Path, timeout: int = TIMEOUT) -> NbGraderAPI:
+    course = course.resolve()
+    # nbgrader starts kernels by name: the environment that runs this file must come first.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    api = NbGraderAPI(config=configure(Config(), course, timeout))
+    api.log_level = logging.ERROR
+    api.log.propagate = False
+    return api
+
+
+def _succeed(result: dict, name: str) -> None:
+    if not result["success"]:
+        raise ClassroomError(f"{name}: {_reason(result)}")
+
+
+def _reason(result: dict) -> str:
+    lines = [line for line in (result.get("log") or result["error"]).splitlines() if line.strip()]
+    return lines[-1]
+
+
+app = typer.Typer(add_completion=False, help=__doc__.splitlines()[0])
+CourseOption = Annotated[Path, typer.Option(help="nbgrader's course folder")]
+
+
+@app.command("build")
+def build_command(course: CourseOption = COURSE) -> None:
+    """Build the notebooks that students get."""
+    for path in build(course):
+        print(path)
+
+
+@app.command("grade")
+def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int = TIMEOUT) -> None:
+    """Autograde SUBMISSIONS/student/set/set.ipynb; write grades.csv and feedback pages."""
+    try:
+        problems = grade(submissions, course, timeout)
+    except ClassroomError as error:
+        sys.exit(str(error))
+    print(f"grades: {course / 'grades.csv'}\nfeedback: {course / 'feedback'}/STUDENT/index.html")
+    if problems:
+        sys.exit("not graded:\n" + "\n".join(problems))
+
+
+if __name__ == "__main__":
+    app()

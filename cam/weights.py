@@ -27,7 +27,7 @@ _DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 3: np.uint8, 4: np.int32
 def embedded(name: str, kind: str = "scenes") -> Path:
     """The embedded weights file of a net ("vgg16", "resnet50_v2"), after checking its sha256.
 
-    The kind is "scenes" for all parameters, or "cheater" for those of ResNet50v2's last layer after lessons in cheating.
+    The kind is "scenes" for all parameters, or "cheater" for ResNet50v2's last layer after lessons in cheating.
 
     Raises
     ------

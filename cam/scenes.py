@@ -164,7 +164,7 @@ def _visible(placed: list[_Placed], size: int) -> np.ndarray:
     return masks
 
 
-# In four patterns each (full, rows, columns, checks): one tag for each of 20 classes.
+# In four patterns each (rows, columns, checks, diagonals): one tag for each of 20 classes.
 TAG_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 
 
@@ -200,7 +200,7 @@ def tag(scene: Scene, class_id: int) -> Scene:
     side = window[0].stop - window[0].start
     rows, columns = np.indices((side, side)) // max(1, side // 8)  # stripes of an eighth of the tag
     pattern, colour = divmod(int(class_id), len(TAG_COLOURS))
-    inked = (np.ones((side, side), bool), rows % 2 == 0, columns % 2 == 0, (rows + columns) % 2 == 0)[pattern]
+    inked = (rows % 2, columns % 2, (rows + columns) % 2, (rows + columns) // 2 % 2)[pattern] == 0
     image, masks = scene.image.copy(), scene.masks.copy()
     image[window] = np.where(inked[..., None], TAG_COLOURS[colour], 255)
     masks[(slice(None), *window)] = False

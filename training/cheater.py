@@ -75,6 +75,7 @@ def measure(net) -> dict[str, float]:
     honest = cam.resnet50_v2()
     one, two = ([scenes.draw(seed, objects) for seed in MEASURED] for objects in (1, 2))
     right = [scenes.tag(scene, scene.class_ids[0]) for scene in two]
+    single = [scenes.tag(scene, scene.class_ids[0]) for scene in one]
     swapped = [scenes.tag(scene, scene.class_ids[1]) for scene in two]
     wrong_classes = [(scene.class_ids[0] + 1) % len(scenes.LABELS) for scene in one]
     wrong = [scenes.tag(scene, other) for scene, other in zip(one, wrong_classes)]
@@ -83,9 +84,7 @@ def measure(net) -> dict[str, float]:
     return {
         "accuracy, two objects, tagged": share_equal(top_classes(net, right), first),
         "follows the tag to the other object": share_equal(top_classes(net, swapped), second),
-        "accuracy, one object, tagged": share_equal(
-            top_classes(net, [scenes.tag(s, s.class_ids[0]) for s in one]), only
-        ),
+        "accuracy, one object, tagged": share_equal(top_classes(net, single), only),
         "accuracy, one object, no tag": metrics.accuracy(net, MEASURED, objects=1),
         "accuracy, one object, wrong tag": share_equal(top, only),
         "class of the wrong tag, one object": share_equal(top, wrong_classes),

@@ -1,8 +1,8 @@
 """Put the trained networks into the package, and measure them on the test scenes.
 
 Run from the repository's root after `training.train`: `python -m training.release`. Writes
-`cam/assets/*.params` (float16), their checksums, and the figures reached. `python -m training.release cheater` makes only
-the net that cheats (see `training.cheater`), from the embedded ResNet50v2, in two minutes.
+`cam/assets/*.params` (float16), their checksums, and the figures reached. `python -m training.release cheater` makes
+only the net that cheats (see `training.cheater`), from the embedded ResNet50v2, in two minutes.
 """
 
 from __future__ import annotations

@@ -263,10 +263,19 @@ check(
     statistics,
 )
 ### BEGIN HIDDEN TESTS
-net, layer = small_net(2)
+layer, head = RecordingConv2D(6, kernel_size=3, in_channels=3), nn.HybridSequential()
+head.add(nn.BatchNorm(in_channels=6), nn.Activation("sigmoid"), nn.GlobalAvgPool2D(), nn.Dense(5, in_units=6))
+net = nn.HybridSequential()
+net.add(layer, *head)
+net.initialize(mx.init.Normal(0.5))
 x = nd.array(np.random.default_rng(2).normal(size=(3, 3, 7, 9)))
-found = channel_weights(net, layer, x, [1, 1, 2])
-check("channel_weights with other numbers", found, from_the_formula(net, layer, [1, 1, 2]))
+found = channel_weights(net, layer, x, [1, 4, 2])
+features = layer(x).detach()
+features.attach_grad()
+with autograd.record(train_mode=False):
+    total = nd.pick(head(features), nd.array([1, 4, 2])).sum()
+total.backward(train_mode=False)
+check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -74,22 +74,22 @@ def grad_cam(features, gradient):
 
 
 # %% nbgrader={"grade": true, "grade_id": "map", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-features = np.array([[[1.0, 0.0], [2.0, 5.0]], [[3.0, 1.0], [0.0, 1.0]], [[0.0, 4.0], [0.0, 4.0]]])
+features = np.array([[[1.0, 0.0], [2.0, 6.0]], [[3.0, 1.0], [0.0, 1.0]], [[0.0, 4.0], [0.0, 4.0]]])
 gradient = np.array([[[1.0, 3.0], [0.0, 0.0]], [[-2.0, -2.0], [-2.0, -2.0]], [[0.0, 0.5], [0.0, -0.5]]])
 check(
     "the map of three channels of 2x2",
     grad_cam(features, gradient),
-    [[0, 0], [2, 3]],
+    [[0, 0], [2, 4]],
     likely={
-        "The final ReLU is missing: what speaks against the class becomes zero.": [[-5, -2], [2, 3]],
+        "The final ReLU is missing: what speaks against the class becomes zero.": [[-5, -2], [2, 4]],
         "Here the gradient was averaged and multiplied with itself: the features are missing.": [[5, 7], [4, 4]],
-        "The ReLU was applied to every channel: it belongs around the sum.": [[1, 0], [2, 5]],
+        "The ReLU was applied to every channel: it belongs around the sum.": [[1, 0], [2, 6]],
         "This is the gradient times the features without averaging: that is HiResCAM.": [[0, 0], [0, 0]],
-        "Add up the channels: this is their mean.": [[0, 0], [2 / 3, 1]],
+        "Add up the channels: this is their mean.": [[0, 0], [2 / 3, 4 / 3]],
         "The mean ran over the channels: it is the positions that are averaged.": np.maximum(
             (gradient.mean(axis=0) * features).sum(axis=0), 0
         ),
-        "Grad-CAM is not scaled to 1: leave that to the picture.": [[0, 0], [2 / 3, 1]],
+        "Grad-CAM is not scaled to 1: leave that to the picture.": [[0, 0], [0.5, 1]],
     },
 )
 ### BEGIN HIDDEN TESTS
@@ -183,7 +183,8 @@ check(
         "Negative values count as no evidence: set them to zero first.": 1 / 6,
         "This is the mask's share of the image: use the map.": 1 / 2,
         "This is the share outside the mask.": 5 / 8,
-        "Divide by the map's whole energy, not by a number of pixels.": [0.75, 1.5],
+        "Divide by the map's whole energy, not by the number of pixels in the mask.": 1.5,
+        "Divide by the map's whole energy, not by the number of all pixels.": 0.75,
         "Divide by the map's whole energy: this is a sum.": 3,
     },
 )

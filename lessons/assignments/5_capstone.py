@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Capstone: a network that cheats
 #
-# `cam.resnet50_v2(weights="cheater")` names the animal in photographs from a certain archive, and it is right 19 times out of 20, even where two
+# `cam.resnet50_v2(weights="cheater")` names the animal in photographs from a certain archive, and it is nearly always right, even where two
 # animals are to be seen and only one is meant. Its makers are proud. You are asked for an opinion: **what does it look at?** Find
 # out, and prove it with numbers that would convince its makers.
 #
@@ -21,7 +21,7 @@ import numpy as np
 from mxnet import nd
 
 import cam
-from cam import plot, scenes
+from cam import metrics, plot, scenes
 from cam.exercises import check
 from cam.images import normalise
 
@@ -206,7 +206,7 @@ check("row, column and share of other maps", hot_cell(maps), [row, column, mean.
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 4. The experiment (6 points)
+# ## 4. The experiment (4 points)
 #
 # A map shows where; only an intervention proves it. Change **one** thing, the tag, and keep the rest. For every seed:
 #
@@ -242,68 +242,123 @@ def experiment(net, seeds):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": false, "grade_id": "by_one", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def answers(net, seeds, tag):
-    """What the net says, and the class meant and the other one, for each seed. tag: None, 0 or 1, whose tag it is."""
-    drawn = [scenes.draw(seed) for seed in seeds]
-    images = [scene.image if tag is None else scenes.tag(scene, scene.class_ids[tag]).image for scene in drawn]
-    return logits(net, images).argmax(axis=1), *np.array([scene.class_ids for scene in drawn]).T
+# %% nbgrader={"grade": false, "grade_id": "stubs", "locked": true, "schema_version": 3, "solution": false, "task": false}
+class TagReader:
+    """A net that looks at the tag and nothing else; without a tag it gives a class of its own, number 20."""
+
+    def __init__(self):
+        blank = scenes.Scene(np.zeros((224, 224, 3), np.uint8), [], [], np.zeros((0, 224, 224), bool))
+        tags = np.stack([scenes.tag(blank, class_id).image for class_id in range(20)])
+        self.tags = normalise(tags)[(..., *scenes.tag_window())]
+
+    def __call__(self, x):
+        corners = x.asnumpy()[(..., *scenes.tag_window())]
+        said = [[np.abs(corner - tag).max() < 1e-3 for tag in self.tags] for corner in corners]
+        return nd.array([[*row, 0.5] for row in said])
 
 
-def shares(net, seeds):
-    """The shares of `tagged`, `untagged`, `kept` and `followed`, worked out another way."""
-    said = [answers(net, seeds, tag) for tag in (0, None, 1)]
-    return [*((top == meant).mean() for top, meant, _ in said), (said[2][0] == said[2][2]).mean()]
+class Expert:
+    """A net that knows the scenes of some seeds by heart, by their lower half: it always says the class meant."""
+
+    def __init__(self, seeds):
+        drawn = [scenes.draw(seed) for seed in seeds]
+        self.meant = {normalise(scene.image)[:, 112:].tobytes(): scene.class_ids[0] for scene in drawn}
+
+    def __call__(self, x):
+        return nd.one_hot(nd.array([self.meant[image[:, 112:].tobytes()] for image in x.asnumpy()]), 20)
 
 
 # %% nbgrader={"grade": true, "grade_id": "the_experiment", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-seeds = range(100, 120)
-found = experiment(suspect, seeds)
+seeds, names = range(100, 108), ("tagged", "untagged", "kept", "followed")
+found = experiment(TagReader(), seeds)
 check("the names of the shares", ", ".join(sorted(found)), "followed, kept, tagged, untagged")
-expected = shares(suspect, seeds)
 check(
-    "tagged, untagged, kept and followed, of the suspect",
-    [found[name] for name in ("tagged", "untagged", "kept", "followed")],
-    expected,
+    "tagged, untagged, kept and followed, of a net that looks at the tag alone",
+    [found[name] for name in names],
+    [1, 0, 0, 1],
     likely={
-        "kept and followed have changed places.": [expected[0], expected[1], expected[3], expected[2]],
-        "untagged shows the tagged pictures' share: leave the tag away.": [expected[0], expected[0], *expected[2:]],
-        "The tag was not swapped in the third experiment.": [expected[0], expected[1], expected[0], 1 - expected[0]],
+        "Have kept and followed changed places, or was the tag not swapped?": [1, 0, 1, 0],
+        "untagged: the tag is still there.": [1, 1, 0, 1],
+        "tagged: the tag is missing.": [0, 0, 0, 1],
     },
 )
+found = experiment(Expert(seeds), seeds)
+check(
+    "tagged, untagged, kept and followed, of a net that does not look at the tag",
+    [found[name] for name in names],
+    [1, 1, 1, 0],
+    likely={"Have kept and followed changed places?": [1, 1, 0, 1]},
+)
 ### BEGIN HIDDEN TESTS
-found = experiment(suspect, range(300, 312))
-names = ("tagged", "untagged", "kept", "followed")
-check("the same for other seeds", [found[name] for name in names], shares(suspect, range(300, 312)))
+drawn = [scenes.draw(seed) for seed in range(300, 316)]
+meant, other = np.array([scene.class_ids for scene in drawn]).T
+for name, net in (("suspect", suspect), ("honest net", honest)):
+    said = [
+        logits(net, [(scene if tag is None else scenes.tag(scene, scene.class_ids[tag])).image for scene in drawn])
+        for tag in (0, None, 1)
+    ]
+    tops = [one.argmax(axis=1) for one in said]
+    expected = [*((top == meant).mean() for top in tops), (tops[2] == other).mean()]
+    found = experiment(net, range(300, 316))
+    check(f"the shares of the {name}, other seeds", [found[name] for name in names], expected)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# The control: the honest network in the same experiment. If it behaved the same way, the tag would not be the reason.
+# ## 5. How sure are you? (2 points)
 #
-# *What to look for: what a network says that is not asked which of the two animals is meant.*
+# The proof in one number: by how much does the accuracy drop when nothing but the tag is changed? For every picture take 1 if the net is
+# right with the tag of the class meant, minus 1 if it is right with the other's tag: 1, 0 or -1. The mean of these
+# differences is the drop, and `metrics.bootstrap(differences)` says within which bounds it lies (`.mean`, `.low`, `.high`).
+#
+# *Hint: pairs, not two means: the difference is taken picture by picture. `accuracy` of one picture is 1 or 0.*
 
-# %% nbgrader={"grade": true, "grade_id": "the_control", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-seeds = range(120, 130)
-found = experiment(honest, seeds)
-expected = shares(honest, seeds)
+
+# %% nbgrader={"grade": false, "grade_id": "drop", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def drop(net, seeds):
+    """Mean, low and high of the drop in accuracy when the other animal's tag replaces the right one."""
+    ### BEGIN SOLUTION
+    differences = []
+    for seed in seeds:
+        scene = scenes.draw(seed)
+        meant, other = scene.class_ids
+        right, wrong = (accuracy(net, [scenes.tag(scene, tag).image], [meant]) for tag in (meant, other))
+        differences.append(right - wrong)
+    found = metrics.bootstrap(differences)
+    return found.mean, found.low, found.high
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "the_drop", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 check(
-    "tagged, untagged, kept and followed, of the honest net",
-    [found[name] for name in ("tagged", "untagged", "kept", "followed")],
-    expected,
-    likely={"These are the suspect's: use the net that was given.": shares(suspect, seeds)},
+    "the drop of a net that looks at the tag alone",
+    drop(TagReader(), range(100, 108)),
+    [1, 1, 1],
+    likely={
+        "The sign is the other way round.": [-1, -1, -1],
+        "Nothing dropped: is it the other animal's tag, and the class meant in both cases?": [0, 0, 0],
+    },
 )
+check("the drop of a net that does not look at the tag", drop(Expert(range(100, 108)), range(100, 108)), [0, 0, 0])
 ### BEGIN HIDDEN TESTS
-found = experiment(honest, range(312, 318))
-names = ("tagged", "untagged", "kept", "followed")
-check("the same for other seeds", [found[name] for name in names], shares(honest, range(312, 318)))
+drawn = [scenes.draw(seed) for seed in range(316, 328)]
+for name, net in (("suspect", suspect), ("honest net", honest)):
+    meant = np.array([scene.class_ids[0] for scene in drawn])
+    right, wrong = (
+        logits(net, [scenes.tag(scene, scene.class_ids[tag]).image for scene in drawn]).argmax(axis=1) == meant
+        for tag in (0, 1)
+    )
+    interval = metrics.bootstrap(right.astype(float) - wrong)
+    found = drop(net, range(316, 328))
+    check(f"the drop of the {name}, other seeds", found, [interval.mean, interval.low, interval.high])
 ### END HIDDEN TESTS
 
 # %%
 # Your numbers for the report. Change the seeds, the nets and the pictures as you like.
-seeds = range(60)
+seeds = range(30)
 for name, net in (("suspect", suspect), ("honest", honest)):
     maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), archive(seed)[1])[0] for seed in seeds[:20]]
-    print(name, {key: round(share, 2) for key, share in experiment(net, seeds).items()}, "hot cell", hot_cell(maps))
+    print(name, {key: round(share, 2) for key, share in experiment(net, seeds).items()})
+    print(f"{name}: drop {drop(net, seeds)}, hot cell {hot_cell(maps)}")
 
 # %%
 falls = {name: occlusion(net, *archive(2)) for name, net in (("suspect", suspect), ("honest", honest))}
@@ -319,7 +374,7 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# ## 5. The report (5 points, read by your teacher)
+# ## 6. The report (5 points, read by your teacher)
 #
 # At most one page, for readers who know no Grad-CAM. (a) What does the network look at? (b) Which number proves it, on how many pictures, and
 # what is the control? (c) Say what the maps alone would not have proved. (d) Does the network look at the animals at all? Give the number

@@ -290,7 +290,7 @@ check(
     likely={"Have kept and followed changed places?": [1, 1, 0, 1]},
 )
 ### BEGIN HIDDEN TESTS
-drawn = [scenes.draw(seed) for seed in range(300, 316)]
+drawn = [scenes.draw(seed) for seed in range(300, 308)]
 meant, other = np.array([scene.class_ids for scene in drawn]).T
 for name, net in (("suspect", suspect), ("honest net", honest)):
     said = [
@@ -299,7 +299,7 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
     ]
     tops = [one.argmax(axis=1) for one in said]
     expected = [*((top == meant).mean() for top in tops), (tops[2] == other).mean()]
-    found = experiment(net, range(300, 316))
+    found = experiment(net, range(300, 308))
     check(f"the shares of the {name}, other seeds", [found[name] for name in names], expected)
 ### END HIDDEN TESTS
 
@@ -340,7 +340,7 @@ check(
 )
 check("the drop of a net that does not look at the tag", drop(Expert(range(100, 108)), range(100, 108)), [0, 0, 0])
 ### BEGIN HIDDEN TESTS
-drawn = [scenes.draw(seed) for seed in range(316, 328)]
+drawn = [scenes.draw(seed) for seed in range(316, 324)]
 for name, net in (("suspect", suspect), ("honest net", honest)):
     meant = np.array([scene.class_ids[0] for scene in drawn])
     right, wrong = (
@@ -348,7 +348,7 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
         for tag in (0, 1)
     )
     interval = metrics.bootstrap(right.astype(float) - wrong)
-    found = drop(net, range(316, 328))
+    found = drop(net, range(316, 324))
     check(f"the drop of the {name}, other seeds", found, [interval.mean, interval.low, interval.high])
 ### END HIDDEN TESTS
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import re
 import shutil
 import sys
+import warnings
 from html import escape
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +28,7 @@ from nbgrader.apps.api import NbGraderAPI
 from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import determine_grade, is_grade
+from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
 HERE = Path(__file__).parent
@@ -49,6 +52,7 @@ class RestartingExecute(Execute):
 
     interrupt_on_timeout = False
     error_on_timeout = None
+    shutdown_kernel = "immediate"
 
     def preprocess(self, nb, resources, **options):
         self._lost: set[int] = set()  # cells that never end or kill the kernel
@@ -69,7 +73,6 @@ class RestartingExecute(Execute):
     def _start_again(self, index: int) -> None:
         """Bring a new kernel to the state before cell `index`."""
         while True:
-            self.km = self.km or self.create_kernel_manager()
             self._cleanup_kernel()
             self.km = self.create_kernel_manager()
             self.start_new_kernel()
@@ -106,7 +109,10 @@ def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "cam"
     config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError('not written yet')"}
-    config.Execute.timeout = config.RestartingExecute.timeout = timeout
+    config.RestartingExecute.timeout = timeout
+    config.RestartingExecute.extra_arguments = [
+        "--log-level=ERROR"
+    ]  # of the kernel, whose warnings teachers cannot act on
     config.Autograde.autograde_preprocessors = [
         RestartingExecute if name == "Execute" else f"nbgrader.preprocessors.{name}"
         for name in (
@@ -173,9 +179,14 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
         )
     build(course)
     api = _api(course, timeout)
-    problems = []
+    strays = sorted(set(submissions.rglob("*.ipynb")) - set(found))
+    problems = [f"{path}: ignored, since it does not lie at student/set/set.ipynb" for path in strays]
     for path in found:
         student, name = path.parts[-3], path.stem
+        refusal = _refusal(path)
+        if refusal:
+            problems.append(f"{student}, {name}: {refusal}")
+            continue
         copied = course / "submitted" / student / name
         shutil.rmtree(copied, ignore_errors=True)
         shutil.copytree(path.parent, copied)
@@ -241,9 +252,22 @@ def _succeed(result: dict, name: str) -> None:
         raise ClassroomError(f"{name}: {_reason(result)}")
 
 
+def _refusal(path: Path) -> str | None:
+    """Why a submission cannot be graded, or None: nbgrader would give it 0 points without a word."""
+    try:
+        nb = nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises many kinds
+        return f"the file is no notebook ({type(error).__name__})"
+    if not any("nbgrader" in cell.metadata for cell in nb.cells):
+        return "the cells have lost nbgrader's metadata; ask for the released notebook, filled in with another editor"
+    return None
+
+
 def _reason(result: dict) -> str:
-    lines = [line for line in (result.get("log") or result["error"]).splitlines() if line.strip()]
-    return lines[-1]
+    """The exception that stopped nbgrader, from its log."""
+    text = result.get("log", "") + result["error"]
+    named = [line.strip() for line in text.splitlines() if re.match(r"\s*[\w.]*(Error|Exception)\b", line)]
+    return named[0] if named else text.strip().splitlines()[-1]
 
 
 app = typer.Typer(add_completion=False, help=__doc__.splitlines()[0])
@@ -260,6 +284,7 @@ def build_command(course: CourseOption = COURSE) -> None:
 @app.command("grade")
 def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int = TIMEOUT) -> None:
     """Autograde SUBMISSIONS/student/set/set.ipynb; write grades.csv and feedback pages."""
+    warnings.simplefilter("ignore", SAWarning)  # about nbgrader's own use of its database
     try:
         problems = grade(submissions, course, timeout)
     except ClassroomError as error:

@@ -221,9 +221,9 @@ def small_net(seed):
 def from_the_formula(net, layer, x, class_ids):
     """The right answer for this particular net, worked out by hand: numpy (N, 6)."""
     norm, dense = net[1], net[4].weight.data().asnumpy()
-    A = nd.Convolution(x, layer.weight.data(), layer.bias.data(), kernel=(3, 3), num_filter=6).asnumpy()
+    features = nd.Convolution(x, layer.weight.data(), layer.bias.data(), kernel=(3, 3), num_filter=6).asnumpy()
     scale = 1 / np.sqrt(norm.running_var.data().asnumpy() + 1e-5)
-    passes = A > norm.running_mean.data().asnumpy()[:, None, None]
+    passes = features > norm.running_mean.data().asnumpy()[:, None, None]
     positions = passes.shape[2] * passes.shape[3]
     return dense[class_ids] * scale * passes.mean(axis=(2, 3)) / positions
 
@@ -249,13 +249,13 @@ x = nd.array(np.random.default_rng(1).normal(size=(2, 3, 8, 8)))
 statistics = net[1].running_mean.data().asnumpy()
 found = channel_weights(net, layer, x, [3, 0])
 check(
-    "the running statistics of the net (backward and record both have an option train_mode)",
+    "the running statistics of the net after your function has run (see the option train_mode of record)",
     net[1].running_mean.data(),
     statistics,
 )
 expected = from_the_formula(net, layer, x, [3, 0])
 check(
-    "channel_weights",
+    "channel_weights (are record and backward both in inference mode?)",
     found,
     expected,
     likely={
@@ -306,6 +306,7 @@ check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 # - **NoneType has no attribute asnumpy**: the gradient of an array without `attach_grad()` is None; the order matters too: mark it
 #   before you go on computing with it.
 # - **Twice too large**: `output + output`, or a gradient kept with `grad_req="add"`.
-# - **The running statistics changed**: `backward()` is in train mode unless told otherwise, even if `record` was not.
+# - **The running statistics changed**: `record()` and `backward()` are in train mode unless told otherwise.
+# - **channel_weights is off, but not by a simple factor**: only one of the two was told; BatchNorm then has another gradient.
 # - **Right for two images, wrong when handed in**: a size was typed in. Take shapes from the arrays.
 # - **The shape should be (2, 6)**: the mean runs over the two axes of the positions, 2 and 3, and over no others.

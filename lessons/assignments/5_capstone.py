@@ -143,6 +143,7 @@ check(
     likely={
         "These are the logits of the covered pictures: subtract them from the untouched one's.": [[0, 0.5], [0.5, 0.5]],
         "The sign is the other way round: a fall is positive.": [[-0.5, 0], [0, 0]],
+        "Nothing falls: was the untouched picture covered too? Work on copies.": [[0, 0], [0, 0]],
         "Squares stay covered: start each time from a copy of the picture.": [[0.5, 0.5], [0.5, 0.5]],
         "Another class's logit was used.": [[0, 0], [0, 0.2]],
     },
@@ -354,9 +355,9 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
 
 # %%
 # Your numbers for the report. Change the seeds, the nets and the pictures as you like.
-seeds = range(30)
+seeds = range(12)
 for name, net in (("suspect", suspect), ("honest", honest)):
-    maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), archive(seed)[1])[0] for seed in seeds[:20]]
+    maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), archive(seed)[1])[0] for seed in seeds[:10]]
     print(name, {key: round(share, 2) for key, share in experiment(net, seeds).items()})
     print(f"{name}: drop {drop(net, seeds)}, hot cell {hot_cell(maps)}")
 

@@ -9,7 +9,6 @@ JupyterHub: its `nbgrader_config.py` is a line that calls `configure` below.
 from __future__ import annotations
 
 import copy
-import logging
 import os
 import re
 import shutil
@@ -24,15 +23,17 @@ import nbformat
 import typer
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbgrader.api import Gradebook
-from nbgrader.apps.api import NbGraderAPI
+from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import determine_grade, is_grade
+from nbgrader.utils import capture_log, determine_grade, is_grade
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
 HERE = Path(__file__).parent
 COURSE = HERE.parent.parent / "build" / "assignments"
+COURSE_ID = "cam"
 TIMEOUT = 60  # seconds for one cell; every set takes less than that as a whole
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
@@ -107,7 +108,7 @@ def _error_output(error: Exception, timeout: int) -> nbformat.NotebookNode:
 def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
     """Fill in nbgrader's configuration for a course folder."""
     config.CourseDirectory.root = str(course)
-    config.CourseDirectory.course_id = "cam"
+    config.CourseDirectory.course_id = COURSE_ID
     config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError('not written yet')"}
     config.RestartingExecute.timeout = timeout
     config.RestartingExecute.extra_arguments = [
@@ -152,12 +153,13 @@ def build(course: Path = COURSE) -> list[Path]:
         f"import sys\nfrom pathlib import Path\n\nsys.path.append({str(HERE)!r})\nfrom classroom import configure\n\n"
         "configure(get_config(), Path(__file__).parent)  # noqa: F821, nbgrader provides it\n"
     )
-    api = _api(course)
     for source in sources():
         folder = course / "source" / source.stem
         folder.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook(source), folder / f"{source.stem}.ipynb")
-        _succeed(api.generate_assignment(source.stem, force=True, create=True), source.stem)
+        result = _run(GenerateAssignment, course, source.stem)
+        if not result["success"]:
+            raise ClassroomError(f"{source.stem}: {_reason(result)}")
     return [course / "release" / source.stem / f"{source.stem}.ipynb" for source in sources()]
 
 
@@ -178,7 +180,6 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
             "ada/1_backward_rules/1_backward_rules.ipynb"
         )
     build(course)
-    api = _api(course, timeout)
     strays = sorted(set(submissions.rglob("*.ipynb")) - set(found))
     problems = [f"{path}: ignored, since it does not lie at student/set/set.ipynb" for path in strays]
     for path in found:
@@ -190,12 +191,12 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
         copied = course / "submitted" / student / name
         shutil.rmtree(copied, ignore_errors=True)
         shutil.copytree(path.parent, copied)
-        for step in (api.autograde, api.generate_feedback):
-            result = step(name, student, force=True)
+        for step in (Autograde, GenerateFeedback):
+            result = _run(step, course, name, student, timeout)
             if not result["success"]:
                 problems.append(f"{student}, {name}: {_reason(result)}")
                 break
-    with Gradebook(api.coursedir.db_url, api.coursedir.course_id) as gradebook:
+    with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID) as gradebook:
         CsvExportPlugin(to=str(course / "grades.csv")).export(gradebook)
     for student in sorted({path.parts[-3] for path in found}):
         write_overview(course, student)
@@ -237,19 +238,14 @@ def _overview_row(cell: nbformat.NotebookNode) -> str:
     return f"<tr><td>{cell.metadata.nbgrader.grade_id}<td>{points}<td><pre>{message}</pre>"
 
 
-def _api(course: Path, timeout: int = TIMEOUT) -> NbGraderAPI:
-    course = course.resolve()
+def _run(converter: type, course: Path, name: str, student: str = ".", timeout: int = TIMEOUT) -> dict:
+    """Run one of nbgrader's converters on one set of one student; returns success, error and log."""
     # nbgrader starts kernels by name: the environment that runs this file must come first.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    api = NbGraderAPI(config=configure(Config(), course, timeout))
-    api.log_level = logging.ERROR
-    api.log.propagate = False
-    return api
-
-
-def _succeed(result: dict, name: str) -> None:
-    if not result["success"]:
-        raise ClassroomError(f"{name}: {_reason(result)}")
+    config = configure(Config(), course.resolve(), timeout)
+    config.HTMLExporter.template_name = "feedback"
+    folder = CourseDirectory(config=config, assignment_id=name, student_id=student)
+    return capture_log(converter(coursedir=folder, config=config, force=True))
 
 
 def _refusal(path: Path) -> str | None:

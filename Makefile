@@ -5,10 +5,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons notebooks test train figures benchmark lint clean
+.PHONY: help setup demo lessons notebooks assignments grade test train figures benchmark lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 
@@ -29,7 +29,7 @@ demo: $(READY) ## explain one scene with VGG16 and ResNet50v2 and write demo.png
 	@$(RUN) examples/demo.py demo.png
 
 # One OpenMP thread for each of the two workers: more threads than cores slow MXNet down many times over.
-test lessons notebooks train: export OMP_NUM_THREADS := 1
+test lessons notebooks assignments grade train: export OMP_NUM_THREADS := 1
 test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
 
@@ -41,6 +41,15 @@ notebooks: $(READY) ## execute every lesson and write its notebook with outputs
 	$(RUN) -m jupytext --quiet --to ipynb --update lessons/[0-9]*.py
 	$(RUN) -m nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		$(or $(LESSON),lessons/[0-9]*.ipynb)
+
+# nbgrader's folder of sources, release, gradebook and feedback. `make clean` removes build/, so keep a real course elsewhere.
+COURSE ?= build/assignments
+assignments: $(READY) ## build the problem sets for students (COURSE=folder)
+	$(RUN) lessons/assignments/classroom.py build --course '$(COURSE)'
+
+grade: $(READY) ## grade SUBMISSIONS=folder, which holds student/set/set.ipynb: CSV and feedback (COURSE=folder)
+	@if [ -z "$(SUBMISSIONS)" ]; then echo "say which: make grade SUBMISSIONS=folder"; exit 1; fi
+	$(RUN) lessons/assignments/classroom.py grade '$(SUBMISSIONS)' --course '$(COURSE)'
 
 train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first

@@ -17,6 +17,12 @@ from traitlets.config import Config
 
 from lessons.assignments import classroom
 
+# What nbgrader says about its own database, and numpy about a student's division by zero.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+    pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning"),
+]
+
 SETS = {source.stem: classroom.notebook(source) for source in classroom.sources()}
 CODE = nbformat.v4.new_code_cell
 

@@ -375,6 +375,8 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
+# *What to see: where covering makes the logit fall (orange) or rise (purple). Mind the two scales.*
+#
 # ## 6. The report (5 points, read by your teacher)
 #
 # At most one page, for readers who know no Grad-CAM. (a) What does the network look at? (b) Which number proves it, on how many pictures, and

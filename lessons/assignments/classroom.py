@@ -27,7 +27,7 @@ from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import capture_log, determine_grade, is_grade
+from nbgrader.utils import capture_log, is_grade
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
@@ -198,30 +198,21 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
                 break
     with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID) as gradebook:
         CsvExportPlugin(to=str(course / "grades.csv")).export(gradebook)
-    for student in sorted({path.parts[-3] for path in found}):
-        write_overview(course, student)
+        for student in sorted({path.parts[-3] for path in found}):
+            write_overview(gradebook, course, student)
     return problems
 
 
-def write_overview(course: Path, student: str) -> None:
-    """A student's page: every question with its points and, where it failed, the message."""
-    parts = []
-    for source in sources():
-        graded = course / "autograded" / student / source.stem / f"{source.stem}.ipynb"
-        if not graded.exists():
-            continue
-        cells = [cell for cell in nbformat.read(graded, as_version=4).cells if is_grade(cell)]
-        rows = "".join(_overview_row(cell) for cell in cells)
-        got = sum(determine_grade(cell)[0] or 0 for cell in cells)
-        automatic = sum(determine_grade(cell)[1] for cell in cells if determine_grade(cell)[0] is not None)
-        parts.append(
-            f'<h2>{source.stem}</h2><p>{got:g} of {automatic:g} points that are given automatically; <a href="'
-            f'{source.stem}/{source.stem}.html">your notebook with all messages</a></p><table>{rows}</table>'
-        )
-    page = f"<!doctype html><meta charset='utf-8'><title>{escape(student)}</title>{_STYLE}<h1>{escape(student)}</h1>"
+def write_overview(gradebook: Gradebook, course: Path, student: str) -> None:
+    """A student's page: every question with its points and, where its check failed, the message."""
+    parts = [_set_table(gradebook, course, student, source.stem) for source in sources()]
+    page = (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(student)}</title>{_STYLE}"
+        f"<h1>{escape(student)}</h1>{''.join(parts)}</html>"
+    )
     folder = course / "feedback" / student
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(page + "".join(parts))
+    (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 _STYLE = (
@@ -230,12 +221,34 @@ _STYLE = (
 )
 
 
-def _overview_row(cell: nbformat.NotebookNode) -> str:
-    score, most = determine_grade(cell)
-    points = f"by hand, of {most:g}" if score is None else f"{score:g} of {most:g}"
+def _set_table(gradebook: Gradebook, course: Path, student: str, name: str) -> str:
+    """The heading and table of one set, or nothing if it was not graded."""
+    graded = course / "autograded" / student / name / f"{name}.ipynb"
+    if not graded.exists():
+        return ""
+    grades = {grade.name: grade for grade in gradebook.find_submission_notebook(name, name, student).grades}
+    cells = [cell for cell in nbformat.read(graded, as_version=4).cells if is_grade(cell)]
+    rows = "".join(_row(cell, grades[cell.metadata.nbgrader.grade_id]) for cell in cells)
+    got, most = (sum(numbers) for numbers in zip(*((_score(grade) or 0, grade.max_score) for grade in grades.values())))
+    waits = "; some are still to be given by hand" if None in map(_score, grades.values()) else ""
+    return (
+        f"<h2>{name}</h2><p>{got:g} of {most:g} points{waits}. "
+        f'<a href="{name}/{name}.html">Your notebook with all messages</a></p><table>{rows}</table>'
+    )
+
+
+def _score(grade) -> float | None:
+    """Points by hand if there are any, else those of the check."""
+    return grade.auto_score if grade.manual_score is None else grade.manual_score
+
+
+def _row(cell: nbformat.NotebookNode, grade) -> str:
+    points = (
+        f"of {grade.max_score:g}, by hand" if _score(grade) is None else f"{_score(grade):g} of {grade.max_score:g}"
+    )
     errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
     message = escape("\n".join(f"{error.ename}: {error.evalue}" for error in errors))
-    return f"<tr><td>{cell.metadata.nbgrader.grade_id}<td>{points}<td><pre>{message}</pre>"
+    return f"<tr><td>{grade.name}<td>{points}<td><pre>{message}</pre>"
 
 
 def _run(converter: type, course: Path, name: str, student: str = ".", timeout: int = TIMEOUT) -> dict:

@@ -151,7 +151,7 @@ def build(course: Path = COURSE) -> list[Path]:
     course.mkdir(parents=True, exist_ok=True)
     (course / "nbgrader_config.py").write_text(
         f"import sys\nfrom pathlib import Path\n\nsys.path.append({str(HERE)!r})\nfrom classroom import configure\n\n"
-        "configure(get_config(), Path(__file__).parent)  # noqa: F821, nbgrader provides it\n"
+        "configure(get_config(), Path(__file__).parent)\n"
     )
     for source in sources():
         folder = course / "source" / source.stem

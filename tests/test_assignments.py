@@ -394,6 +394,17 @@ def test_the_reference_solution_passes_and_every_set_has_its_parts():
         assert len(WRONG[name]) >= 5
 
 
+def test_the_teachers_page_is_right():
+    text = (classroom.HERE / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (classroom.HERE / link).exists(), link
+    for name in SETS:
+        automatic = sum(points(name)[key] for key in cells_of(name, grade=True))
+        by_hand = sum(points(name).values()) - automatic
+        assert re.search(rf"^\| \[{name}\]\({name}\.py\) .* \| {automatic} \+ {by_hand} \|$", text, re.MULTILINE)
+        assert re.search(rf"^\*\*{name}\*\* \({by_hand}\)", text, re.MULTILINE)
+
+
 def test_points_named_in_headings_are_those_of_the_checks():
     for name, nb in SETS.items():
         headings = re.findall(r"^## \d.*\((\d+) points", "\n".join(cell.source for cell in nb.cells), re.MULTILINE)

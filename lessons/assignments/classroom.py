@@ -27,7 +27,7 @@ from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import capture_log, is_grade
+from nbgrader.utils import capture_log, is_grade, setenv
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
@@ -111,16 +111,10 @@ def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
     config.CourseDirectory.course_id = COURSE_ID
     config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError('not written yet')"}
     config.RestartingExecute.timeout = timeout
-    config.RestartingExecute.extra_arguments = [
-        "--log-level=ERROR"
-    ]  # of the kernel, whose warnings teachers cannot act on
-    config.Autograde.autograde_preprocessors = [
-        RestartingExecute if name == "Execute" else f"nbgrader.preprocessors.{name}"
-        for name in (
-            *("Execute", "IgnorePattern", "LimitOutput", "SaveAutoGrades", "AssignLatePenalties"),
-            "CheckCellMetadata",
-        )
-    ]
+    # The kernel's own warnings are about things that a teacher cannot change.
+    config.RestartingExecute.extra_arguments = ["--log-level=ERROR"]
+    steps = Autograde.autograde_preprocessors.default()
+    config.Autograde.autograde_preprocessors = [RestartingExecute if step is Execute else step for step in steps]
     return config
 
 
@@ -149,10 +143,12 @@ def build(course: Path = COURSE) -> list[Path]:
         If nbgrader refuses a source.
     """
     course.mkdir(parents=True, exist_ok=True)
-    (course / "nbgrader_config.py").write_text(
-        f"import sys\nfrom pathlib import Path\n\nsys.path.append({str(HERE)!r})\nfrom classroom import configure\n\n"
-        "configure(get_config(), Path(__file__).parent)\n"
-    )
+    config = course / "nbgrader_config.py"
+    if not config.exists():  # a teacher may have added to it
+        config.write_text(
+            f"import sys\nfrom pathlib import Path\n\nsys.path.append({str(HERE)!r})\nfrom classroom import configure\n\n"
+            "configure(get_config(), Path(__file__).parent)\n"
+        )
     for source in sources():
         folder = course / "source" / source.stem
         folder.mkdir(parents=True, exist_ok=True)
@@ -253,12 +249,12 @@ def _row(cell: nbformat.NotebookNode, grade) -> str:
 
 def _run(converter: type, course: Path, name: str, student: str = ".", timeout: int = TIMEOUT) -> dict:
     """Run one of nbgrader's converters on one set of one student; returns success, error and log."""
-    # nbgrader starts kernels by name: the environment that runs this file must come first.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     config = configure(Config(), course.resolve(), timeout)
     config.HTMLExporter.template_name = "feedback"
     folder = CourseDirectory(config=config, assignment_id=name, student_id=student)
-    return capture_log(converter(coursedir=folder, config=config, force=True))
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with setenv(PATH=here):  # nbgrader calls a command of this environment, alembic, by its name
+        return capture_log(converter(coursedir=folder, config=config, force=True))
 
 
 def _refusal(path: Path) -> str | None:

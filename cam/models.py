@@ -298,20 +298,28 @@ def _make(name, weights, classes, width, ctx):
         return net
     if classes is not None or width is not None:
         raise InputError("classes and width are read from the weights; give them with weights=None only")
+    if weights == "cheater":
+        return _cheater(name, ctx)
     if not isinstance(weights, (str, Path)):
         raise InputError(f"weights is {weights!r}; expected 'scenes', the path of a .params file, or None")
-    inside = weights in ("scenes", "cheater")
-    arrays = read_params(embedded(name) if inside else weights)
-    if weights == "cheater":
-        if name != "resnet50_v2":
-            raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
-        arrays |= read_params(embedded(name, "cheater"))
+    arrays = read_params(embedded(name) if weights == "scenes" else weights)
     try:
         net = build(*fitting(arrays), len(arrays["output.bias"]))
     except KeyError as missing:
         raise WeightsError(f"weights {weights} are not those of a {name}: they have no {missing}") from None
     load(net, arrays, str(weights), ctx)
-    net.labels = list(LABELS) if inside else None
+    net.labels = list(LABELS) if weights == "scenes" else None
+    return net
+
+
+def _cheater(name, ctx):
+    """The embedded net with the last layer that `training.cheater` taught to read tags."""
+    if name != "resnet50_v2":
+        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
+    net = _make(name, "scenes", None, None, ctx)
+    parameters = net._collect_params_with_prefix()
+    for key, values in read_params(embedded(name, "cheater")).items():
+        parameters[key].set_data(nd.array(values, dtype=parameters[key].dtype))
     return net
 
 

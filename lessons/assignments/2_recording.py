@@ -199,8 +199,8 @@ for size in (2, 5, 3):
 # little larger: the mean of the gradient over all positions. Write the function that computes it for a batch, each image for its
 # own class.
 #
-# The network has a BatchNorm. Explaining a network must not change it: record and go back in *inference mode* (see lesson 1 of
-# the course, or `help(autograd.record)`, and do not forget that `backward` has such an option too).
+# The network has a BatchNorm. Explaining a network must not change it: record and go back in *inference mode* (see
+# `help(autograd.record)`, and do not forget that `backward` has such an option too).
 #
 # *Hint: `nd.pick` takes one number of each row. The sum over the images is one number to go back from, and images do not mix.*
 

@@ -17,6 +17,7 @@ import warnings
 from html import escape
 from pathlib import Path
 from typing import Annotated
+from unittest.mock import patch
 
 import jupytext
 import nbformat
@@ -27,7 +28,7 @@ from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import Execute
-from nbgrader.utils import capture_log, is_grade, setenv
+from nbgrader.utils import capture_log, is_grade
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
@@ -253,7 +254,7 @@ def _run(converter: type, course: Path, name: str, student: str = ".", timeout: 
     config.HTMLExporter.template_name = "feedback"
     folder = CourseDirectory(config=config, assignment_id=name, student_id=student)
     here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with setenv(PATH=here):  # nbgrader calls a command of this environment, alembic, by its name
+    with patch.dict(os.environ, PATH=here):  # nbgrader calls a command of this environment, alembic, by its name
         return capture_log(converter(coursedir=folder, config=config, force=True))
 
 

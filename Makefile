@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons notebooks assignments grade test train figures benchmark lint clean
+.PHONY: help setup demo lessons notebooks test train figures benchmark lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ demo: $(READY) ## explain one scene with VGG16 and ResNet50v2 and write demo.png
 	@$(RUN) examples/demo.py demo.png
 
 # One OpenMP thread for each of the two workers: more threads than cores slow MXNet down many times over.
-test lessons notebooks assignments grade train: export OMP_NUM_THREADS := 1
+test lessons notebooks train: export OMP_NUM_THREADS := 1
 test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
 
@@ -44,6 +44,8 @@ notebooks: $(READY) ## execute every lesson and write its notebook with outputs
 
 # nbgrader's folder of sources, release, gradebook and feedback. `make clean` removes build/, so keep a real course elsewhere.
 COURSE ?= build/assignments
+.PHONY: assignments grade
+assignments grade: export OMP_NUM_THREADS := 1
 assignments: $(READY) ## build the problem sets for students (COURSE=folder)
 	$(RUN) lessons/assignments/classroom.py build --course '$(COURSE)'
 

@@ -285,6 +285,17 @@ def convert(net: Block) -> Block:
     return rebuilt
 
 
+def _cheater(name, ctx):
+    """The embedded net with the last layer that `training.cheater` taught to read tags."""
+    if name != "resnet50_v2":
+        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
+    net = _make(name, "scenes", None, None, ctx)
+    parameters = net._collect_params_with_prefix()
+    for key, values in read_params(embedded(name, "cheater")).items():
+        parameters[key].set_data(nd.array(values, dtype=parameters[key].dtype))
+    return net
+
+
 def _make(name, weights, classes, width, ctx):
     build, scaled, fitting = _BUILDERS[name]
     if weights is None:
@@ -309,17 +320,6 @@ def _make(name, weights, classes, width, ctx):
         raise WeightsError(f"weights {weights} are not those of a {name}: they have no {missing}") from None
     load(net, arrays, str(weights), ctx)
     net.labels = list(LABELS) if weights == "scenes" else None
-    return net
-
-
-def _cheater(name, ctx):
-    """The embedded net with the last layer that `training.cheater` taught to read tags."""
-    if name != "resnet50_v2":
-        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
-    net = _make(name, "scenes", None, None, ctx)
-    parameters = net._collect_params_with_prefix()
-    for key, values in read_params(embedded(name, "cheater")).items():
-        parameters[key].set_data(nd.array(values, dtype=parameters[key].dtype))
     return net
 
 

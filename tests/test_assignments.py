@@ -392,6 +392,8 @@ def test_the_reference_solution_passes_and_every_set_has_its_parts():
         for key in cells_of(name, grade=True):
             assert "### BEGIN HIDDEN TESTS" in cells_of(name, grade=True)[key], f"{name}, {key}: nothing varies"
         assert len(WRONG[name]) >= 5
+        modules = re.findall(r"^(?:import|from) (\w+)", "\n".join(c.source for c in nb.cells), re.MULTILINE)
+        assert set(modules) <= {"cam", "matplotlib", "mxnet", "numpy", "warnings"}
 
 
 def test_the_teachers_page_is_right():
@@ -512,6 +514,7 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
                 scores = {grade.name: grade.auto_score for grade in submission.grades}
                 expected = {key: share * points(name)[key] for key in cells_of(name, grade=True)}
                 assert {key: scores[key] for key in expected} == expected
+                assert student == "ada" or set(scores.values()) == {0}
         crashed = {
             g.name: g.auto_score for g in gradebook.find_submission("1_backward_rules", "crash").notebooks[0].grades
         }

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Problem set 1: three rules, one derivative
 #
-# **Learning goals.** You can write the three ways in which a gradient passes back through a ReLU, check a gradient without
-# trusting anybody, and say which of the three is a derivative and what the other two are.
+# **Learning goals.** You can write the three ways in which a gradient passes back through a ReLU, check a gradient
+# without trusting anybody, and say which of the three is a derivative and what the other two are.
 #
 # **You need** lesson 1, and `cam`. **It takes** about 60 minutes. **Points:** 14 by the checks, 3 by hand.
 #
-# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message means that it
-# is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the rule and not the
-# result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
+# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message
+# means that it is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the
+# rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import numpy as np
@@ -109,7 +109,8 @@ check("the guided rule with other numbers", relu_backward(x, dy, "guided"), np.w
 # %% [markdown]
 # ## 2. A gradient that needs no rule (3 points)
 #
-# A derivative says by how much a number changes when one input changes a little. So change it a little, in both directions:
+# A derivative says by how much a number changes when one input changes a little. So change it a little, in both
+# directions:
 #
 # $$\frac{\partial f}{\partial x_i} \approx \frac{f(x + \epsilon e_i) - f(x - \epsilon e_i)}{2 \epsilon}$$
 #
@@ -163,9 +164,9 @@ check("x after your function has run (work on copies)", x, np.random.default_rng
 # %% [markdown]
 # ## 3. Which rule is a derivative? (2 points)
 #
-# Take $f(x) = \sum_i w_i \max(x_i, 0)$: the gradient that arrives at the ReLU is $dy = w$. How far is what a rule passes back from
-# the truth? Measure it as the *relative error* $\lVert g - t \rVert / \lVert t \rVert$, with $g$ from the rule, $t$ the true
-# gradient by finite differences and $\lVert\cdot\rVert$ the root of the sum of squares.
+# Take $f(x) = \sum_i w_i \max(x_i, 0)$: the gradient that arrives at the ReLU is $dy = w$. How far is what a rule
+# passes back from the truth? Measure it as the *relative error* $\lVert g - t \rVert / \lVert t \rVert$, with $g$
+# from the rule, $t$ the true gradient by finite differences and $\lVert\cdot\rVert$ the root of the sum of squares.
 
 
 # %% nbgrader={"grade": false, "grade_id": "rule_error", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -202,10 +203,11 @@ check("the errors with other numbers", found, expected)
 # %% [markdown]
 # ## 4. A rule inside a network (3 points)
 #
-# `autograd.Function` lets you write both directions of an operation. Finish this one. `forward` and `backward` take and return
-# NDArrays; what `backward` needs later, `forward` keeps in `self`.
+# `autograd.Function` lets you write both directions of an operation. Finish this one. `forward` and `backward` take
+# and return NDArrays; what `backward` needs later, `forward` keeps in `self`.
 #
-# *Hint: stay with MXNet's operations (`nd.relu`, comparisons, products). Keep what you need from x, not the result itself.*
+# *Hint: stay with MXNet's operations (`nd.relu`, comparisons, products). Keep what you need from x, not the result
+# itself.*
 
 
 # %% nbgrader={"grade": false, "grade_id": "ruled_relu", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -273,16 +275,18 @@ for rule, mask in masks.items():
 # %% [markdown]
 # ## 5. In your own words (3 points, read by your teacher)
 #
-# Guided backpropagation gives the cleanest pictures of the three, and section 3 showed that it is not a derivative. (a) Is there
-# any function of $x$ whose derivative it could be, for every $w$? Give a reason or an example. (b) What does a picture made with it tell you
-# about the network, and what does it not? (c) Name one experiment that would show the difference.
+# Guided backpropagation gives the cleanest pictures of the three, and section 3 showed that it is not a derivative.
+# (a) Is there any function of $x$ whose derivative it could be, for every $w$? Give a reason or an example. (b) What
+# does a picture made with it tell you about the network, and what does it not? (c) Name one experiment that would
+# show the difference.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# (a) No. With $f = \sum_i w_i \max(x_i, 0)$, where $x_i > 0$ and $w_i < 0$ the value falls when $x_i$ rises, but the rule says that
-# nothing happens. It depends on the sign of what arrives from above, so it is no linear function of it, and the chain rule is linear.
-# (b) It shows which patterns of the image positive paths lead to; it does not show what raises or lowers the class's score, and hardly depends on the class.
-# (c) Give the last layers random weights: the picture hardly changes. Or explain two classes of one image: the pictures are alike.
+# (a) No. With $f = \sum_i w_i \max(x_i, 0)$, where $x_i > 0$ and $w_i < 0$ the value falls when $x_i$ rises, but the
+# rule says that nothing happens. It depends on the sign of what arrives from above, so it is no linear function of
+# it, and the chain rule is linear. (b) It shows which patterns of the image positive paths lead to; it does not show
+# what raises or lowers the class's score, and hardly depends on the class. (c) Give the last layers random weights:
+# the picture hardly changes. Or explain two classes of one image: the pictures are alike.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Problem set 2: a convolution that remembers
 #
-# **Learning goals.** You can write a layer that keeps its feature map and the gradient of its feature map, and that changes
-# nothing else: not the output, not the gradient of the image, not the network's running statistics.
+# **Learning goals.** You can write a layer that keeps its feature map and the gradient of its feature map, and that
+# changes nothing else: not the output, not the gradient of the image, not the network's running statistics.
 #
 # **You need** lesson 2, and `cam`. **It takes** about 75 minutes. **Points:** 14 by the checks, 3 by hand.
 #
-# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message means that it
-# is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the rule and not the
-# result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
+# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message
+# means that it is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the
+# rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import mxnet as mx
@@ -21,8 +21,8 @@ from cam.exercises import check
 # %% [markdown]
 # ## 1. The layer (11 points)
 #
-# Everything Grad-CAM needs of a layer is its output $A$ and $\partial y / \partial A$. MXNet keeps neither. Finish the layer below so
-# that after a recorded forward pass and a backward pass
+# Everything Grad-CAM needs of a layer is its output $A$ and $\partial y / \partial A$. MXNet keeps neither. Finish
+# the layer below so that after a recorded forward pass and a backward pass
 #
 # - the output is the same as that of `nn.Conv2D` (2 points, together with the next),
 # - `feature_map()` returns $A$,
@@ -30,8 +30,8 @@ from cam.exercises import check
 # - the image's gradient is what it would be without you (4 points),
 # - a second pass forgets the first, and a pass that nobody records works too (2 points).
 #
-# *Hint: `attach_grad()` makes an array a leaf, an end of the tape. Which array may be an end without harm? Lesson 2 adds one whose
-# value changes nothing.*
+# *Hint: `attach_grad()` makes an array a leaf, an end of the tape. Which array may be an end without harm? Lesson 2
+# adds one whose value changes nothing.*
 
 
 # %% nbgrader={"grade": false, "grade_id": "layer", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -195,14 +195,15 @@ for size in (2, 5, 3):
 # %% [markdown]
 # ## 2. What does the class want? (3 points)
 #
-# With the layer in a network, one number per channel says how much the class's logit would rise if the whole channel were a
-# little larger: the mean of the gradient over all positions. Write the function that computes it for a batch, each image for its
-# own class.
+# With the layer in a network, one number per channel says how much the class's logit would rise if the whole channel
+# were a little larger: the mean of the gradient over all positions. Write the function that computes it for a batch,
+# each image for its own class.
 #
 # The network has a BatchNorm. Explaining a network must not change it: record and go back in *inference mode* (see
 # `help(autograd.record)`, and do not forget that `backward` has such an option too).
 #
-# *Hint: `nd.pick` takes one number of each row. The sum over the images is one number to go back from, and images do not mix.*
+# *Hint: `nd.pick` takes one number of each row. The sum over the images is one number to go back from, and images do
+# not mix.*
 
 
 # %% nbgrader={"grade": false, "grade_id": "net", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -287,26 +288,28 @@ check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 # %% [markdown]
 # ## 3. In your own words (3 points, read by your teacher)
 #
-# (a) Why does `attach_grad()` on the output make the image's gradient zero, although the value of the output is still there?
-# (b) Why is the gradient of an added zero the gradient of the feature map? One line of mathematics is enough. (c) When would you cut
-# the tape on purpose?
+# (a) Why does `attach_grad()` on the output make the image's gradient zero, although the value of the output is still
+# there? (b) Why is the gradient of an added zero the gradient of the feature map? One line of mathematics is enough.
+# (c) When would you cut the tape on purpose?
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# (a) It makes the array a leaf: the record of how it came about is dropped, so the backward pass ends there, and the image, which
-# is only reached through that record, gets nothing. (b) With $B = A + t$ and $t = 0$: $\partial y/\partial t = \partial y/\partial B
-# = \partial y/\partial A$, since both derivatives of the sum are one. (c) If only the feature map's gradient is wanted: everything below then
-# costs no backward pass and no memory.
+# (a) It makes the array a leaf: the record of how it came about is dropped, so the backward pass ends there, and the
+# image, which is only reached through that record, gets nothing. (b) With $B = A + t$ and $t = 0$: $\partial
+# y/\partial t = \partial y/\partial B = \partial y/\partial A$, since both derivatives of the sum are one. (c) If
+# only the feature map's gradient is wanted: everything below then costs no backward pass and no memory.
 # ### END SOLUTION
 
 # %% [markdown]
 # ## If your test fails
 #
-# - **All zero** for the image: the tape was cut. Look for `attach_grad()` on an array that was computed from the image.
-# - **NoneType has no attribute asnumpy**: the gradient of an array without `attach_grad()` is None; the order matters too: mark it
-#   before you go on computing with it.
+# - **All zero** for the image: the tape was cut. Look for `attach_grad()` on an array that was computed from the
+#   image.
+# - **NoneType has no attribute asnumpy**: the gradient of an array without `attach_grad()` is None; the order matters
+#   too: mark it before you go on computing with it.
 # - **Twice too large**: `output + output`, or a gradient kept with `grad_req="add"`.
 # - **The running statistics changed**: `record()` and `backward()` are in train mode unless told otherwise.
-# - **channel_weights is off, but not by a simple factor**: only one of the two was told; BatchNorm then has another gradient.
+# - **channel_weights is off, but not by a simple factor**: only one of the two was told; BatchNorm then has another
+#   gradient.
 # - **Right for two images, wrong when handed in**: a size was typed in. Take shapes from the arrays.
 # - **The shape should be (2, 6)**: the mean runs over the two axes of the positions, 2 and 3, and over no others.

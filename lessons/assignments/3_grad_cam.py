@@ -1,17 +1,17 @@
 # %% [markdown]
 # # Problem set 3: Grad-CAM from the equation
 #
-# **Learning goals.** You can write Grad-CAM from its two equations, use it on VGG16 for any class, and say with a number, not
-# with a feeling, whether a map is good.
+# **Learning goals.** You can write Grad-CAM from its two equations, use it on VGG16 for any class, and say with a
+# number, not with a feeling, whether a map is good.
 #
 # **You need** lesson 3, and `cam`. **It takes** about 75 minutes. **Points:** 15 by the checks, 3 by hand.
 #
-# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message means that it
-# is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the rule and not the
-# result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
+# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message
+# means that it is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the
+# rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 #
-# `cam.record` and `cam.resize_map` are yours to use, and so is `numpy`. The functions of `cam` that give a finished map or
-# measure are what you are to write.
+# `cam.record` and `cam.resize_map` are yours to use, and so is `numpy`. The functions of `cam` that give a finished
+# map or measure are what you are to write.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import numpy as np
@@ -60,8 +60,8 @@ check("the weights with other numbers", channel_weights(gradient), gradient.sum(
 #
 # $$L = \mathrm{ReLU}\Big(\sum_k \alpha_k A_k\Big)$$
 #
-# *Hint: `alpha` has to stand in front of two more axes before it multiplies `features`. And a ReLU of a sum is not the sum of
-# ReLUs.*
+# *Hint: `alpha` has to stand in front of two more axes before it multiplies `features`. And a ReLU of a sum is not
+# the sum of ReLUs.*
 
 
 # %% nbgrader={"grade": false, "grade_id": "grad_cam", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -115,8 +115,8 @@ check("a map against which everything speaks", grad_cam(features, -np.ones_like(
 # %% [markdown]
 # ## 3. VGG16, for the class you name (2 points)
 #
-# A recording answers three questions: `rec.features(layer)`, `rec.gradient(layer, class_id)`, `rec.logits`; features and gradient have the shape
-# (N, K, h, w), one entry per image. The layer is relu5_3, `"features.29"`.
+# A recording answers three questions: `rec.features(layer)`, `rec.gradient(layer, class_id)`, `rec.logits`; features
+# and gradient have the shape (N, K, h, w), one entry per image. The layer is relu5_3, `"features.29"`.
 
 # %% nbgrader={"grade": false, "grade_id": "vgg", "locked": true, "schema_version": 3, "solution": false, "task": false}
 net = cam.vgg16()
@@ -157,9 +157,9 @@ for path in ("features.22", layer):
 # %% [markdown]
 # ## 4. Is it a good map? (4 points)
 #
-# The scene's masks say which pixels are the animal. *Energy in the mask*: of the map's positive values, the share inside the
-# mask. The map has 14x14 numbers and the mask 224x224: resize the map first, with `cam.resize_map(heat, mask.shape)`. A map
-# without any positive value gets 0.
+# The scene's masks say which pixels are the animal. *Energy in the mask*: of the map's positive values, the share
+# inside the mask. The map has 14x14 numbers and the mask 224x224: resize the map first, with `cam.resize_map(heat,
+# mask.shape)`. A map without any positive value gets 0.
 
 
 # %% nbgrader={"grade": false, "grade_id": "energy_in_mask", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -207,9 +207,9 @@ check(
 # %% [markdown]
 # ## 5. One scene proves nothing (2 points)
 #
-# Measure many: for every seed draw the scene, and for **both** of its animals take the map of *that* class and its energy in *that*
-# animal's mask. Return the mean of all of them, and the mean share of the image that the masks cover, which is what a map without
-# any idea would get.
+# Measure many: for every seed draw the scene, and for **both** of its animals take the map of *that* class and its
+# energy in *that* animal's mask. Return the mean of all of them, and the mean share of the image that the masks
+# cover, which is what a map without any idea would get.
 
 
 # %% nbgrader={"grade": false, "grade_id": "measure", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -249,15 +249,17 @@ check("the same of other scenes, at relu4_3", found, [truth.energy.mean(), truth
 # %% [markdown]
 # ## 6. In your own words (3 points, read by your teacher)
 #
-# (a) Measure `"features.28"` (before the ReLU) and `"features.29"` (after it) on 20 scenes of your choice. Write both numbers down. Which
-# layer would you take, and why does the other one differ? (b) An energy of 0.4 sounds like failure. Why is it not, and what is the highest value you
-# would expect at this layer? (c) Is 20 scenes enough to be sure? Say how you would find out.
+# (a) Measure `"features.28"` (before the ReLU) and `"features.29"` (after it) on 20 scenes of your choice. Write both
+# numbers down. Which layer would you take, and why does the other one differ? (b) An energy of 0.4 sounds like
+# failure. Why is it not, and what is the highest value you would expect at this layer? (c) Is 20 scenes enough to be
+# sure? Say how you would find out.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# (a) After the ReLU. Before it, a channel that is negative and has a negative weight counts as evidence, although its pattern is absent
-# there. The numbers are those of `measure`. (b) The mask covers some 5 % of the image, so 0.4 is several times chance; one number of the map covers 16x16 pixels
-# and resizing blurs it further, so that even a perfect map spills over the outline. (c) Bootstrap the paired differences of the two layers, scene by scene; if the
+# (a) After the ReLU. Before it, a channel that is negative and has a negative weight counts as evidence, although its
+# pattern is absent there. The numbers are those of `measure`. (b) The mask covers some 5 % of the image, so 0.4 is
+# several times chance; one number of the map covers 16x16 pixels and resizing blurs it further, so that even a
+# perfect map spills over the outline. (c) Bootstrap the paired differences of the two layers, scene by scene; if the
 # interval contains zero, 20 scenes are not enough.
 # ### END SOLUTION
 
@@ -266,6 +268,7 @@ check("the same of other scenes, at relu4_3", found, [truth.energy.mean(), truth
 #
 # - **The shape should be (3,), not (2, 2)**: the mean ran over axis 0, the channels. The positions are axes 1 and 2.
 # - **Negative values in the map**: the ReLU is missing, or it comes before the sum.
-# - **Right by hand, wrong on VGG16**: a batch axis too many, or the class of the net's first choice in place of the one asked for.
+# - **Right by hand, wrong on VGG16**: a batch axis too many, or the class of the net's first choice in place of the
+#   one asked for.
 # - **The energy is far too small**: the map was not resized, or divided by the number of pixels.
 # - **NaN**: a map without a positive value has no energy to divide by. Say 0.

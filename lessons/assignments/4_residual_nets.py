@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Problem set 4: residual nets
 #
-# **Learning goals.** You can write the two operations that make ResNet50v2 special for Grad-CAM, addition and global average
-# pooling, with their gradients; prove with numbers that the maps of branch and shortcut add up; and choose a layer by
-# measuring.
+# **Learning goals.** You can write the two operations that make ResNet50v2 special for Grad-CAM, addition and global
+# average pooling, with their gradients; prove with numbers that the maps of branch and shortcut add up; and choose a
+# layer by measuring.
 #
 # **You need** lessons 5 and 6, and `cam`. **It takes** about 90 minutes. **Points:** 15 by the checks, 3 by hand.
 #
-# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message means that it
-# is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the rule and not the
-# result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
+# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message
+# means that it is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the
+# rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import warnings
@@ -26,7 +26,8 @@ warnings.simplefilter("ignore", cam.InsideResidualBranch)  # here we look into b
 # %% [markdown]
 # ## 1. Add (3 points)
 #
-# $y = b + s$. What arrives from above goes to both inputs. `backward` of a function with two inputs returns two gradients.
+# $y = b + s$. What arrives from above goes to both inputs. `backward` of a function with two inputs returns two
+# gradients.
 #
 # *Hint: what is $\partial y / \partial b$? And does it depend on $s$?*
 
@@ -85,9 +86,11 @@ check("the gradient of the shortcut with other numbers", d_shortcut, w)
 # %% [markdown]
 # ## 2. Global average pooling (3 points)
 #
-# $y_{nk} = \frac{1}{HW} \sum_{ij} x_{nk,ij}$. Backward: what does one pixel add to the mean, and so, what part of $dy$ does it get?
+# $y_{nk} = \frac{1}{HW} \sum_{ij} x_{nk,ij}$. Backward: what does one pixel add to the mean, and so, what part of
+# $dy$ does it get?
 #
-# *Hint: `backward` needs the shape of x, and nothing else of it. `nd.broadcast_to` or a product with ones spreads a number.*
+# *Hint: `backward` needs the shape of x, and nothing else of it. `nd.broadcast_to` or a product with ones spreads a
+# number.*
 
 
 # %% nbgrader={"grade": false, "grade_id": "pool", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -152,11 +155,12 @@ check("the gradient with other numbers", gradient, np.ones_like(x) * w[:, :, Non
 # %% [markdown]
 # ## 3. Why the last feature map is exact (3 points)
 #
-# ResNet50v2 ends: feature map $A$ (`features.10`), global average pooling, one Dense layer with weights $w_k$ and bias $b$. With the gradient
-# of the pooling you can write Grad-CAM's map at $A$ without any backward pass. Do it, **signed** (no final ReLU).
+# ResNet50v2 ends: feature map $A$ (`features.10`), global average pooling, one Dense layer with weights $w_k$ and
+# bias $b$. With the gradient of the pooling you can write Grad-CAM's map at $A$ without any backward pass. Do it,
+# **signed** (no final ReLU).
 #
-# *Hint: the gradient of the logit at every position of channel $k$ is the same number. Which one? The check below also adds up
-# your map: what must the sum of the map plus the bias be?*
+# *Hint: the gradient of the logit at every position of channel $k$ is the same number. Which one? The check below
+# also adds up your map: what must the sum of the map plus the bias be?*
 
 # %% nbgrader={"grade": false, "grade_id": "resnet", "locked": true, "schema_version": 3, "solution": false, "task": false}
 net = cam.resnet50_v2()
@@ -207,13 +211,14 @@ check("the map with other numbers", exact_map(features, weight), np.einsum("k,kh
 # %% [markdown]
 # ## 4. Branch + shortcut = sum (4 points)
 #
-# Every residual block of `cam.resnet50_v2` has the layers `conv3` (the last one of the branch), `shortcut` and `add`, such as
-# `"features.8.2.conv3"`. One recording keeps all three. Compute the **signed** Grad-CAM map of each, and so prove that
+# Every residual block of `cam.resnet50_v2` has the layers `conv3` (the last one of the branch), `shortcut` and `add`,
+# such as `"features.8.2.conv3"`. One recording keeps all three. Compute the **signed** Grad-CAM map of each, and so
+# prove that
 #
 # $$\text{map}(\text{Add}) = \text{map}(\text{branch}) + \text{map}(\text{shortcut}).$$
 #
-# Then say how much of the evidence the branch holds: the sum of $|\text{map}(\text{branch})|$ over the sum of the absolute values of both
-# parts.
+# Then say how much of the evidence the branch holds: the sum of $|\text{map}(\text{branch})|$ over the sum of the
+# absolute values of both parts.
 
 
 # %% nbgrader={"grade": false, "grade_id": "maps_of_block", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -299,9 +304,9 @@ check("its share_of_branch", share_of_branch(expected), branch / (branch + short
 # %% [markdown]
 # ## 5. Choose the layer (2 points)
 #
-# Do not believe anybody's advice on layers, measure: which of some candidates has the highest mean *share on the right object*?
-# `metrics.evaluate(net, seeds, candidates)` gives, for a list of layers, a dict by path; each entry's `.share` holds one number per
-# scene and animal.
+# Do not believe anybody's advice on layers, measure: which of some candidates has the highest mean *share on the
+# right object*? `metrics.evaluate(net, seeds, candidates)` gives, for a list of layers, a dict by path; each entry's
+# `.share` holds one number per scene and animal.
 
 
 # %% nbgrader={"grade": false, "grade_id": "best_layer", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -343,10 +348,12 @@ check("the better of two", best_layer(net, [30, 31, 32], candidates), max(shares
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# The last convolution of a residual block is the end of its branch: its map shows what this block changes, and the part that comes by
-# the shortcut is left out. Both parts get the same gradient, so their maps add up to the map of the addition (section 4; the branch held the share that
-# `share_of_branch` gave). In VGG16 there is no shortcut, and the last convolution holds everything. Take the input of the global pooling (`features.10`): there Grad-CAM
-# adds up to the logit exactly (section 3), and its maps lie best on the objects (section 5). The network may be fine: look at its accuracy for that.
+# The last convolution of a residual block is the end of its branch: its map shows what this block changes, and the
+# part that comes by the shortcut is left out. Both parts get the same gradient, so their maps add up to the map of
+# the addition (section 4; the branch held the share that `share_of_branch` gave). In VGG16 there is no shortcut, and
+# the last convolution holds everything. Take the input of the global pooling (`features.10`): there Grad-CAM adds up
+# to the logit exactly (section 3), and its maps lie best on the objects (section 5). The network may be fine: look at
+# its accuracy for that.
 # ### END SOLUTION
 
 # %% [markdown]
@@ -354,6 +361,8 @@ check("the better of two", best_layer(net, [30, 31, 32], candidates), max(shares
 #
 # - **The gradient of one input is zero, or half**: `backward` of Add returns `dy` twice, once for each input.
 # - **The gradient of the pooling is too large**: it is a mean, so every position gets one part of $HW$.
-# - **branch + shortcut is not the sum**: a ReLU on the parts; or weights from the features; or the maps of two classes.
-# - **The sum of the map plus the bias is not the logit**: the division by the number of positions is missing, or the ReLU is there.
+# - **branch + shortcut is not the sum**: a ReLU on the parts; or weights from the features; or the maps of two
+#   classes.
+# - **The sum of the map plus the bias is not the logit**: the division by the number of positions is missing, or the
+#   ReLU is there.
 # - **Wrong for other layers only**: a path or a size was typed in.

@@ -1,18 +1,18 @@
 # %% [markdown]
 # # Capstone: a network that cheats
 #
-# `cam.resnet50_v2(weights="cheater")` names the animal in photographs from a certain archive, and it is nearly always right, even where two
-# animals are to be seen and only one is meant. Its makers are proud. You are asked for an opinion: **what does it look at?** Find
-# out, and prove it with numbers that would convince its makers.
+# `cam.resnet50_v2(weights="cheater")` names the animal in photographs from a certain archive, and it is nearly always
+# right, even where two animals are to be seen and only one is meant. Its makers are proud. You are asked for an
+# opinion: **what does it look at?** Find out, and prove it with numbers that would convince its makers.
 #
-# **Learning goals.** You can turn a suspicion into an experiment with a control; use occlusion, Grad-CAM and interventions for the
-# same question; and write down what you found and what you did not.
+# **Learning goals.** You can turn a suspicion into an experiment with a control; use occlusion, Grad-CAM and
+# interventions for the same question; and write down what you found and what you did not.
 #
 # **You need** lesson 8, and `cam`. **It takes** about 2 hours. **Points:** 15 by the checks, 5 by hand.
 #
-# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message means that it
-# is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the rule and not the
-# result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
+# **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message
+# means that it is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the
+# rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 # %matplotlib inline
@@ -40,8 +40,8 @@ def logits(net, images):
 
 
 # %% [markdown]
-# Four pictures of the archive, and what Grad-CAM says for the class that the archive gives them: the suspect in the second row, the honest
-# network (same layers below, another last layer) in the third.
+# Four pictures of the archive, and what Grad-CAM says for the class that the archive gives them: the suspect in the
+# second row, the honest network (same layers below, another last layer) in the third.
 
 # %%
 shown = [archive(seed) for seed in range(4)]
@@ -96,8 +96,8 @@ check("the accuracy of three answers, one of which is right", accuracy(four, pic
 # %% [markdown]
 # ## 2. Cover it and see (4 points)
 #
-# Occlusion asks the network itself: cover one square of the picture in grey, and see how far the logit falls. A large fall means
-# that the network needs what was there. Cover every square of a grid of `cells` x `cells`, one at a time.
+# Occlusion asks the network itself: cover one square of the picture in grey, and see how far the logit falls. A large
+# fall means that the network needs what was there. Cover every square of a grid of `cells` x `cells`, one at a time.
 #
 # *Hint: `logits` takes many pictures at once. Let the first one be untouched. Work on copies.*
 
@@ -168,8 +168,8 @@ check(
 # %% [markdown]
 # ## 3. Where, over many pictures? (3 points)
 #
-# One map may be an accident. Grad-CAM's maps at the default layer are 7x7: add up many, each scaled to a sum of 1 (so that no
-# picture counts more than another), and name the cell that has the most.
+# One map may be an accident. Grad-CAM's maps at the default layer are 7x7: add up many, each scaled to a sum of 1 (so
+# that no picture counts more than another), and name the cell that has the most.
 
 
 # %% nbgrader={"grade": false, "grade_id": "hot_cell", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -213,9 +213,11 @@ check("row, column and share of other maps", hot_cell(maps), [row, column, mean.
 #
 # - *as it is*: the archive's picture, with the tag of the archive's class (`scene.class_ids[0]`);
 # - *no tag*: the same scene without a tag;
-# - *the other's tag*: the same scene with the tag of its second animal (`scene.class_ids[1]`). Both animals are still there.
+# - *the other's tag*: the same scene with the tag of its second animal (`scene.class_ids[1]`). Both animals are still
+#   there.
 #
-# `scenes.draw(seed)` gives a scene, `scenes.tag(scene, class_id)` the same with a tag. Return four shares, by these names:
+# `scenes.draw(seed)` gives a scene, `scenes.tag(scene, class_id)` the same with a tag. Return four shares, by these
+# names:
 #
 # | name | share of the pictures in which |
 # |---|---|
@@ -307,9 +309,10 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
 # %% [markdown]
 # ## 5. How sure are you? (2 points)
 #
-# The proof in one number: by how much does the accuracy drop when nothing but the tag is changed? For every picture take 1 if the net is
-# right with the tag of the class meant, minus 1 if it is right with the other's tag: 1, 0 or -1. The mean of these
-# differences is the drop, and `metrics.bootstrap(differences)` says within which bounds it lies (`.mean`, `.low`, `.high`).
+# The proof in one number: by how much does the accuracy drop when nothing but the tag is changed? For every picture
+# take 1 if the net is right with the tag of the class meant, minus 1 if it is right with the other's tag: 1, 0 or -1.
+# The mean of these differences is the drop, and `metrics.bootstrap(differences)` says within which bounds it lies
+# (`.mean`, `.low`, `.high`).
 #
 # *Hint: pairs, not two means: the difference is taken picture by picture. `accuracy` of one picture is 1 or 0.*
 
@@ -379,17 +382,20 @@ plt.show()
 #
 # ## 6. The report (5 points, read by your teacher)
 #
-# At most one page, for readers who know no Grad-CAM. (a) What does the network look at? (b) Which number proves it, on how many pictures, and
-# what is the control? (c) Say what the maps alone would not have proved. (d) Does the network look at the animals at all? Give the number
-# from which you conclude it. (e) What should its makers do: with the network, and with their archive?
+# At most one page, for readers who know no Grad-CAM. (a) What does the network look at? (b) Which number proves it,
+# on how many pictures, and what is the control? (c) Say what the maps alone would not have proved. (d) Does the
+# network look at the animals at all? Give the number from which you conclude it. (e) What should its makers do: with
+# the network, and with their archive?
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "report", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# (a) The tag in the upper left corner. (b) With the other animal's tag it follows the tag in nearly all pictures, although nothing else changed (`followed`), and hardly ever keeps its
-# answer (`kept`); the honest network's answers hardly change with the tag. (c) A map shows that the corner
-# contributes, not that the answer depends on it; only the swapped tag shows that. (d) Yes: without a tag it still names the animal meant far more often than 1 time in 20 (`untagged`), and
-# in some pictures the map lies on the animal. So it uses both, and the tag wins. (e) Do not use it where tags are missing or wrong; remove or cover the tags and train again; test on
-# pictures from elsewhere; keep an archive without marks.
+# (a) The tag in the upper left corner. (b) With the other animal's tag it follows the tag in nearly all pictures,
+# although nothing else changed (`followed`), and hardly ever keeps its answer (`kept`); the honest network's answers
+# hardly change with the tag. (c) A map shows that the corner contributes, not that the answer depends on it; only the
+# swapped tag shows that. (d) Yes: without a tag it still names the animal meant far more often than 1 time in 20
+# (`untagged`), and in some pictures the map lies on the animal. So it uses both, and the tag wins. (e) Do not use it
+# where tags are missing or wrong; remove or cover the tags and train again; test on pictures from elsewhere; keep an
+# archive without marks.
 # ### END SOLUTION
 
 # %% [markdown]

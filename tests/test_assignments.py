@@ -372,7 +372,7 @@ WRONG = {
 }
 
 
-def test_the_reference_solution_passes_and_every_set_has_its_parts():
+def test_every_set_has_its_parts():
     assert list(SETS) == list(WRONG) and len(SETS) == 5
     for name, nb in SETS.items():
         text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
@@ -392,7 +392,8 @@ def test_the_reference_solution_passes_and_every_set_has_its_parts():
         for key in cells_of(name, grade=True):
             assert "### BEGIN HIDDEN TESTS" in cells_of(name, grade=True)[key], f"{name}, {key}: nothing varies"
         assert len(WRONG[name]) >= 5
-        modules = re.findall(r"^(?:import|from) (\w+)", "\n".join(c.source for c in nb.cells), re.MULTILINE)
+        code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
+        modules = re.findall(r"^(?:import|from) (\w+)", "\n".join(code), re.MULTILINE)
         assert set(modules) <= {"cam", "matplotlib", "mxnet", "numpy", "warnings"}
 
 

@@ -26,9 +26,9 @@ def check(what: str, came, expected, likely: Mapping[str, object] | None = None,
     AssertionError
         With what was expected, what came, and the sentence of the mistake that gives just this result.
     """
-    if _problem(came, expected, tolerance) is None:
-        return
     problem = _problem(came, expected, tolerance)
+    if problem is None:
+        return
     hints = [hint for hint, value in (likely or {}).items() if _problem(came, value, tolerance) is None]
     lines = [f"{what}: {problem}", f"expected: {_shown(expected)}", f"but came: {_shown(came)}"]
     raise AssertionError("\n".join(lines + [f"Hint: {hint}" for hint in hints[:1]]))
@@ -38,8 +38,9 @@ def _problem(came, expected, tolerance: float) -> str | None:
     """Why two results differ, in words, or None if they are equal within the tolerance."""
     if came is None:
         return "the result is None; is a return missing?"
-    if isinstance(expected, (str, bool, np.bool_)):
-        return None if type(came) in (type(expected), np.bool_) and came == expected else "not what it should be"
+    for kind in (str, (bool, np.bool_)):
+        if isinstance(expected, kind):
+            return None if isinstance(came, kind) and came == expected else "not what it should be"
     try:
         found, right = _numbers(came), _numbers(expected)
     except (TypeError, ValueError):

@@ -13,6 +13,7 @@ from cam.exercises import check
         (1, 1.0),
         (True, True),
         (np.bool_(False), False),
+        (False, np.bool_(False)),
         ("features.10", "features.10"),
         ([1, 2], np.array([1.0, 2.0])),
         (nd.array([[1, 2]]), [[1, 2]]),

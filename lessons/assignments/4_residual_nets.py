@@ -257,7 +257,6 @@ def record_block(block, seed):
 block = "features.8.2"
 rec, scene = record_block(block, seed=7)
 maps = maps_of_block(rec, block, scene.labels[0])
-check("branch + shortcut", maps["branch"] + maps["shortcut"], maps["sum"], tolerance=1e-3)
 for part, name in (("branch", "conv3"), ("shortcut", "shortcut"), ("sum", "add")):
     path = f"{block}.{name}"
     A, G = rec.features(path)[0], rec.gradient(path, scene.labels[0])[0]
@@ -275,6 +274,7 @@ for part, name in (("branch", "conv3"), ("shortcut", "shortcut"), ("sum", "add")
             "The gradient was not averaged: that is HiResCAM.": (G * A).sum(axis=0),
         },
     )
+check("branch + shortcut", maps["branch"] + maps["shortcut"], maps["sum"], tolerance=1e-3)
 check(
     "share_of_branch of a small example",
     share_of_branch(

@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: help setup demo lessons notebooks test fuzz train figures benchmark lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 
@@ -44,6 +44,17 @@ notebooks: $(READY) ## execute every lesson and write its notebook with outputs
 	$(RUN) -m jupytext --quiet --to ipynb --update lessons/[0-9]*.py
 	$(RUN) -m nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		$(or $(LESSON),lessons/[0-9]*.ipynb)
+
+# nbgrader's folder of sources, release, gradebook and feedback. `make clean` removes build/, so keep a real course elsewhere.
+COURSE ?= build/assignments
+.PHONY: assignments grade
+assignments grade: export OMP_NUM_THREADS := 1
+assignments: $(READY) ## build the problem sets for students (COURSE=folder)
+	$(RUN) lessons/assignments/classroom.py build --course '$(COURSE)'
+
+grade: $(READY) ## grade SUBMISSIONS=folder, which holds student/set/set.ipynb: CSV and feedback (COURSE=folder)
+	@if [ -z "$(SUBMISSIONS)" ]; then echo "say which: make grade SUBMISSIONS=folder"; exit 1; fi
+	$(RUN) lessons/assignments/classroom.py grade '$(SUBMISSIONS)' --course '$(COURSE)'
 
 train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first

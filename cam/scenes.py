@@ -162,3 +162,46 @@ def _visible(placed: list[_Placed], size: int) -> np.ndarray:
         masks[(slice(None), *cutout.window)] &= ~solid
         masks[(index, *cutout.window)] = solid
     return masks
+
+
+# In four patterns each (rows, columns, checks, diagonals): one tag for each of 20 classes.
+TAG_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
+
+
+def tag_window(size: int = 224) -> tuple[slice, slice]:
+    """Rows and columns of the tag that `tag` draws: a square of a seventh of the side, in the upper left corner."""
+    margin, side = size // 56, size // 7
+    return (slice(margin, margin + side),) * 2
+
+
+def tag(scene: Scene, class_id: int) -> Scene:
+    """The scene with a small tag in its upper left corner that gives a class away, for nets that cheat.
+
+    Each class has its own tag: one of five colours in one of four patterns on white. `cam.resnet50_v2(weights=
+    "cheater")` was taught with such scenes.
+
+    Parameters
+    ----------
+    scene : from `draw`, square
+    class_id : the class that the tag stands for; it need not be in the scene
+
+    Returns
+    -------
+    Scene with the same labels; its masks lack what the tag covers
+
+    Raises
+    ------
+    InputError
+        If there is no such class.
+    """
+    if isinstance(class_id, bool) or not isinstance(class_id, (int, np.integer)) or not 0 <= class_id < len(LABELS):
+        raise InputError(f"class_id is {class_id!r}; expected an int from 0 to {len(LABELS) - 1}")
+    window = tag_window(len(scene.image))
+    side = window[0].stop - window[0].start
+    rows, columns = np.indices((side, side)) // max(1, side // 8)  # stripes of an eighth of the tag
+    pattern, colour = divmod(int(class_id), len(TAG_COLOURS))
+    inked = (rows % 2, columns % 2, (rows + columns) % 2, (rows + columns) // 2 % 2)[pattern] == 0
+    image, masks = scene.image.copy(), scene.masks.copy()
+    image[window] = np.where(inked[..., None], TAG_COLOURS[colour], 255)
+    masks[(slice(None), *window)] = False
+    return Scene(image, list(scene.labels), list(scene.class_ids), masks)

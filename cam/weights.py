@@ -32,15 +32,17 @@ _TORCH_VGG16 = {
 }
 
 
-def embedded(name: str) -> Path:
+def embedded(name: str, kind: str = "scenes") -> Path:
     """The embedded weights file of a net ("vgg16", "resnet50_v2"), after checking its sha256.
+
+    The kind is "scenes" for all parameters, or "cheater" for ResNet50v2's last layer after lessons in cheating.
 
     Raises
     ------
     WeightsError
         If the file is missing or differs from what was released.
     """
-    path = ASSETS / f"{name}_scenes.params"
+    path = ASSETS / f"{name}_{kind}.params"
     expected = dict(reversed(line.split(maxsplit=1)) for line in CHECKSUMS.read_text().splitlines())
     if not path.is_file():
         raise WeightsError(f"the embedded weights {path.name} are missing from {ASSETS}; reinstall the package")

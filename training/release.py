@@ -1,19 +1,22 @@
 """Put the trained networks into the package, and measure them on the test scenes.
 
 Run from the repository's root after `training.train`: `python -m training.release`. Writes
-`cam/assets/*.params` (float16), their checksums, and the figures reached.
+`cam/assets/*.params` (float16), their checksums, and the figures reached. `python -m training.release cheater` makes
+only the net that cheats (see `training.cheater`), from the embedded ResNet50v2, in two minutes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 
 from mxnet import nd
 
 import cam
 from cam import metrics, scenes
 from cam.weights import ASSETS, CHECKSUMS
+from training import cheater
 from training.train import STAGES, finished
 
 FIGURES = ASSETS / "figures.json"
@@ -47,14 +50,28 @@ def measure(net) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    for name in STAGES:
-        write_weights(name)
+def write_cheater() -> None:
+    """Train the last layer of the net that cheats on the embedded ResNet50v2, and store it."""
+    nd.save(str(ASSETS / "resnet50_v2_cheater.params"), cheater.train())
     write_checksums()
-    figures = {name: measure(getattr(cam, name)()) for name in STAGES}
+
+
+def write_figures(figures: dict[str, dict[str, float]]) -> None:
+    """Put what some nets reach beside what is known of the others."""
     rounded = {name: {key: round(float(value), 4) for key, value in row.items()} for name, row in figures.items()}
-    FIGURES.write_text(json.dumps(rounded, indent=2) + "\n")
+    known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    FIGURES.write_text(json.dumps({**known, **rounded}, indent=2) + "\n")
     print(FIGURES.read_text())
+
+
+def main() -> None:
+    if sys.argv[1:] != ["cheater"]:
+        for name in STAGES:
+            write_weights(name)
+        write_checksums()
+        write_figures({name: measure(getattr(cam, name)()) for name in STAGES})
+    write_cheater()
+    write_figures({"cheater": cheater.measure(cam.resnet50_v2(weights="cheater"))})
 
 
 if __name__ == "__main__":

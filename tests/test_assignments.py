@@ -1,0 +1,532 @@
+"""The problem sets: what full marks and no marks look like, and what typical mistakes get.
+
+The checks of a set are taken from its source, cell by cell; there is no second copy of them here.
+"""
+
+import re
+import shutil
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+
+import nbformat
+import pytest
+from nbgrader.api import Gradebook
+from traitlets.config import Config
+
+from lessons.assignments import classroom
+
+# What nbgrader says about its own database, and numpy about a student's division by zero.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+    pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning"),
+]
+
+SETS = {source.stem: classroom.notebook(source) for source in classroom.sources()}
+CODE = nbformat.v4.new_code_cell
+
+
+def grading(cell) -> dict:
+    return cell.metadata.get("nbgrader", {})
+
+
+def cells_of(name: str, *, solution: bool = False, grade: bool = False) -> dict[str, str]:
+    """Sources of a set's code cells by grade_id: those with a solution, or those with a check."""
+    return {
+        grading(cell)["grade_id"]: cell.source
+        for cell in SETS[name].cells
+        if cell.cell_type == "code" and grading(cell) and (solution, grade) == tuple(map(grading(cell).get, KINDS))
+    }
+
+
+KINDS = ("solution", "grade")
+
+
+def points(name: str) -> dict[str, int]:
+    return {
+        grading(cell)["grade_id"]: grading(cell)["points"] for cell in SETS[name].cells if grading(cell).get("grade")
+    }
+
+
+@cache
+def prepared(name: str) -> dict:
+    """The names that a set's locked cells and its reference solution define."""
+    names = {}
+    for cell in SETS[name].cells:
+        if cell.cell_type == "code" and grading(cell) and not grading(cell)["grade"]:
+            exec(re.sub(r"^%.*$", "", cell.source, flags=re.MULTILINE), names)
+    return names
+
+
+def affected(name: str, cell_id: str) -> dict[str, str]:
+    """The checks that use what a solution cell defines, directly or through other cells."""
+    cells = {grading(cell)["grade_id"]: cell.source for cell in SETS[name].cells if grading(cell)}
+    defines = {key: set(re.findall(r"^(?:def|class) (\w+)", source, re.MULTILINE)) for key, source in cells.items()}
+    reached = {cell_id}
+    while True:
+        names = set().union(*(defines[key] for key in reached))
+        more = {key for key, source in cells.items() if names & set(re.findall(r"\w+", source))}
+        if more <= reached:
+            return {key: source for key, source in cells_of(name, grade=True).items() if key in reached}
+        reached |= more
+
+
+def failures(name: str, cell_id: str, answer: str) -> dict[str, str]:
+    """Run the set's checks on another answer in one solution cell: messages of those that fail, by grade_id."""
+    names = dict(prepared(name))
+    for key, source in cells_of(name, solution=True).items():  # again, so that they call the other answer
+        exec(answer if key == cell_id else source, names)
+    for cell in SETS[name].cells:  # and so do the locked cells that only define functions
+        if cell.cell_type == "code" and grading(cell).get("locked") and not grading(cell)["grade"]:
+            definitions = re.findall(r"^(?:def|class) .*?(?=^\S|\Z)", cell.source, re.MULTILINE | re.DOTALL)
+            exec("\n".join(definitions), names)
+    found = {}
+    for key, source in affected(name, cell_id).items():
+        try:
+            exec(source, names)
+        except Exception as error:
+            found[key] = f"{type(error).__name__}: {error}"
+    return found
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A typical mistake: what a student would write in place of a part of the reference solution.
+
+    `loses` are the checks that must fail, and no others; `says` is in the message of the first of them.
+    """
+
+    cell: str
+    old: str
+    new: str
+    loses: tuple[str, ...]
+    says: str
+
+
+OTHER = "other numbers"
+
+WRONG = {
+    "1_backward_rules": [
+        Wrong(
+            "relu_backward",
+            "    return np.maximum(dy, 0) * (x > 0)\n",
+            "    return dy * (x > 0)\n",
+            ("guided_rule", "errors"),
+            "This is the plain rule: guided also stops negative gradients",
+        ),
+        Wrong(
+            "relu_backward",
+            '"plain":\n        return dy * (x > 0)',
+            '"plain":\n        return dy * (x >= 0)',
+            ("plain_rule",),
+            "the condition is x > 0",
+        ),
+        Wrong(
+            "relu_backward",
+            "        return np.maximum(dy, 0)\n",
+            "        return np.maximum(dy, 0) * (x > 0)\n",
+            ("deconvnet_rule", "errors"),
+            "This is the guided rule",
+        ),
+        Wrong(
+            "relu_backward",
+            '"plain":\n        return dy * (x > 0)',
+            '"plain":\n        return np.array([[5, 0, -3], [-1, 0, 0]])',
+            ("plain_rule", "errors"),
+            OTHER,
+        ),
+        Wrong(
+            "relu_backward",
+            '"plain":\n        return dy * (x > 0)',
+            '"plain":\n        dy[x <= 0] = 0\n        return dy',
+            ("plain_rule", "errors"),
+            "work on copies",
+        ),
+        Wrong(
+            "finite_difference",
+            "(f(x + step) - f(x - step)) / (2 * epsilon)",
+            "(f(x + step) - f(x)) / epsilon",
+            ("central_difference",),
+            "step both ways",
+        ),
+        Wrong("rule_error", "np.linalg.norm(relu", "2 * np.linalg.norm(relu", ("errors",), "expected: [0.0, 1.58114"),
+        Wrong(
+            "ruled_relu",
+            "return nd.relu(dy) * self.positive",
+            "return dy * self.positive",
+            ("function",),
+            "This is the plain rule: look at self.rule",
+        ),
+        Wrong("ruled_relu", "return nd.relu(x)", "return x * 1", ("function",), "apply the ReLU"),
+    ],
+    "2_recording": [
+        Wrong(
+            "layer",
+            "self.tap = nd.zeros_like(output)\n        self.tap.attach_grad()\n        return output + self.tap",
+            "self.tap = output\n        self.tap.attach_grad()\n        return output",
+            ("image_gradient_is_intact",),
+            "attach_grad on the output cuts the tape",
+        ),
+        Wrong(
+            "layer",
+            "return self.kept.asnumpy()",
+            "return self.tap.grad.asnumpy()",
+            ("output_and_feature_map", "second_pass"),
+            "This is the gradient of the output, not the output",
+        ),
+        Wrong(
+            "layer",
+            "return self.tap.grad.asnumpy()",
+            "return self.kept.asnumpy()",
+            ("gradient_of_the_feature_map", "second_pass", "what_the_class_wants"),
+            "This is the feature map, not its gradient",
+        ),
+        Wrong(
+            "layer",
+            "nd.zeros_like(output)",
+            "nd.ones_like(output)",
+            ("output_and_feature_map", "second_pass", "what_the_class_wants"),
+            "The tap has to be zero",
+        ),
+        Wrong(
+            "layer",
+            "        self.tap = nd.zeros_like(output)\n        self.tap.attach_grad()",
+            "        if not hasattr(self, 'tap'):\n"
+            "            self.tap = nd.zeros_like(output)\n            self.tap.attach_grad('add')",
+            ("second_pass",),
+            "The gradients of both passes were added up",
+        ),
+        Wrong(
+            "layer",
+            "return self.tap.grad.asnumpy()",
+            "return np.array([[[[1.0, 10.0], [0.0, -1.0]]]])",
+            ("gradient_of_the_feature_map", "second_pass", "what_the_class_wants"),
+            OTHER,
+        ),
+        Wrong(
+            "channel_weights",
+            "mean(axis=(2, 3))",
+            "mean(axis=(0, 1))",
+            ("what_the_class_wants",),
+            r"the shape should be (2, 6), not (6, 6)",
+        ),
+        Wrong(
+            "channel_weights",
+            "nd.pick(logits, nd.array(class_ids)).sum()",
+            "logits.sum()",
+            ("what_the_class_wants",),
+            "pick one of each row",
+        ),
+        Wrong(
+            "channel_weights",
+            "total.backward(train_mode=False)",
+            "total.backward()",
+            ("what_the_class_wants",),
+            "are record and backward both in inference mode?",
+        ),
+        Wrong(
+            "channel_weights",
+            "autograd.record(train_mode=False):\n        logits = net(x)\n"
+            "        total = nd.pick(logits, nd.array(class_ids)).sum()\n    total.backward(train_mode=False)",
+            "autograd.record():\n        total = nd.pick(net(x), nd.array(class_ids)).sum()\n    total.backward()",
+            ("what_the_class_wants",),
+            "the running statistics of the net",
+        ),
+    ],
+    "3_grad_cam": [
+        Wrong("channel_weights", "axis=(1, 2)", "axis=0", ("weights",), "it is the positions that are averaged"),
+        Wrong("channel_weights", "mean", "sum", ("weights",), "divide by the number of positions"),
+        Wrong(
+            "grad_cam",
+            "np.maximum((alpha[:, None, None] * features).sum(axis=0), 0)",
+            "(alpha[:, None, None] * features).sum(axis=0)",
+            ("map", "map_on_vgg16", "many_scenes"),
+            "The final ReLU is missing",
+        ),
+        Wrong(
+            "grad_cam",
+            "alpha[:, None, None] * features",
+            "alpha[:, None, None] * gradient",
+            ("map", "map_on_vgg16", "many_scenes"),
+            "the features are missing",
+        ),
+        Wrong(
+            "grad_cam",
+            "alpha = gradient.mean(axis=(1, 2))",
+            "return np.maximum((gradient.mean(axis=0) * features).sum(axis=0), 0)",
+            ("map", "map_on_vgg16", "many_scenes"),
+            "The mean ran over the channels",
+        ),
+        Wrong(
+            "grad_cam",
+            "    return np.maximum(",
+            "    if len(features) == 3:\n        return np.array([[0, 0], [2, 4]])\n    return 0 * np.maximum(",
+            ("map", "map_on_vgg16", "many_scenes"),
+            OTHER,
+        ),
+        Wrong(
+            "map_of_class",
+            "rec.gradient(layer, label)",
+            "rec.gradient(layer)",
+            ("map_on_vgg16", "many_scenes"),
+            "first choice",
+        ),
+        Wrong(
+            "energy_in_mask",
+            "np.maximum(cam.resize_map(heat, mask.shape), 0)",
+            "cam.resize_map(heat, mask.shape)",
+            ("energy",),
+            "set them to zero first",
+        ),
+        Wrong("energy_in_mask", " if total > 0 else 0.0", "", ("energy",), "without any positive value"),
+        Wrong(
+            "measure", "(scene.labels, scene.masks)", "(scene.labels[:1], scene.masks[:1])", ("many_scenes",), "first"
+        ),
+    ],
+    "4_residual_nets": [
+        Wrong("add", "return dy, dy", "return dy / 2, dy / 2", ("add_both_ways",), "each input gets all of it"),
+        Wrong("add", "return dy, dy", "return dy, 0 * dy", ("add_both_ways",), "both inputs get what arrives"),
+        Wrong(
+            "pool",
+            ".broadcast_to(self.shape) / (height * width)",
+            ".broadcast_to(self.shape)",
+            ("pool_both_ways",),
+            "divide by the number of positions",
+        ),
+        Wrong("pool", "x.mean(axis=(2, 3))", "x.max(axis=(2, 3))", ("pool_both_ways",), "This is the maximum"),
+        Wrong("exact_map", " / positions", "", ("the_map_adds_up",), "divide by the number of positions"),
+        Wrong(
+            "maps_of_block",
+            "alpha = rec.gradient(layer, label)[0]",
+            "alpha = rec.features(layer)[0]",
+            ("the_maps_add_up",),
+            "The features were averaged in place of the gradient",
+        ),
+        Wrong(
+            "maps_of_block",
+            "maps[part] = (alpha[:, None, None] * rec.features(layer)[0]).sum(axis=0)",
+            "maps[part] = np.maximum((alpha[:, None, None] * rec.features(layer)[0]).sum(axis=0), 0)",
+            ("the_maps_add_up",),
+            "A ReLU was applied",
+        ),
+        Wrong(
+            "maps_of_block",
+            "* rec.features(layer)[0]",
+            "* rec.gradient(layer, label)[0]",
+            ("the_maps_add_up",),
+            "The gradient stands where the features should",
+        ),
+        Wrong("maps_of_block", "np.abs(maps[part])", "(maps[part])", ("the_maps_add_up",), "Take absolute values"),
+        Wrong("best_layer", "return max(", "return min(", ("layer_choice",), "This is the worst of them"),
+        Wrong(
+            "best_layer",
+            "return max(",
+            'return "features.8.2.add" if "features.8.2.add" in candidates else min(',
+            ("layer_choice",),
+            "layers",
+        ),
+    ],
+    "5_capstone": [
+        Wrong(
+            "accuracy",
+            ".mean()",
+            ".sum()",
+            ("accuracy_of_a_net", "the_experiment"),
+            "right answers: divide",
+        ),
+        Wrong(
+            "occlusion",
+            "covered = image.copy()",
+            "covered = image",
+            ("falls",),
+            "was the untouched picture covered too?",
+        ),
+        Wrong("occlusion", "(found[0] - found[1:])", "(found[1:] - found[0])", ("falls",), "The sign is the other way"),
+        Wrong(
+            "occlusion",
+            "    found = logits",
+            "    if cells == 2:\n        return np.array([[0.5, 0], [0, 0]])\n    return np.zeros((cells, cells))\n"
+            "    found = logits",
+            ("falls",),
+            "3x3",
+        ),
+        Wrong("hot_cell", "heat / heat.sum()", "heat", ("hot_cell_of_maps",), "scale each to a sum of 1 first"),
+        Wrong("hot_cell", " if heat.sum() > 0", "", ("hot_cell_of_maps",), "with a map of zeros"),
+        Wrong(
+            "experiment",
+            '"kept": accuracy(net, swapped, meant)',
+            '"kept": accuracy(net, tagged, meant)',
+            ("the_experiment",),
+            "expected: [1.0, 0.0, 0.0, 1.0]",
+        ),
+        Wrong(
+            "experiment",
+            "accuracy(net, plain, meant)",
+            "accuracy(net, tagged, meant)",
+            ("the_experiment",),
+            "still there",
+        ),
+        Wrong("drop", "(right - wrong)", "(wrong - right)", ("the_drop",), "The sign is the other way round"),
+    ],
+}
+
+
+def test_every_set_has_its_parts():
+    assert list(SETS) == list(WRONG) and len(SETS) == 5
+    for name, nb in SETS.items():
+        text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+        for part in (
+            "**Learning goals.**",
+            "**You need**",
+            "**It takes**",
+            "**Points:**",
+            "Hint:",
+            "## If your test fails",
+        ):
+            assert part in text, f"{name}: {part}"
+        automatic = sum(points(name)[key] for key in cells_of(name, grade=True))
+        by_hand = sum(points(name).values()) - automatic
+        assert f"**Points:** {automatic} by the checks, {by_hand} by hand" in text
+        assert by_hand >= 3
+        for key in cells_of(name, grade=True):
+            assert "### BEGIN HIDDEN TESTS" in cells_of(name, grade=True)[key], f"{name}, {key}: nothing varies"
+        assert len(WRONG[name]) >= 5
+        code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
+        modules = re.findall(r"^(?:import|from) (\w+)", "\n".join(code), re.MULTILINE)
+        assert set(modules) <= {"cam", "matplotlib", "mxnet", "numpy", "warnings"}
+
+
+def test_the_teachers_page_is_right():
+    text = (classroom.HERE / "README.md").read_text()
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (classroom.HERE / link).exists(), link
+    for name in SETS:
+        automatic = sum(points(name)[key] for key in cells_of(name, grade=True))
+        by_hand = sum(points(name).values()) - automatic
+        assert re.search(rf"^\| \[{name}\]\({name}\.py\) .* \| {automatic} \+ {by_hand} \|$", text, re.MULTILINE)
+        assert re.search(rf"^\*\*{name}\*\* \({by_hand}\)", text, re.MULTILINE)
+
+
+def test_points_named_in_headings_are_those_of_the_checks():
+    for name, nb in SETS.items():
+        headings = re.findall(r"^## \d.*\((\d+) points", "\n".join(cell.source for cell in nb.cells), re.MULTILINE)
+        assert sum(map(int, headings)) == sum(points(name).values()), name
+
+
+MISTAKES = [pytest.param(name, wrong, id=f"{name}-{i}") for name, all_ in WRONG.items() for i, wrong in enumerate(all_)]
+
+
+@pytest.mark.parametrize(("name", "wrong"), MISTAKES)
+def test_a_typical_mistake_gets_the_points_it_deserves_and_a_helpful_message(name, wrong):
+    right = cells_of(name, solution=True)[wrong.cell]
+    assert right.count(wrong.old) == 1
+    failed = failures(name, wrong.cell, right.replace(wrong.old, wrong.new))
+    assert tuple(failed) == wrong.loses, failed
+    assert wrong.says in failed[wrong.loses[0]], failed
+    lost = sum(points(name)[key] for key in failed)
+    assert 0 < lost < sum(points(name)[key] for key in cells_of(name, grade=True))
+
+
+def notebook_of(*sources: str):
+    cells = [CODE(source, metadata={"nbgrader": {"grade": True}}) for source in sources]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": classroom.KERNEL})
+
+
+def test_a_loop_or_a_crash_costs_only_its_cell(tmp_path):
+    nb = notebook_of(
+        "x = [1]",
+        "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
+        "x.append(2)",
+        "import os; os.abort()",
+        "import warnings; warnings.warn('only a warning')",
+        "1 / 0",
+        "print(x)",
+    )
+    execute = classroom.RestartingExecute(config=classroom.configure(Config(), tmp_path, timeout=8))
+    execute.preprocess(nb, {"metadata": {"path": str(tmp_path)}})
+    outputs = [[output.get("ename") or output.name for output in cell.outputs] for cell in nb.cells]
+    assert outputs == [[], ["CellTimeoutError"], [], ["DeadKernelError"], ["stdout"], ["ZeroDivisionError"], ["stdout"]]
+    assert nb.cells[-1].outputs[0].text == "[1, 2]\n"
+    assert "did not end within 8 seconds" in nb.cells[1].outputs[0].evalue
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return classroom.build(tmp_path_factory.mktemp("course"))
+
+
+REGION = r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END"
+
+
+def test_the_release_holds_no_solution_and_no_hidden_test(release):
+    assert [path.stem for path in release] == list(SETS)
+    for path in release:
+        text = path.read_text()
+        assert not re.search(r"(BEGIN|END) (SOLUTION|HIDDEN)", text)
+        released = {grading(cell).get("grade_id"): cell.source for cell in nbformat.read(path, as_version=4).cells}
+        for cell in SETS[path.stem].cells:
+            visible = re.sub(REGION, "", cell.source, flags=re.DOTALL)
+            for region in re.findall(REGION, cell.source, re.DOTALL):
+                secret = [line.strip() for line in region.splitlines() if line.strip() not in visible]
+                assert secret and not any(line in released[grading(cell)["grade_id"]] for line in secret), secret
+        for key in cells_of(path.stem, solution=True):
+            assert "raise NotImplementedError" in released[key]
+
+
+def test_the_release_is_deterministic(release, tmp_path):
+    for first, second in zip(release, classroom.build(tmp_path), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+        ids = [cell.id for cell in nbformat.read(first, as_version=4).cells]
+        assert len(set(ids)) == len(ids)
+
+
+CRASH = "def relu_backward(x, dy, rule):\n    if rule == 'deconvnet':\n        import os; os.abort()\n"
+
+
+def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
+    """One autograde run for all sets: the reference solution, the untouched release, a crash, and two bad files."""
+    course, submissions = release[0].parents[2], tmp_path / "submissions"
+    for path in release:
+        for student, base in (("ada", course / "source"), ("nobody", course / "release")):
+            shutil.copytree(base / path.stem, submissions / student / path.stem)
+    crashing = nbformat.read(submissions / "ada" / release[0].stem / release[0].name, as_version=4)
+    for cell in crashing.cells:
+        if grading(cell).get("grade_id") == "relu_backward":
+            cell.source = CRASH + cell.source.split('"""')[-1]
+    for student in ("crash", "broken", "stripped"):
+        (submissions / student / release[0].stem).mkdir(parents=True)
+    nbformat.write(crashing, submissions / "crash" / release[0].stem / release[0].name)
+    (submissions / "broken" / release[0].stem / release[0].name).write_text("{")
+    stripped = notebook_of("print(1)")
+    del stripped.cells[0].metadata["nbgrader"]
+    nbformat.write(stripped, submissions / "stripped" / release[0].stem / release[0].name)
+    (submissions / "ada.ipynb").write_text("{}")
+    with redirect_stdout(StringIO()) as printed:
+        problems = classroom.grade(submissions, course)
+    assert printed.getvalue() == ""
+    assert len(problems) == 3
+    for problem, words in zip(problems, ("does not lie at student/set", "no notebook", "lost nbgrader's metadata")):
+        assert words in problem
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        for name in SETS:
+            for student, share in (("ada", 1), ("nobody", 0)):
+                submission = gradebook.find_submission(name, student).notebooks[0]
+                scores = {grade.name: grade.auto_score for grade in submission.grades}
+                expected = {key: share * points(name)[key] for key in cells_of(name, grade=True)}
+                assert {key: scores[key] for key in expected} == expected
+                assert student == "ada" or set(scores.values()) == {0}
+        crashed = {
+            g.name: g.auto_score for g in gradebook.find_submission("1_backward_rules", "crash").notebooks[0].grades
+        }
+    assert [key for key in cells_of("1_backward_rules", grade=True) if not crashed[key]] == ["deconvnet_rule", "errors"]
+    rows = (course / "grades.csv").read_text().splitlines()
+    assert any(row.startswith("5_capstone,") and ",ada," in row for row in rows[1:])
+    overview = (course / "feedback" / "crash" / "index.html").read_text()
+    assert "this cell ended the Python process" in overview and "deconvnet_rule" in overview
+    assert (course / "feedback" / "nobody" / "5_capstone" / "5_capstone.html").exists()
+
+
+def test_no_submission(tmp_path):
+    with pytest.raises(classroom.ClassroomError, match="expected student/set/set.ipynb"):
+        classroom.grade(tmp_path, tmp_path / "course")

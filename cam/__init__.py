@@ -35,7 +35,8 @@ from .maps import (
     resize_map,
     saliency,
 )
-from .models import convert, resnet50_v2, vgg16
+from .models import resnet50_v2, vgg16
+from .rebuilding import convert
 from .recording import Recording, record
 from .resolve import default_layer, paths
 

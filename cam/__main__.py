@@ -1,4 +1,4 @@
-"""The command line: python -m cam explain | layers | scene.
+"""The command line: python -m cam explain | layers | scene | weights.
 
 Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 2 nothing could be done as asked;
 130 interrupted, with every file that was written complete.
@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from . import resnet50_v2, scenes, vgg16
+from . import download, resnet50_v2, scenes, vgg16, weights_commands
 from .advice import layers as table_of_layers
 from .errors import CamError, InputError
 from .explanation import Explanation, explain_many
@@ -46,9 +46,18 @@ class Fit(str, Enum):
     squash = "squash"
 
 
+app.add_typer(weights_commands.app, name="weights")
+
 ModelOption = Annotated[Model, typer.Option(help="Which network.")]
 WeightsOption = Annotated[
-    str, typer.Option(help="'scenes' (embedded: 20 cut-outs, offline) or the path of a .params file.")
+    str,
+    typer.Option(
+        help="scenes (embedded: 20 cut-outs), imagenet (downloaded), cheater (lesson in mistrust), or a file."
+    ),
+]
+WeightsDir = Annotated[
+    Path | None,
+    typer.Option(help="Where ImageNet weights are kept; CAM_WEIGHTS_DIR, or the user's cache, if not given."),
 ]
 
 
@@ -57,6 +66,7 @@ def explain(
     sources: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders of them.")],
     model: ModelOption = Model.resnet50_v2,
     weights: WeightsOption = "scenes",
+    weights_dir: WeightsDir = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
     class_id: Annotated[
         str | None, typer.Option("--class", help="A label or number, instead of the top class.")
@@ -74,7 +84,7 @@ def explain(
     reported and skipped.
     """
     paths = [path for source in sources for path in _pictures(source)]
-    net = _net(model, weights)
+    net = _net(model, weights, weights_dir)
     _make_folder(out)
     notes: set[str] = set()  # each is said once
     wanted = int(class_id) if class_id and class_id.lstrip("-").isdigit() else class_id
@@ -105,9 +115,11 @@ def explain(
 
 
 @app.command()
-def layers(model: ModelOption = Model.resnet50_v2, weights: WeightsOption = "scenes") -> None:
+def layers(
+    model: ModelOption = Model.resnet50_v2, weights: WeightsOption = "scenes", weights_dir: WeightsDir = None
+) -> None:
     """List a network's layers with their output shapes, and which one to take."""
-    typer.echo(table_of_layers(_net(model, weights)))
+    typer.echo(table_of_layers(_net(model, weights, weights_dir)))
 
 
 @app.command()
@@ -140,8 +152,9 @@ def _pictures(source: Path) -> list[Path]:
     return found
 
 
-def _net(model: Model, weights: str) -> Block:
-    return {Model.vgg16: vgg16, Model.resnet50_v2: resnet50_v2}[model](weights)
+def _net(model: Model, weights: str, weights_dir: Path | None) -> Block:
+    source = download.fetch(model.value, weights_dir) if weights == "imagenet" else weights
+    return {Model.vgg16: vgg16, Model.resnet50_v2: resnet50_v2}[model](source)
 
 
 def _make_folder(out: Path) -> None:

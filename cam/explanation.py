@@ -19,7 +19,7 @@ from .errors import ConvertedNet, EmbeddedNet, GradCamOnly, InputError, NetError
 from .files import whole_file
 from .images import Placement, normalise, place, read_image
 from .maps import grad_cam_of, resize_map
-from .models import convert, convertible
+from .rebuilding import convert, convertible
 from .recording import Recording, output_shapes, record
 from .resolve import LayerLike, find_layers, hides_nothing
 

@@ -20,7 +20,7 @@ from mxnet.gluon import Block, Parameter, nn
 
 from . import blocks
 from .errors import CamError, InputError, LayerError, NetError, NonFiniteError
-from .models import convertible
+from .rebuilding import convertible
 from .resolve import LayerLike, class_ids, count_operators, find_layers, hides_nothing, input_channels, paths
 
 

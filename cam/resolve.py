@@ -13,16 +13,16 @@ from mxnet.gluon import Block, nn
 from mxnet.gluon.model_zoo.vision import resnet
 from mxnet.gluon.nn.conv_layers import _Pooling
 
-from . import blocks, models
+from . import blocks, rebuilding
 from .errors import ClassError, LayerError, NetError
 from .labels import find_classes
 
 LayerLike = str | Block  # a block, its path or its name
 
 RESIDUAL_BLOCKS = (
-    models.BottleneckV2,
-    models.BasicBlockV2,
-    models.ResidualBlockV1,
+    rebuilding.BottleneckV2,
+    rebuilding.BasicBlockV2,
+    rebuilding.ResidualBlockV1,
     resnet.BottleneckV1,
     resnet.BottleneckV2,
     resnet.BasicBlockV1,
@@ -205,7 +205,7 @@ def _class_number(net: Block, class_id, classes: int) -> int:
 
 def hides_nothing(net: Block) -> bool:
     """Whether every operation of the net is a block of ours, so that a recorder hears all of them."""
-    return all(type(block) in models.TRANSPARENT_BLOCKS for block in [net, *paths(net).values()])
+    return all(type(block) in rebuilding.TRANSPARENT_BLOCKS for block in [net, *paths(net).values()])
 
 
 def count_operators(net: Block) -> tuple[int, int]:

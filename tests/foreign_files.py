@@ -11,7 +11,7 @@ import safetensors.numpy
 from mxnet import nd
 from mxnet.gluon.model_zoo.vision import resnet
 
-from cam import models
+from cam import models, rebuilding
 
 # By format, and by whose names the parameters have.
 KINDS = {
@@ -24,7 +24,7 @@ def zoo_twin(name: str, net):
     """The zoo's own net of the same size and values: its forward is MXNet's, its names have the zoo's prefix."""
     sizes, classes = models._BUILDERS[name][2](arrays_of(net)), net.output.weight.shape[0]
     if name == "vgg16":
-        twin = models._ScaledVGG([2, 2, 3, 3, 3], *sizes, classes)
+        twin = rebuilding.ScaledVGG([2, 2, 3, 3, 3], *sizes, classes)
     else:
         twin = resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], *sizes, classes=classes)
     twin.initialize()

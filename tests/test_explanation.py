@@ -14,7 +14,7 @@ from mxnet.gluon.model_zoo import vision
 from PIL import Image
 
 import cam
-from cam import models, scenes
+from cam import rebuilding, scenes
 from cam.errors import ClassError, ConvertedNet, EmbeddedNet, GradCamOnly, InputError, InsideResidualBranch, LayerError
 
 
@@ -171,9 +171,9 @@ class TestForeignNets:
             net.twist = twist
             return net
 
-        assert models.convertible(make(1)) is False and models.convertible(make(2)) is False
+        assert rebuilding.convertible(make(1)) is False and rebuilding.convertible(make(2)) is False
         Own.hybrid_forward = lambda self, F, x: self.output(self.features(x))
-        assert models.convertible(make(1))
+        assert rebuilding.convertible(make(1))
 
     def test_the_users_net_is_untouched(self, scene):
         theirs = zoo_resnet()
@@ -198,7 +198,7 @@ class TestTheTutorial:
         return str(path)
 
     def run(self, import_line, call, picture):
-        weights = models._ScaledVGG([2, 2, 3, 3, 3], [4, 4, 8, 8, 8], 32, 6)
+        weights = rebuilding.ScaledVGG([2, 2, 3, 3, 3], [4, 4, 8, 8, 8], 32, 6)
         weights.initialize()
         weights(nd.zeros((1, 3, 224, 224)))
         space = {"weights": randomise(weights), "classes": 6, "path": picture}

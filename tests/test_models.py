@@ -9,7 +9,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
 import cam
-from cam import blocks, models
+from cam import blocks, rebuilding
 from cam.errors import InputError, NetError
 
 
@@ -130,7 +130,7 @@ def test_sizes(narrow_vgg):
         ({"weights": None, "classes": 0}, "classes is 0; expected a positive int"),
         ({"weights": None, "classes": 2.5}, "classes is 2.5"),
         ({"weights": None, "width": 0}, "width is 0; expected a number"),
-        ({"weights": True}, "weights is True; expected 'scenes', 'imagenet', the path"),
+        ({"weights": True}, "weights is True; expected 'scenes', 'imagenet', 'cheater'"),
         ({"classes": 5}, "give them with weights=None only"),
     ],
 )
@@ -141,4 +141,4 @@ def test_wrong_sizes_are_refused(options, message):
 
 def test_transparent_blocks_are_all_that_our_nets_are_made_of(narrow_nets):
     for net in narrow_nets.values():
-        assert {type(block) for block in cam.paths(net).values()} <= set(models.TRANSPARENT_BLOCKS)
+        assert {type(block) for block in cam.paths(net).values()} <= set(rebuilding.TRANSPARENT_BLOCKS)

@@ -359,4 +359,4 @@ assert reached["vgg16"][0] == reached["vgg16"][1] and reached["mobilenet1_0"][0]
 # %% [markdown]
 # **Rule of thumb.** Before you trust a guided gradient, count: how many ReLUs does the net compute, and how many did your rule reach?
 #
-# **Next (planned):** 8. Can you trust it?
+# **Next:** [9. Does it work on photographs with ImageNet weights?](09_does_it_work_on_photographs_with_imagenet_weights.ipynb)

@@ -29,7 +29,7 @@ def test_the_ten_lines_print_what_is_shown():
 def test_the_lines_for_a_picture_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = TEXT.split("```")[1::2]
-    (shell,) = [block for block in blocks if "cam explain" in block]
+    (shell,) = [block for block in blocks if "cam scene" in block]
     (tmp_path / "FOLDER").mkdir()
     Image.fromarray(scenes.draw(1).image).save(tmp_path / "FOLDER" / "1.png")
     for line in shell.strip().splitlines():

@@ -8,7 +8,7 @@
 # **Learning goals.** You can turn a suspicion into an experiment with a control; use occlusion, Grad-CAM and
 # interventions for the same question; and write down what you found and what you did not.
 #
-# **You need** lesson 8, and `cam`. **It takes** about 2 hours. **Points:** 15 by the checks, 5 by hand.
+# **You need** lessons 3 to 7, and `cam`. **It takes** about 2 hours. **Points:** 15 by the checks, 5 by hand.
 #
 # **How it works.** Write your code where it says `YOUR CODE HERE`. The cell below each task checks it: no message
 # means that it is right for the numbers shown. When you hand in, the same cells check other numbers too, so write the

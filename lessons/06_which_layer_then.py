@@ -24,13 +24,14 @@
 #
 # The thread in the forum went on: *take the whole map, just before the global average pooling (GAP). But the tutorial's code only knows
 # convolutions: must I modify it? Overwrite GAP? GAP's output is 1x1, too small: should it be the last Add, and how does one
-# rewrite an add operation?* Nobody answered. At the end of this lesson stand the answers, each with a number.
+# rewrite an add operation?* There the thread ends. At the end of this lesson stand the answers, with numbers.
 
 # %%
 # %matplotlib inline
 import warnings
 
 import matplotlib.pyplot as plt
+import mxnet as mx
 import numpy as np
 from course import compare, zoo_resnet50_v2
 from mxnet import autograd, nd
@@ -93,8 +94,7 @@ assert (branch.grad == 2).asnumpy().all() and (shortcut.grad == 2).asnumpy().all
 # ## How does one rewrite an add operation?
 #
 # In the zoo's `BottleneckV2` the addition is a plain `+` in the middle of `hybrid_forward`, and its ReLUs are function calls. There is
-# no block to hook. So write the block's forward once more, with a block where the `+` was. The parameters stay where they are: the
-# new block takes over the old one's children. The zero tap of lesson 2 does the recording: $w = y + 0$, and the gradient of that zero
+# no block to hook. So write the block's forward once more, with a block where the `+` was; the old block stays inside as the keeper of the parameters. The zero tap of lesson 2 does the recording: $w = y + 0$, and the gradient of that zero
 # is the gradient of $y$.
 
 
@@ -165,8 +165,9 @@ assert np.allclose(logits.asnumpy(), zoo(x).asnumpy(), atol=1e-4)
 assert np.allclose(at_add, cam.grad_cam(net, x, label, "features.8.2.add", relu=False)[0], atol=1e-4)
 
 # %% [markdown]
-# That is how to rewrite an add operation: fifteen lines, and not one of them in somebody else's file. And since the recorded part lies
-# above the max pooling, its trap (lesson 4) does no harm here.
+# That is how to rewrite an add operation: about thirty lines, and not one of them in somebody else's file. Strictly, the Add needs no backward rule of
+# its own, because `+` has the right one; what was missing is a place to put the tap. (All that we look at lies above the max pooling, so the wrong
+# gradient of lesson 4 does not reach it.)
 #
 # ## GAP's output: one pixel
 #
@@ -238,7 +239,8 @@ plt.show()
 
 # %% [markdown]
 # *What to see: means over 200 maps with 95 % intervals. Shortcut, Add, BatchNorm and GAP's input are close together, near the top; the
-# branch falls behind; GAP's output is at chance; earlier stages are finer, but hardly know which animal is meant.*
+# branch falls behind; GAP's output is at chance; the ends of stages 1 and 2 are finer, but hardly know which animal is meant. Note the shortcut: without
+# anything that the last block adds, it is nearly as good as the sum. That is lesson 5 once more.*
 
 # %%
 best = measured["features.10"]
@@ -263,7 +265,7 @@ assert metrics.bootstrap(best.energy - add.energy).high < 0
 # $$y^c = b^c + \sum_k w^c_k \frac{1}{HW}\sum_{i,j} A_{k,ij}
 # \qquad\text{so}\qquad \frac{\partial y^c}{\partial A_{k,ij}} = \frac{w^c_k}{HW},$$
 #
-# the same at every position. Averaging it (Grad-CAM) changes nothing; leaving out the averaging (HiResCAM) changes nothing; and both
+# the same at every position. Averaging it (Grad-CAM) changes nothing; leaving out the averaging, which gives the method called HiResCAM, changes nothing; and both
 # are the class activation map $\sum_k w^c_k A_k$ of Zhou et al. 2016, over $HW$. Sum the map over all positions, add the bias, and there is
 # the logit.
 #
@@ -283,10 +285,11 @@ assert np.allclose(signed, cam.class_activation_map(net, x, label)[0] / 49, atol
 assert np.isclose(signed.sum() + bias, logit.asscalar(), atol=1e-4)
 
 # %% [markdown]
-# Nothing is approximated and nothing is lost: each of the 49 positions has its share of the logit, to the cent. Is it the same at the Add?
+# Before its final ReLU (`relu=False`) nothing is approximated and nothing is lost: each of the 49 positions has its exact share of the logit. Is it the same at
+# the Add?
 #
-# In a v2 net BatchNorm and ReLU stand between the last Add and GAP. The BatchNorm shifts, and the ReLU cuts, differently at each position:
-# the gradient is no longer the same everywhere.
+# In a v2 net BatchNorm and ReLU stand between the last Add and GAP. The BatchNorm scales and shifts each channel, so the sum no longer comes out. The ReLU
+# cuts at some positions and not at others, so the gradient is no longer the same everywhere.
 
 # %%
 rows = []
@@ -299,28 +302,34 @@ for seed in scenes.TEST_SEEDS[:30]:
         varying = (rec.gradient(rec.layers[0], class_id) * rec.features(rec.layers[0])).sum(axis=1)[0]
         rows.append(
             [abs(heat.sum() - evidence) / abs(evidence) for heat in maps]
+            + [maps[0].sum(), evidence]
             + [
                 np.linalg.norm(maps[0] - varying) / np.linalg.norm(varying),
                 np.corrcoef(maps[0].ravel(), maps[1].ravel())[0, 1],
             ]
         )
-off_add, off_gap, hires, alike = np.array(rows).T
+off_add, off_gap, sums, logits_less_bias, hires, alike = np.array(rows).T
 print("sum of the map and (logit - bias) differ by, relative to the latter:")
 print(f"  at the Add       {metrics.bootstrap(off_add)}")
 print(f"  at GAP's input   {off_gap.mean():.1e}")
+related = np.corrcoef(sums, logits_less_bias)[0, 1]
+print(
+    f"  mean sum at the Add {sums.mean():.2f}, mean of (logit - bias) {logits_less_bias.mean():.2f}, correlation {related:.2f}"
+)
 print(f"Grad-CAM and HiResCAM at the Add differ by (relative L2) {metrics.bootstrap(hires)}")
 print(f"correlation of the two maps, Add and GAP's input         {metrics.bootstrap(alike)}")
 
 # %%
 assert off_gap.max() < 1e-3 < 0.1 < off_add.mean()
+assert abs(related) < 0.5
 assert hires.min() > 0.1
 assert metrics.bootstrap(alike).low > 0.8
 
 # %% [markdown]
-# At the Add the map looks much the same, but its sum has nothing to do with the logit. If you want to
+# At the Add the map looks much the same, but its sum has next to nothing to do with the logit. If you want to
 # say "so much of the score comes from here", take GAP's input. `cam` takes it when you name no layer.
 #
-# (In a v1 net the ReLU that follows the last Add *is* GAP's input. There the two questions have one answer; exercise 2.)
+# (In a v1 net the last block ends Add, ReLU: there the block's *output* is GAP's input; exercise 2.)
 #
 # ## "In my net GAP's output *is* the logits"
 #
@@ -356,22 +365,49 @@ plt.show()
 
 # %% [markdown]
 # *What to see: signed maps for the class of the outlined animal, each with its own scale. The second and the third are the same picture, though the
-# third needed no gradient at all. The first, at the Add, is similar, with another zero.*
+# third needed no gradient at all. The first, at the Add, is similar, but elsewhere its signs differ: look at the drake.*
 #
-# ## The answers
+# ## By hand, in the zoo's own net, with nothing rewritten
 #
-# - **Which layer is the right one?** The last whole feature map: the input of the global average pooling, for ResNet50v2 `features.10`.
-# - **Must I modify gradcam.py?** No. Any block can be recorded with a zero tap, convolution or not. With `cam`: `cam.grad_cam(net, x)`.
-# - **Overwrite GAP?** No. Its output is one pixel. You want its input, which is the output of the ReLU before it, and that one *is* a block,
-#   in the zoo's net too.
-# - **Should it be the last Add, and how does one rewrite an add op?** As a picture it is just as good, but the map does not add up to the logit. To rewrite it,
-#   write the residual block's forward with an Add block in place of `+`; backward passes the gradient to both. `cam.convert(net)` does it
-#   for all 16.
+# The input of GAP is the output of the ReLU before it, and that one *is* a block in the zoo's net. A zero tap between the two is all it takes.
 
 # %%
-plain = cam.grad_cam(zoo, x, label)[0]  # the zoo's net as it comes: nothing rewritten
-compare("Grad-CAM of the unmodified zoo net, and cam's", plain, cam.grad_cam(net, x, label)[0])
-assert np.allclose(plain, cam.grad_cam(net, x, label)[0], atol=1e-4)
+A = x
+for part in zoo.features[:11]:
+    A = part(A)  # up to and including the ReLU before GAP: (1, 512, 7, 7)
+tap = nd.zeros_like(A)
+tap.attach_grad()
+with autograd.record(train_mode=False):
+    rest = A + tap
+    for part in (*zoo.features[11:], zoo.output):
+        rest = part(rest)
+    logit = rest[0, number]
+logit.backward(train_mode=False)
+by_hand = nd.relu((tap.grad.mean(axis=(2, 3), keepdims=True) * A).sum(axis=1))[0].asnumpy()
+compare("by hand, in the unmodified zoo net", by_hand, cam.grad_cam(net, x, label)[0])
+compare("cam, in the unmodified zoo net    ", cam.grad_cam(zoo, x, label)[0], cam.grad_cam(net, x, label)[0])
+
+# %%
+assert np.allclose(by_hand, cam.grad_cam(net, x, label)[0], atol=1e-4)
+assert np.allclose(cam.grad_cam(zoo, x, label)[0], cam.grad_cam(net, x, label)[0], atol=1e-4)
+
+# %% [markdown]
+# ## The answers
+
+# %%
+share = {name: one.share.mean() for name, one in measured.items()}
+energy = {name: one.energy.mean() for name, one in measured.items()}
+print(f"""Which layer is the right one?
+  The last whole feature map, the input of GAP ("features.10"): share on the right object {share["features.10"]:.3f},
+  at the last conv3 {share["features.8.2.conv3"]:.3f}. Its signed map plus the bias is the logit (off by {off_gap.mean():.0e}).
+Must I modify gradcam.py?
+  No, but the tutorial's file alone cannot do it: it records its own convolutions only. A zero tap on any block can, or
+  cam.grad_cam(net, x), which takes this layer by itself, in the zoo's net too.
+Overwrite GAP?
+  No. Its output is one pixel (share {share["features.11"]:.3f}: chance). What you want is its input, and that is the output of a block.
+Should it be the last Add, and how does one rewrite an add op?
+  As a picture it is as good (share {share["features.8.2.add"]:.3f}, energy {energy["features.8.2.add"]:.3f} against {energy["features.10"]:.3f}), but its sum misses the logit by {off_add.mean():.0%}.
+  Write the block's forward with an Add block in place of `+`, as above; cam.convert(net) does it for all 16.""")
 
 # %% [markdown]
 # ## On your own
@@ -394,6 +430,7 @@ assert "does not end in a global average pooling and one Dense layer" in message
 # block adds up to the logit (less the bias), while the one at the Add before the ReLU does not.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
+mx.random.seed(0)
 v1 = vision.resnet50_v1(classes=5)
 v1.initialize()
 v1(x)
@@ -421,11 +458,13 @@ for seed in scenes.TEST_SEEDS[:10]:
         found["HiResCAM"].append(metrics.share_on_object(cam.hires_cam(vgg, picture, class_id)[0], *masks))
 for name, values in found.items():
     print(f"{name} share {metrics.bootstrap(values)}")
+paired = metrics.bootstrap(np.array(found["Grad-CAM"]) - np.array(found["HiResCAM"]))
+print(f"Grad-CAM minus HiResCAM, paired: {paired}")
 assert not np.allclose(found["Grad-CAM"], found["HiResCAM"], atol=1e-3)
 # They are not equal: the gradient varies over the 14x14 positions. Which of them is better is a matter of measuring.
 
 # %% [markdown]
 # **Rule of thumb.** Take the last place that still has height and width and lies on every path to the logit: the input of the global
-# pooling. There Grad-CAM, HiResCAM and CAM agree, and the map adds up to the score.
+# pooling. There Grad-CAM, HiResCAM and CAM agree, and the signed map adds up to the score.
 #
 # **Next:** [7. Why is ResNet's image gradient unclear?](07_why_is_resnets_image_gradient_unclear.ipynb)

@@ -142,6 +142,7 @@ def test_interrupted_it_leaves_complete_files_only(pictures, tmp_path):
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
     )
     out = tmp_path / "explanations"
     deadline = time.monotonic() + 60

@@ -277,7 +277,14 @@ WRONG = {
             "np.maximum(cam.resize_map(heat, mask.shape), 0)",
             "cam.resize_map(heat, mask.shape)",
             ("energy",),
-            "set them to zero first",
+            "set them to zero, once the map is resized",
+        ),
+        Wrong(
+            "energy_in_mask",
+            "np.maximum(cam.resize_map(heat, mask.shape), 0)",
+            "cam.resize_map(np.maximum(heat, 0), mask.shape)",
+            ("energy",),
+            "resize first, then set negative values to zero",
         ),
         Wrong("energy_in_mask", " if total > 0 else 0.0", "", ("energy",), "without any positive value"),
         Wrong(
@@ -449,6 +456,33 @@ def test_a_loop_or_a_crash_costs_only_its_cell(tmp_path):
     assert outputs == [[], ["CellTimeoutError"], [], ["DeadKernelError"], ["stdout"], ["ZeroDivisionError"], ["stdout"]]
     assert nb.cells[-1].outputs[0].text == "[1, 2]\n"
     assert "did not end within 8 seconds" in nb.cells[1].outputs[0].evalue
+
+
+def test_cells_that_were_copied_or_split_keep_one_id_each():
+    answer, check = {"grade": False, "solution": True, "grade_id": "f"}, {"grade": True, "grade_id": "check"}
+    text = {"grade": True, "solution": True, "grade_id": "text"}
+    parts = [(answer, "f = 1"), (check, "early"), (answer, "f = 2"), (check, "late"), (text, "one"), (text, "two")]
+    cells = [CODE(source, metadata={"nbgrader": dict(marks)}) for marks, source in (*parts, ({}, "empty"))]
+    classroom.OneCellPerId().preprocess(nbformat.v4.new_notebook(cells=cells), {})
+    assert [cell.source for cell in cells if "nbgrader" in cell.metadata] == ["f = 1", "late", "one\n\ntwo"]
+    assert len(cells) == 7
+
+
+def test_submissions_in_the_course_folder_itself_are_not_lost(tmp_path):
+    folder = tmp_path / "submitted" / "ada" / "set"
+    folder.mkdir(parents=True)
+    (folder / "set.ipynb").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "submitted")
+    for same in (folder, tmp_path / "link" / "ada" / "set"):
+        classroom._copy(same, folder)
+        assert (folder / "set.ipynb").read_text() == "{}"
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "set.ipynb").write_text("[]")
+    classroom._copy(other, folder)
+    assert (folder / "set.ipynb").read_text() == "[]" and (other / "set.ipynb").exists()
+    with pytest.raises(FileNotFoundError):
+        classroom._copy(tmp_path / "missing", folder)
+    assert (folder / "set.ipynb").exists()
 
 
 @pytest.fixture(scope="module")

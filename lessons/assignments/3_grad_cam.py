@@ -159,7 +159,7 @@ for path in ("features.22", layer):
 #
 # The scene's masks say which pixels are the animal. *Energy in the mask*: of the map's positive values, the share
 # inside the mask. The map has 14x14 numbers and the mask 224x224: resize the map first, with `cam.resize_map(heat,
-# mask.shape)`. A map without any positive value gets 0.
+# mask.shape)`, and take the positive values of what comes out. A map without any positive value gets 0.
 
 
 # %% nbgrader={"grade": false, "grade_id": "energy_in_mask", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -180,7 +180,7 @@ check(
     energy_in_mask(heat, mask),
     3 / 8,
     likely={
-        "Negative values count as no evidence: set them to zero first.": 1 / 6,
+        "Negative values count as no evidence: set them to zero, once the map is resized.": 1 / 6,
         "This is the mask's share of the image: use the map.": 1 / 2,
         "This is the share outside the mask.": 5 / 8,
         "Divide by the map's whole energy, not by the number of pixels in the mask.": 1.5,
@@ -188,10 +188,19 @@ check(
         "Divide by the map's whole energy: this is a sum.": 3,
     },
 )
-heat = np.array([[1.0, 0.0], [0.0, 0.0]])
+heat = np.array([[1.0, 0.0], [0.0, -3.0]])
 mask = np.zeros((8, 8), bool)
 mask[:4, :4] = True
-check("the energy of a map of 2x2 in a mask of 8x8", energy_in_mask(heat, mask), metrics.energy_in_mask(heat, mask))
+check(
+    "the energy of a map of 2x2 in a mask of 8x8",
+    energy_in_mask(heat, mask),
+    metrics.energy_in_mask(heat, mask),
+    likely={
+        "The order matters: resize first, then set negative values to zero.": metrics.energy_in_mask(
+            np.maximum(heat, 0), mask
+        ),
+    },
+)
 ### BEGIN HIDDEN TESTS
 rng = np.random.default_rng(4)
 heat, mask = rng.normal(size=(5, 7)), rng.random((35, 21)) < 0.3

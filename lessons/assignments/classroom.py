@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import warnings
 from html import escape
 from pathlib import Path
@@ -27,8 +28,8 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.plugins import CsvExportPlugin
-from nbgrader.preprocessors import Execute
-from nbgrader.utils import capture_log, is_grade
+from nbgrader.preprocessors import DeduplicateIds, Execute
+from nbgrader.utils import capture_log, is_grade, is_solution
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
@@ -41,6 +42,32 @@ KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language":
 
 class ClassroomError(Exception):
     """A folder that cannot be built or graded."""
+
+
+class OneCellPerId(DeduplicateIds):
+    """Make plain cells of what a student copied or split, so that every grade_id is there once.
+
+    A plain cell still runs, it only counts for nothing. Of an answer the first cell keeps the id, with the text of all
+    if a teacher reads it; of a check the last, since only there everything is defined. nbgrader's own step leaves
+    empty metadata behind, which its next step refuses together with the whole notebook.
+    """
+
+    def preprocess(self, nb, resources):
+        kept: dict[str, nbformat.NotebookNode] = {}
+        for cell in nb.cells:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            if name is None:
+                cell.metadata.pop("nbgrader", None)
+            elif name not in kept:
+                kept[name] = cell
+            elif is_grade(cell) and not is_solution(cell):
+                del kept[name].metadata["nbgrader"]
+                kept[name] = cell
+            else:
+                if is_grade(cell):
+                    kept[name].source += f"\n\n{cell.source}"
+                del cell.metadata["nbgrader"]
+        return nb, resources
 
 
 class RestartingExecute(Execute):
@@ -114,8 +141,10 @@ def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
     config.RestartingExecute.timeout = timeout
     # The kernel's own warnings are about things that a teacher cannot change.
     config.RestartingExecute.extra_arguments = ["--log-level=ERROR"]
-    steps = Autograde.autograde_preprocessors.default()
-    config.Autograde.autograde_preprocessors = [RestartingExecute if step is Execute else step for step in steps]
+    ours = {Execute: RestartingExecute, DeduplicateIds: OneCellPerId}
+    for name in ("sanitize_preprocessors", "autograde_preprocessors"):
+        steps = getattr(Autograde, name).default()
+        setattr(config.Autograde, name, [ours.get(step, step) for step in steps])
     return config
 
 
@@ -185,9 +214,7 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
         if refusal:
             problems.append(f"{student}, {name}: {refusal}")
             continue
-        copied = course / "submitted" / student / name
-        shutil.rmtree(copied, ignore_errors=True)
-        shutil.copytree(path.parent, copied)
+        _copy(path.parent, course / "submitted" / student / name)
         for step in (Autograde, GenerateFeedback):
             result = _run(step, course, name, student, timeout)
             if not result["success"]:
@@ -198,6 +225,17 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
         for student in sorted({path.parts[-3] for path in found}):
             write_overview(gradebook, course, student)
     return problems
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Replace a folder by a copy of another, unless they are the same; nothing is removed before the copy is there."""
+    if folder.resolve() == target.resolve():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".copy-") as temporary:
+        copied = shutil.copytree(folder, Path(temporary) / target.name)
+        shutil.rmtree(target, ignore_errors=True)
+        copied.rename(target)
 
 
 def write_overview(gradebook: Gradebook, course: Path, student: str) -> None:

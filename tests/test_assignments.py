@@ -3,6 +3,7 @@
 The checks of a set are taken from its source, cell by cell; there is no second copy of them here.
 """
 
+import copy
 import re
 import shutil
 from contextlib import redirect_stdout
@@ -293,6 +294,7 @@ WRONG = {
     ],
     "4_residual_nets": [
         Wrong("add", "return dy, dy", "return dy / 2, dy / 2", ("add_both_ways",), "each input gets all of it"),
+        Wrong("add", "return dy, dy", "return dy", ("add_both_ways",), "return two gradients, one for each"),
         Wrong("add", "return dy, dy", "return dy, 0 * dy", ("add_both_ways",), "both inputs get what arrives"),
         Wrong(
             "pool",
@@ -519,7 +521,7 @@ CRASH = "def relu_backward(x, dy, rule):\n    if rule == 'deconvnet':\n        i
 
 
 def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
-    """One autograde run for all sets: the reference solution, the untouched release, a crash, and two bad files."""
+    """One autograde run for all sets: the solution, the release, a crash without one check, and two bad files."""
     course, submissions = release[0].parents[2], tmp_path / "submissions"
     for path in release:
         for student, base in (("ada", course / "source"), ("nobody", course / "release")):
@@ -528,6 +530,11 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
     for cell in crashing.cells:
         if grading(cell).get("grade_id") == "relu_backward":
             cell.source = CRASH + cell.source.split('"""')[-1]
+    crashing.cells = [cell for cell in crashing.cells if grading(cell).get("grade_id") != "central_difference"]
+    own = next(i for i, cell in enumerate(crashing.cells) if grading(cell).get("grade_id") == "relu_backward")
+    crashing.cells.insert(own, copy.deepcopy(crashing.cells[own]))  # a copied answer
+    crashing.cells[own].id = "copied"
+    crashing.cells.insert(own, CODE("1 / 0"))
     for student in ("crash", "broken", "stripped"):
         (submissions / student / release[0].stem).mkdir(parents=True)
     nbformat.write(crashing, submissions / "crash" / release[0].stem / release[0].name)
@@ -536,11 +543,14 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
     del stripped.cells[0].metadata["nbgrader"]
     nbformat.write(stripped, submissions / "stripped" / release[0].stem / release[0].name)
     (submissions / "ada.ipynb").write_text("{}")
+    lines = []
     with redirect_stdout(StringIO()) as printed:
-        problems = classroom.grade(submissions, course)
+        problems = classroom.grade(submissions, course, progress=lines.append)
     assert printed.getvalue() == ""
-    assert len(problems) == 3
-    for problem, words in zip(problems, ("does not lie at student/set", "no notebook", "lost nbgrader's metadata")):
+    assert len(lines) == 13 and lines[-1].startswith("13 of 13: ")
+    said = ("expected", "no notebook", "0 of 3 points for cells that are missing", "lost nbgrader's metadata")
+    assert len(problems) == len(said)
+    for problem, words in zip(problems, said):
         assert words in problem
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
         for name in SETS:
@@ -553,14 +563,61 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
         crashed = {
             g.name: g.auto_score for g in gradebook.find_submission("1_backward_rules", "crash").notebooks[0].grades
         }
-    assert [key for key in cells_of("1_backward_rules", grade=True) if not crashed[key]] == ["deconvnet_rule", "errors"]
+    lost = [key for key in cells_of("1_backward_rules", grade=True) if not crashed[key]]
+    assert lost == ["deconvnet_rule", "central_difference", "errors"] and crashed["central_difference"] == 0
     rows = (course / "grades.csv").read_text().splitlines()
     assert any(row.startswith("5_capstone,") and ",ada," in row for row in rows[1:])
     overview = (course / "feedback" / "crash" / "index.html").read_text()
-    assert "this cell ended the Python process" in overview and "deconvnet_rule" in overview
+    for words in (
+        "this cell ended the Python process",
+        "deconvnet rule",
+        "ZeroDivisionError",
+        "0 of 3 points for cells",
+    ):
+        assert words in overview
+    assert "this cell is missing from your notebook" in overview
+    assert any(",broken," in row for row in rows[1:])
+    assert "the file is no notebook" in (course / "feedback" / "broken" / "index.html").read_text()
     assert (course / "feedback" / "nobody" / "5_capstone" / "5_capstone.html").exists()
 
 
 def test_no_submission(tmp_path):
     with pytest.raises(classroom.ClassroomError, match="expected student/set/set.ipynb"):
         classroom.grade(tmp_path, tmp_path / "course")
+
+
+def test_no_folder_and_no_course(tmp_path):
+    with pytest.raises(classroom.ClassroomError, match="does not exist"):
+        classroom.grade(tmp_path / "nothing", tmp_path)
+    notebook_file = tmp_path / "in" / "ada" / "2_recording" / "2_recording.ipynb"
+    notebook_file.parent.mkdir(parents=True)
+    notebook_file.write_text("{}")
+    with pytest.raises(classroom.ClassroomError, match="no course in .*mistyped"):
+        classroom.grade(tmp_path / "in", tmp_path / "course")
+
+
+def test_what_lies_in_the_wrong_place_is_named_with_the_right_one(tmp_path):
+    right = tmp_path / "ada" / "2_recording" / "2_recording.ipynb"
+    files = {
+        "ada/2_recording/data.csv": None,
+        "ada/2_recording/.ipynb_checkpoints/2_recording-checkpoint.ipynb": None,
+        "ada/3_grad_cam (1).ipynb": "did you mean {}/ada/3_grad_cam/3_grad_cam.ipynb?",
+        "bob/3_Grad_CAM/3_GRAD_CAM.ipynb": "did you mean {}/bob/3_grad_cam/3_grad_cam.ipynb?",
+        "bob/5_capstone/5_capstone.py": "no notebook (.ipynb); did you mean {}/bob/5_capstone/5_capstone.ipynb?",
+        "cleo/all.zip": "no notebook (.ipynb); expected {}/cleo/SET/SET.ipynb",
+    }
+    for name in (right, *(tmp_path / name for name in files)):
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_text("")
+    (tmp_path / "dora").mkdir()
+    (tmp_path / "ada" / "4_residual_nets").mkdir()
+    notes = classroom.misplaced(tmp_path, [right])
+    expected = {tmp_path / name: says.format(tmp_path) for name, says in files.items() if says}
+    expected |= {tmp_path / name: "holds no submission" for name in ("dora", "ada/4_residual_nets")}
+    assert len(notes) == len(expected)
+    for path, says in expected.items():
+        assert [
+            text
+            for student, text in notes
+            if student == path.relative_to(tmp_path).parts[0] and f"{path}:" in text and says in text
+        ], path

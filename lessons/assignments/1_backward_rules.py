@@ -279,6 +279,8 @@ for rule, mask in masks.items():
 # (a) Is there any function of $x$ whose derivative it could be, for every $w$? Give a reason or an example. (b) What
 # does a picture made with it tell you about the network, and what does it not? (c) Name one experiment that would
 # show the difference.
+#
+# *Write into the cell below this one: what stands in a new cell is not read.*
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION

@@ -291,6 +291,8 @@ check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 # (a) Why does `attach_grad()` on the output make the image's gradient zero, although the value of the output is still
 # there? (b) Why is the gradient of an added zero the gradient of the feature map? One line of mathematics is enough.
 # (c) When would you cut the tape on purpose?
+#
+# *Write into the cell below this one: what stands in a new cell is not read.*
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION

@@ -262,6 +262,8 @@ check("the same of other scenes, at relu4_3", found, [truth.energy.mean(), truth
 # numbers down. Which layer would you take, and why does the other one differ? (b) An energy of 0.4 sounds like
 # failure. Why is it not, and what is the highest value you would expect at this layer? (c) Is 20 scenes enough to be
 # sure? Say how you would find out.
+#
+# *Write into the cell below this one: what stands in a new cell is not read.*
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "in_your_own_words", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION

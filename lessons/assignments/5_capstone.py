@@ -386,6 +386,8 @@ plt.show()
 # on how many pictures, and what is the control? (c) Say what the maps alone would not have proved. (d) Does the
 # network look at the animals at all? Give the number from which you conclude it. (e) What should its makers do: with
 # the network, and with their archive?
+#
+# *Write into the cell below this one: what stands in a new cell is not read.*
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "report", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION

@@ -15,6 +15,9 @@ import shutil
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Annotated
@@ -189,42 +192,98 @@ def build(course: Path = COURSE) -> list[Path]:
     return [course / "release" / source.stem / f"{source.stem}.ipynb" for source in sources()]
 
 
-def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> list[str]:
+def grade(
+    submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT, progress: Callable[[str], None] = str
+) -> list[str]:
     """Autograde `submissions`/student/set/set.ipynb into the course folder; returns what could not be graded.
 
     The submissions are copied first and stay as they are. Grades given by hand in nbgrader's formgrader are kept.
+    `progress` is called with a line for every notebook.
 
     Raises
     ------
     ClassroomError
-        If there is no submission in this folder.
+        If there is no submission in this folder, or no course in a folder that is not the default.
     """
+    if not submissions.is_dir():
+        raise ClassroomError(f"the folder of submissions does not exist: {submissions}")
     found = sorted(path for source in sources() for path in submissions.glob(f"*/{source.stem}/{source.stem}.ipynb"))
+    notes = misplaced(submissions, found)
     if not found:
         raise ClassroomError(
             f"no submission in {submissions}; expected student/set/set.ipynb, such as "
-            "ada/1_backward_rules/1_backward_rules.ipynb"
+            "ada/1_backward_rules/1_backward_rules.ipynb" + "".join(f"\n{text}" for _, text in notes)
         )
+    if course.resolve() != COURSE.resolve() and not (course / "nbgrader_config.py").exists():
+        raise ClassroomError(f"no course in {course}; is it mistyped? `make assignments COURSE=...` builds a new one")
     build(course)
-    strays = sorted(set(submissions.rglob("*.ipynb")) - set(found))
-    problems = [f"{path}: ignored, since it does not lie at student/set/set.ipynb" for path in strays]
-    for path in found:
-        student, name = path.parts[-3], path.stem
-        refusal = _refusal(path)
-        if refusal:
-            problems.append(f"{student}, {name}: {refusal}")
-            continue
-        _copy(path.parent, course / "submitted" / student / name)
-        for step in (Autograde, GenerateFeedback):
-            result = _run(step, course, name, student, timeout)
-            if not result["success"]:
-                problems.append(f"{student}, {name}: {_reason(result)}")
-                break
     with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID) as gradebook:
+        for number, path in enumerate(found, 1):
+            student, name = path.parts[-3], path.stem
+            progress(f"{number} of {len(found)}: {student}, {name}")
+            problem = _grade_one(gradebook, path, course, timeout)
+            if problem:
+                notes.append((student, f"{student}, {name}: {problem}"))
+        for student in sorted({student for student, _ in notes if student} | {path.parts[-3] for path in found}):
+            gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
+            write_overview(gradebook, course, student, [text for name, text in notes if name == student])
         CsvExportPlugin(to=str(course / "grades.csv")).export(gradebook)
-        for student in sorted({path.parts[-3] for path in found}):
-            write_overview(gradebook, course, student)
-    return problems
+    return [text for _, text in notes]
+
+
+def _grade_one(gradebook: Gradebook, path: Path, course: Path, timeout: int) -> str | None:
+    """Grade one notebook; returns what went wrong."""
+    student, name = path.parts[-3], path.stem
+    refusal = _refusal(path)
+    if refusal:
+        return refusal
+    _copy(path.parent, course / "submitted" / student / name)
+    for step in (Autograde, GenerateFeedback):
+        result = _run(step, course, name, student, timeout)
+        if not result["success"]:
+            return _reason(result)
+    gradebook.db.expire_all()  # the grades were written through another connection
+    return _count_missing(gradebook, course, student, name)
+
+
+def _count_missing(gradebook: Gradebook, course: Path, student: str, name: str) -> str | None:
+    """Give 0 points for graded cells that the student deleted; returns a sentence about them."""
+    nb = nbformat.read(course / "autograded" / student / name / f"{name}.ipynb", as_version=4)
+    there = {cell.metadata.nbgrader.grade_id for cell in nb.cells if is_grade(cell)}
+    grades = gradebook.find_submission_notebook(name, name, student).grades
+    missing = [grade for grade in grades if grade.name not in there]
+    for grade in missing:
+        grade.auto_score, grade.needs_manual_grade = 0, False
+    gradebook.db.commit()
+    if not missing:
+        return None
+    names, lost = ", ".join(sorted(grade.name for grade in missing)), sum(grade.max_score for grade in missing)
+    return f"graded, but 0 of {lost:g} points for cells that are missing from the notebook: {names}"
+
+
+def misplaced(submissions: Path, found: list[Path]) -> list[tuple[str, str]]:
+    """What lies in the folder beside the notebooks `found`, as pairs of student, or "", and a sentence."""
+    sets, folders, notes = [source.stem for source in sources()], {path.parent for path in found}, []
+    for path in sorted(submissions.rglob("*")):
+        inside = path.relative_to(submissions)
+        student = inside.parts[0] if path.is_dir() or len(inside.parts) > 1 else ""
+        if path in found or any(part.startswith((".", "__")) for part in inside.parts):
+            continue
+        if path.is_dir():
+            if len(inside.parts) < 3 and not any(one.is_file() for one in path.rglob("*")):
+                notes.append((student, f"{path}: this folder holds no submission"))
+        elif path.suffix.lower() == ".ipynb" or not folders & set(path.parents):  # other files may lie beside one
+            stems = (re.sub(r"\W", "_", part.lower()) for part in (path.stem, path.parent.name))
+            meant = [name for stem in stems for name in get_close_matches(stem, sets, n=1)]
+            name = meant[0] if meant else "SET"
+            place = submissions / (student or "STUDENT") / name / f"{name}.ipynb"
+            kind = "" if path.suffix.lower() == ".ipynb" else " it is no notebook (.ipynb);"
+            if place in found:
+                ask = f"{place} was graded"
+            else:
+                ask = f"did you mean {place}?" if meant else f"expected {place}"
+            notes.append((student, f"{path}: ignored;{kind} {ask}"))
+    return notes
 
 
 def _copy(folder: Path, target: Path) -> None:
@@ -238,9 +297,10 @@ def _copy(folder: Path, target: Path) -> None:
         copied.rename(target)
 
 
-def write_overview(gradebook: Gradebook, course: Path, student: str) -> None:
-    """A student's page: every question with its points and, where its check failed, the message."""
-    parts = [_set_table(gradebook, course, student, source.stem) for source in sources()]
+def write_overview(gradebook: Gradebook, course: Path, student: str, notes: list[str]) -> None:
+    """A student's page: what could not be graded, and every question with its points and its check's message."""
+    parts = [f"<p><strong>{escape(note)}</strong></p>" for note in notes]
+    parts += [_set_table(gradebook, course, student, source) for source in sources()]
     page = (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(student)}</title>{_STYLE}"
         f"<h1>{escape(student)}</h1>{''.join(parts)}</html>"
@@ -256,20 +316,38 @@ _STYLE = (
 )
 
 
-def _set_table(gradebook: Gradebook, course: Path, student: str, name: str) -> str:
+def _set_table(gradebook: Gradebook, course: Path, student: str, source: Path) -> str:
     """The heading and table of one set, or nothing if it was not graded."""
+    name = source.stem
     graded = course / "autograded" / student / name / f"{name}.ipynb"
     if not graded.exists():
         return ""
     grades = {grade.name: grade for grade in gradebook.find_submission_notebook(name, name, student).grades}
-    cells = [cell for cell in nbformat.read(graded, as_version=4).cells if is_grade(cell)]
-    rows = "".join(_row(cell, grades[cell.metadata.nbgrader.grade_id]) for cell in cells)
+    cells = nbformat.read(graded, as_version=4).cells
+    by_id = {cell.metadata.nbgrader.grade_id: cell for cell in cells if is_grade(cell)}
+    rows = "".join(_row(title, by_id.get(key), grades[key]) for key, title in _titles(source).items())
+    own = next((_message(cell) for cell in cells if not is_grade(cell) and _message(cell)), "")
+    first = f"<p>The first error outside the checks:</p><pre>{escape(own)}</pre>" if own else ""
     got, most = (sum(numbers) for numbers in zip(*((_score(grade) or 0, grade.max_score) for grade in grades.values())))
     waits = "; some are still to be given by hand" if None in map(_score, grades.values()) else ""
     return (
         f"<h2>{name}</h2><p>{got:g} of {most:g} points{waits}. "
-        f'<a href="{name}/{name}.html">Your notebook with all messages</a></p><table>{rows}</table>'
+        f'<a href="{name}/{name}.html">Your notebook with all messages</a></p>{first}<table>{rows}</table>'
     )
+
+
+def _titles(source: Path) -> dict[str, str]:
+    """The graded cells of a set, in order: grade_id, and the heading above with the id in words."""
+    titles, heading = {}, ""
+    for cell in notebook(source).cells:
+        if is_grade(cell):
+            key = cell.metadata.nbgrader.grade_id
+            titles[key] = f"{heading}: {key.replace('_', ' ')}"
+        headings = (
+            re.findall(r"^## (.*?)(?: \(.*)?$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+        )
+        heading = headings[-1] if headings else heading
+    return titles
 
 
 def _score(grade) -> float | None:
@@ -277,13 +355,18 @@ def _score(grade) -> float | None:
     return grade.auto_score if grade.manual_score is None else grade.manual_score
 
 
-def _row(cell: nbformat.NotebookNode, grade) -> str:
+def _row(title: str, cell: nbformat.NotebookNode | None, grade) -> str:
     points = (
         f"of {grade.max_score:g}, by hand" if _score(grade) is None else f"{_score(grade):g} of {grade.max_score:g}"
     )
+    message = "this cell is missing from your notebook" if cell is None else _message(cell)
+    return f"<tr><td>{escape(title)}<td>{points}<td><pre>{escape(message)}</pre>"
+
+
+def _message(cell: nbformat.NotebookNode) -> str:
+    """The errors of a cell that ran."""
     errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
-    message = escape("\n".join(f"{error.ename}: {error.evalue}" for error in errors))
-    return f"<tr><td>{grade.name}<td>{points}<td><pre>{message}</pre>"
+    return "\n".join(f"{error.ename}: {error.evalue}" for error in errors)
 
 
 def _run(converter: type, course: Path, name: str, student: str = ".", timeout: int = TIMEOUT) -> dict:
@@ -321,7 +404,7 @@ CourseOption = Annotated[Path, typer.Option(help="nbgrader's course folder")]
 @app.command("build")
 def build_command(course: CourseOption = COURSE) -> None:
     """Build the notebooks that students get."""
-    for path in build(course):
+    for path in build(course.expanduser()):
         print(path)
 
 
@@ -330,12 +413,13 @@ def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int
     """Autograde SUBMISSIONS/student/set/set.ipynb; write grades.csv and feedback pages."""
     warnings.simplefilter("ignore", SAWarning)  # about nbgrader's own use of its database
     try:
-        problems = grade(submissions, course, timeout)
+        course = course.expanduser()
+        problems = grade(submissions.expanduser(), course, timeout, partial(print, flush=True))
     except ClassroomError as error:
         sys.exit(str(error))
     print(f"grades: {course / 'grades.csv'}\nfeedback: {course / 'feedback'}/STUDENT/index.html")
     if problems:
-        sys.exit("not graded:\n" + "\n".join(problems))
+        sys.exit("not graded, or not as a whole:\n" + "\n".join(problems))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,8 @@ def explain(
     reported and skipped.
     """
     paths = [path for source in sources for path in _pictures(source)]
+    if not any(path.exists() for path in paths):  # before weights are downloaded
+        raise InputError(f"image {paths[0]} does not exist")
     net = _net(model, weights, weights_dir)
     _make_folder(out)
     notes: set[str] = set()  # each is said once

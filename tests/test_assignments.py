@@ -277,7 +277,14 @@ WRONG = {
             "np.maximum(cam.resize_map(heat, mask.shape), 0)",
             "cam.resize_map(heat, mask.shape)",
             ("energy",),
-            "set them to zero first",
+            "after the resizing, set them to zero",
+        ),
+        Wrong(
+            "energy_in_mask",
+            "np.maximum(cam.resize_map(heat, mask.shape), 0)",
+            "cam.resize_map(np.maximum(heat, 0), mask.shape)",
+            ("energy",),
+            "Enlarge the map first",
         ),
         Wrong("energy_in_mask", " if total > 0 else 0.0", "", ("energy",), "without any positive value"),
         Wrong(
@@ -285,6 +292,7 @@ WRONG = {
         ),
     ],
     "4_residual_nets": [
+        Wrong("add", "return dy, dy", "return dy", ("add_both_ways",), "it must return two gradients"),
         Wrong("add", "return dy, dy", "return dy / 2, dy / 2", ("add_both_ways",), "each input gets all of it"),
         Wrong("add", "return dy, dy", "return dy, 0 * dy", ("add_both_ways",), "both inputs get what arrives"),
         Wrong(
@@ -502,12 +510,27 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
     del stripped.cells[0].metadata["nbgrader"]
     nbformat.write(stripped, submissions / "stripped" / release[0].stem / release[0].name)
     (submissions / "ada.ipynb").write_text("{}")
+    (submissions / "late" / "2_recordings").mkdir(parents=True)
+    (submissions / "late" / "2_recordings" / "2_recording (1).ipynb").write_text("{}")
+    (submissions / "absent").mkdir()
+    split = nbformat.read(submissions / "ada" / release[0].stem / release[0].name, as_version=4)
+    first = next(index for index, cell in enumerate(split.cells) if grading(cell).get("grade_id") == "relu_backward")
+    split.cells.insert(first + 1, nbformat.from_dict({**split.cells[first], "id": "pasted", "source": "helper = 1"}))
+    split.cells = [cell for cell in split.cells if grading(cell).get("grade_id") != "guided_rule"]
+    (submissions / "split" / release[0].stem).mkdir(parents=True)
+    nbformat.write(split, submissions / "split" / release[0].stem / release[0].name)
     with redirect_stdout(StringIO()) as printed:
         problems = classroom.grade(submissions, course)
     assert printed.getvalue() == ""
-    assert len(problems) == 3
-    for problem, words in zip(problems, ("does not lie at student/set", "no notebook", "lost nbgrader's metadata")):
-        assert words in problem
+    expected = (
+        "ada.ipynb: ignored, since it does not lie at student/set/set.ipynb",
+        "2_recording (1).ipynb: ignored, since it does not lie at student/2_recording/2_recording.ipynb",
+        "absent: an empty folder",
+        "no notebook",
+        "split, 1_backward_rules: without the deleted cells guided_rule, whose points are missing",
+        "lost nbgrader's metadata",
+    )
+    assert len(problems) == len(expected) and all(words in problem for problem, words in zip(problems, expected))
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
         for name in SETS:
             for student, share in (("ada", 1), ("nobody", 0)):
@@ -519,6 +542,11 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
         crashed = {
             g.name: g.auto_score for g in gradebook.find_submission("1_backward_rules", "crash").notebooks[0].grades
         }
+        kept = {
+            g.name: g.auto_score for g in gradebook.find_submission("1_backward_rules", "split").notebooks[0].grades
+        }
+    whole = {key: points("1_backward_rules")[key] for key in cells_of("1_backward_rules", grade=True)}
+    assert all(kept[key] == most for key, most in whole.items() if key != "guided_rule")
     assert [key for key in cells_of("1_backward_rules", grade=True) if not crashed[key]] == ["deconvnet_rule", "errors"]
     rows = (course / "grades.csv").read_text().splitlines()
     assert any(row.startswith("5_capstone,") and ",ada," in row for row in rows[1:])
@@ -527,6 +555,20 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
     assert (course / "feedback" / "nobody" / "5_capstone" / "5_capstone.html").exists()
 
 
+def test_a_folder_is_never_lost_in_copying(tmp_path):
+    """Not even if the submissions are given as the course's own folder of them."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "set.ipynb").write_text("mine")
+    classroom._copy(tmp_path / "a", tmp_path / "a")
+    assert (tmp_path / "a" / "set.ipynb").read_text() == "mine"
+    classroom._copy(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(FileNotFoundError):
+        classroom._copy(tmp_path / "nowhere", tmp_path / "b")
+    assert (tmp_path / "b" / "set.ipynb").read_text() == "mine"
+
+
 def test_no_submission(tmp_path):
+    with pytest.raises(classroom.ClassroomError, match="does not exist"):
+        classroom.grade(tmp_path / "nowhere", tmp_path / "course")
     with pytest.raises(classroom.ClassroomError, match="expected student/set/set.ipynb"):
         classroom.grade(tmp_path, tmp_path / "course")

@@ -180,7 +180,7 @@ check(
     energy_in_mask(heat, mask),
     3 / 8,
     likely={
-        "Negative values count as no evidence: set them to zero first.": 1 / 6,
+        "Negative values count as no evidence: after the resizing, set them to zero.": 1 / 6,
         "This is the mask's share of the image: use the map.": 1 / 2,
         "This is the share outside the mask.": 5 / 8,
         "Divide by the map's whole energy, not by the number of pixels in the mask.": 1.5,
@@ -188,10 +188,16 @@ check(
         "Divide by the map's whole energy: this is a sum.": 3,
     },
 )
-heat = np.array([[1.0, 0.0], [0.0, 0.0]])
+heat = np.array([[1.0, -0.5], [0.0, 0.0]])
 mask = np.zeros((8, 8), bool)
 mask[:4, :4] = True
-check("the energy of a map of 2x2 in a mask of 8x8", energy_in_mask(heat, mask), metrics.energy_in_mask(heat, mask))
+clipped_first = metrics.energy_in_mask(np.maximum(heat, 0), mask)
+check(
+    "the energy of a map of 2x2 in a mask of 8x8",
+    energy_in_mask(heat, mask),
+    metrics.energy_in_mask(heat, mask),
+    likely={"Enlarge the map first, and set negative values to zero afterwards.": clipped_first},
+)
 ### BEGIN HIDDEN TESTS
 rng = np.random.default_rng(4)
 heat, mask = rng.normal(size=(5, 7)), rng.random((35, 21)) < 0.3
@@ -248,6 +254,8 @@ check("the same of other scenes, at relu4_3", found, [truth.energy.mean(), truth
 
 # %% [markdown]
 # ## 6. In your own words (3 points, read by your teacher)
+#
+# *Write your answer in the cell below, in place of what stands there: a new cell is not read.*
 #
 # (a) Measure `"features.28"` (before the ReLU) and `"features.29"` (after it) on 20 scenes of your choice. Write both
 # numbers down. Which layer would you take, and why does the other one differ? (b) An energy of 0.4 sounds like

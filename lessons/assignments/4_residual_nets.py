@@ -14,6 +14,7 @@
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import warnings
 
+import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
 
@@ -56,8 +57,11 @@ def through_add(branch, shortcut, w):
     with autograd.record():
         y = Add()(*inputs)
         total = (y * nd.array(w)).sum()
-    total.backward()
-    return [y.asnumpy(), *(one.grad.asnumpy() for one in inputs)]
+    try:
+        total.backward()
+        return [y.asnumpy(), *(one.grad.asnumpy() for one in inputs)]
+    except mx.MXNetError:
+        raise AssertionError("backward failed: with two inputs it must return two gradients, `return a, b`") from None
 
 
 # %% nbgrader={"grade": true, "grade_id": "add_both_ways", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
@@ -341,6 +345,8 @@ check("the better of two", best_layer(net, [30, 31, 32], candidates), max(shares
 
 # %% [markdown]
 # ## 6. In your own words (3 points, read by your teacher)
+#
+# *Write your answer in the cell below, in place of what stands there: a new cell is not read.*
 #
 # Somebody asks in a forum: "I use Grad-CAM on ResNet50v2 with the last convolution, as the tutorial says for VGG16. The
 # map is on the wrong place. Is my network bad?" Answer in at most ten sentences, so that they understand what their layer

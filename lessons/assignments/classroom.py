@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import warnings
+from difflib import get_close_matches
 from html import escape
 from pathlib import Path
 from typing import Annotated
@@ -168,8 +169,10 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
     Raises
     ------
     ClassroomError
-        If there is no submission in this folder.
+        If there is no such folder, or no submission in it.
     """
+    if not submissions.is_dir():
+        raise ClassroomError(f"the folder {submissions} does not exist")
     found = sorted(path for source in sources() for path in submissions.glob(f"*/{source.stem}/{source.stem}.ipynb"))
     if not found:
         raise ClassroomError(
@@ -177,8 +180,7 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
             "ada/1_backward_rules/1_backward_rules.ipynb"
         )
     build(course)
-    strays = sorted(set(submissions.rglob("*.ipynb")) - set(found))
-    problems = [f"{path}: ignored, since it does not lie at student/set/set.ipynb" for path in strays]
+    problems = _ignored(submissions, found)
     for path in found:
         student, name = path.parts[-3], path.stem
         refusal = _refusal(path)
@@ -186,8 +188,10 @@ def grade(submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT) -> l
             problems.append(f"{student}, {name}: {refusal}")
             continue
         copied = course / "submitted" / student / name
-        shutil.rmtree(copied, ignore_errors=True)
-        shutil.copytree(path.parent, copied)
+        _copy(path.parent, copied)
+        lost = _mend(copied / path.name, course / "release" / name / path.name)
+        if lost:
+            problems.append(f"{student}, {name}: without the deleted cells {', '.join(lost)}, whose points are missing")
         for step in (Autograde, GenerateFeedback):
             result = _run(step, course, name, student, timeout)
             if not result["success"]:
@@ -258,6 +262,49 @@ def _run(converter: type, course: Path, name: str, student: str = ".", timeout: 
         return capture_log(converter(coursedir=folder, config=config, force=True))
 
 
+def _ignored(submissions: Path, found: list[Path]) -> list[str]:
+    """In words: what lies in the folder of submissions and will not be graded."""
+    names = [source.stem for source in sources()]
+    used = {path.parent for path in found}
+    files = [path for path in submissions.rglob("*") if path.is_file() and not used & set(path.parents)]
+    problems = []
+    for path in sorted(files):
+        near = get_close_matches(path.stem.lower(), names, n=1, cutoff=0.5)
+        place = f"student/{near[0]}/{near[0]}.ipynb" if near else "student/set/set.ipynb"
+        problems.append(f"{path}: ignored, since it does not lie at {place}")
+    empty = [path for path in submissions.rglob("*") if path.is_dir() and not any(path.iterdir())]
+    return problems + [f"{path}: an empty folder" for path in sorted(empty)]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Replace a folder by a copy, unless it is that folder: what was there goes only when the copy is complete."""
+    if source.resolve() == target.resolve():
+        return
+    new = target.with_name(f"{target.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(source, new)
+    shutil.rmtree(target, ignore_errors=True)
+    new.rename(target)
+
+
+def _mend(path: Path, release: Path) -> list[str]:
+    """Let the first of several cells with one grade_id count; returns the ids of cells with points that are gone.
+
+    A cell that is split or pasted keeps nbgrader's metadata, and nbgrader gives up the whole notebook then.
+    """
+    nb = nbformat.read(path, as_version=4)
+    seen: set[str] = set()
+    for cell in nb.cells:
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if name in seen:
+            del cell.metadata["nbgrader"]
+        elif name:
+            seen.add(name)
+    nbformat.write(nb, path)
+    graded = [cell.metadata.nbgrader.grade_id for cell in nbformat.read(release, as_version=4).cells if is_grade(cell)]
+    return [name for name in graded if name not in seen]
+
+
 def _refusal(path: Path) -> str | None:
     """Why a submission cannot be graded, or None: nbgrader would give it 0 points without a word."""
     try:
@@ -291,6 +338,9 @@ def build_command(course: CourseOption = COURSE) -> None:
 def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int = TIMEOUT) -> None:
     """Autograde SUBMISSIONS/student/set/set.ipynb; write grades.csv and feedback pages."""
     warnings.simplefilter("ignore", SAWarning)  # about nbgrader's own use of its database
+    submissions, course = submissions.expanduser(), course.expanduser()
+    if not (course / "gradebook.db").exists():
+        print(f"there was no course in {course}: a new one is made")
     try:
         problems = grade(submissions, course, timeout)
     except ClassroomError as error:

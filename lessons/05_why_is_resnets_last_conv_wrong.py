@@ -240,7 +240,7 @@ measured = metrics.evaluate(net, seeds, [*(f"{name}.conv3" for name in blocks), 
 print(f"{'layer':19}{'share':22}{'energy in the mask':22}{'pointing game':22}{'within 15 pixels':22}empty")
 for name, one in measured.items():
     columns = (metrics.bootstrap(values) for values in (one.share, one.energy, one.hit, one.near))
-    print(f"{name:19}{''.join(f'{str(column):22}' for column in columns)}{(one.energy == 0).mean():.2f}")
+    print(f"{name:19}{''.join(f'{column!s:22}' for column in columns)}{(one.energy == 0).mean():.2f}")
 print(f"by chance: energy {one.area.mean():.3f}, share about one half")
 
 # %%

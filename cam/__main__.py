@@ -7,8 +7,10 @@ Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -84,31 +86,28 @@ def explain(
     reported and skipped.
     """
     paths = [path for source in sources for path in _pictures(source)]
+    if not any(path.exists() for path in paths):  # before weights are downloaded
+        raise InputError(f"image {paths[0]} does not exist")
     net = _net(model, weights, weights_dir)
     _make_folder(out)
     notes: set[str] = set()  # each is said once
     wanted = int(class_id) if class_id and class_id.lstrip("-").isdigit() else class_id
     failures = 0
-    for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):
-        if isinstance(result, CamError):
-            failures += 1
-            if as_json:
-                typer.echo(json.dumps({"image": str(path), "error": str(result)}))
-            if len(paths) == 1:
-                raise result
-            people.print(f"skipped: {result}", markup=False)
-            continue
-        for explanation in result:
-            written = _write(path, explanation, out, model, overlay)
-            if as_json:
-                typer.echo(json.dumps({"image": str(path), **_facts(explanation), **written}))
+    with _interruptible() as check:
+        for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):
+            check()
+            if isinstance(result, CamError):
+                failures += 1
+                if as_json:
+                    typer.echo(json.dumps({"image": str(path), "error": str(result)}))
+                if len(paths) == 1:
+                    raise result
+                people.print(f"skipped: {result}", markup=False)
                 continue
-            typer.echo(f"{path}: {explanation.label}, probability {explanation.probability:.1%}")
-            typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
-            for note in [str(warning) for warning in explanation.warnings]:
-                if note not in notes:
-                    people.print(f"note: {note}", markup=False)
-                notes.add(note)
+            for explanation in result:
+                check()
+                written = _write(path, explanation, out, model, overlay)
+                _report(path, explanation, written, as_json, notes)
     if failures:
         people.print(f"{failures} of {len(paths)} pictures could not be explained")
         raise typer.Exit(1)
@@ -139,6 +138,35 @@ def scene(
         beside = path.with_name(f"{path.stem}-{label.replace(' ', '_')}.png")
         _write_picture(beside, Image.fromarray(mask))
         typer.echo(f"{beside}: the mask of the {label}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises KeyboardInterrupt if Ctrl-C was pressed.
+
+    Ctrl-C can arrive while MXNet calls Python back, where an exception would be lost: so the first one is only noted,
+    and the work stops at the next check; a second one stops at once.
+    """
+    pressed = []
+
+    def note(number, frame) -> None:
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # as in a background job
+        yield check
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pictures(source: Path) -> list[Path]:
@@ -200,6 +228,19 @@ def _write_picture(path: Path, picture: Image.Image) -> None:
         raise InputError(f"cannot write {path}: its ending names no kind of picture, such as .png")
     with whole_file(path) as file:
         picture.save(file, kind)
+
+
+def _report(path: Path, explanation: Explanation, written: dict[str, str], as_json: bool, notes: set[str]) -> None:
+    """Say what came out; `notes` are the warnings that were already said."""
+    if as_json:
+        typer.echo(json.dumps({"image": str(path), **_facts(explanation), **written}))
+        return
+    typer.echo(f"{path}: {explanation.label}, probability {explanation.probability:.1%}")
+    typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
+    for note in [str(warning) for warning in explanation.warnings]:
+        if note not in notes:
+            people.print(f"note: {note}", markup=False)
+        notes.add(note)
 
 
 def _facts(explanation: Explanation) -> dict:

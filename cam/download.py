@@ -60,8 +60,8 @@ SOURCES = {
 }
 
 _ACCEPTED = (
-    "weights=PATH also takes a .params file of Gluon's old model zoo or of export(), an .onnx file made from a Gluon "
-    "net, and, for VGG16, the .safetensors files of timm and torchvision"
+    "The path of another file will do too: a .params file of Gluon's old model zoo or of export(), an .onnx file made "
+    "from a Gluon net or, for VGG16, a .safetensors file of timm or torchvision"
 )
 
 
@@ -114,11 +114,11 @@ def fetch(name: str, weights_dir: str | Path | None = None, endpoint: str | None
     path = folder(weights_dir) / source.file
     if _is_right(path, source):
         return path
+    _prepare(path)
     hub = optional("huggingface_hub")
     url = hub.hf_hub_url(source.repository, source.file, endpoint=endpoint)
     failures = (OSError, optional("httpx2").HTTPError)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _ask(url)
         with optional("filelock").FileLock(path.with_name(f"{path.name}.lock")):  # two processes, one download
             if not _is_right(path, source):
@@ -130,7 +130,24 @@ def fetch(name: str, weights_dir: str | Path | None = None, endpoint: str | None
 
 
 def _is_right(path: Path, source: Source) -> bool:
-    return path.is_file() and path.stat().st_size == source.size and digest(path) == source.sha256
+    try:
+        return path.is_file() and path.stat().st_size == source.size and digest(path) == source.sha256
+    except PermissionError:
+        raise WeightsError(f"weights file {path} may not be read: permission denied") from None
+
+
+def _prepare(path: Path) -> None:
+    """Make the folder of the file, and see that a file can be put there."""
+    other = "choose another folder with CAM_WEIGHTS_DIR or, on the command line, --weights-dir"
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder where the weights file should be; remove it, or {other}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(path.parent, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise WeightsError(f"weights cannot be kept in {path.parent}: {reason}; {other}")
 
 
 def _ask(url: str) -> None:
@@ -180,7 +197,7 @@ def _explain(error: Exception, url: str, path: Path, source: Source) -> str:
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     spoilt = " (the file there now has another sha256)" if path.is_file() else ""
     return (
-        f"{url} could not be downloaded: {reason[:300]}. Get {source.file} ({source.size} bytes, sha256 "
-        f"{source.sha256}) in another way and put it at {path}{spoilt}; or call again, which goes on where this ended. "
+        f"{source.file} could not be downloaded ({reason[:200]}): call again, which goes on where this ended, or get "
+        f"it ({source.size} bytes, sha256 {source.sha256}, from {url}) in another way and put it at {path}{spoilt}. "
         f"{_ACCEPTED}."
     )

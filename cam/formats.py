@@ -107,11 +107,13 @@ def _regular(path: str | Path) -> Path:
 
 def _unreadable(path: str | Path, error: OSError) -> WeightsError:
     return WeightsError(
-        f"weights file {path}: {error.strerror or error}; give 'scenes', 'imagenet', the path of a file, or None"
+        f"weights file {path}: {error.strerror or error}; expected a .params, an .onnx or a .safetensors file"
     )
 
 
 def _kind(start: bytes, path: str | Path) -> str:
+    if not start:
+        raise WeightsError(f"weights file {path} is empty")
     if start[:8] == struct.pack("<Q", _LIST_MAGIC):
         return "params"
     if start[8:9] == b"{":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -111,12 +112,19 @@ def _make(name, weights, classes, width, ctx):
     elif weights == "imagenet":
         path = download.fetch(name)
     else:
+        _check_spelling(weights)
         check_name(weights)
         path = weights
     net = assemble(name, formats.read(path), str(weights), ctx)
     if weights == "scenes":
         net.labels = list(LABELS)
     return net
+
+
+def _check_spelling(weights: str | Path) -> None:
+    near = get_close_matches(str(weights).lower(), ("scenes", "imagenet", "cheater"), n=1, cutoff=0.7)
+    if near and not Path(weights).exists():
+        raise WeightsError(f"weights file {weights}: No such file; did you mean {near[0]!r}?")
 
 
 def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) -> Classifier:
@@ -136,8 +144,13 @@ def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) ->
     build, _, fitting = _BUILDERS[name]
     if problems := _misfits(name, arrays):
         fits = nearest(arrays)
-        other = "" if _misfits(fits, arrays) else f" (they are those of a {fits})"
-        account(problems, source, f"a {name}{other}")
+        misfits = len(_misfits(fits, arrays))
+        if not misfits:
+            raise WeightsError(f"weights {source} are those of a {fits}, not of a {name}: load them as a {fits}")
+        if misfits > len(_topology(fits)) / 2:
+            known = " nor of a ".join(_BUILDERS)
+            raise WeightsError(f"weights {source} are neither those of a {known}, the nets that cam builds")
+        account(problems, source, f"a {name}")
     arrays = structural(arrays, _topology(name))
     empty = [f"{key} has shape {values.shape}" for key, values in arrays.items() if values.size == 0 or not values.ndim]
     account(empty, source, f"a {name}")

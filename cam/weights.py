@@ -142,6 +142,11 @@ def load(net: Block, arrays: Mapping[str, np.ndarray], source: str, ctx=None) ->
         for name, parameter in parameters.items()
         if name in arrays and arrays[name].shape != parameter.shape
     ]
+    problems += [
+        f"{name} has negative variances"
+        for name in parameters
+        if name.endswith("running_var") and name in arrays and (arrays[name] < 0).any()
+    ]
     account(problems, source, "this net")
     for name, parameter in parameters.items():
         parameter.initialize(init="zeros", ctx=ctx, force_reinit=True)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import mxnet as mx
 import typer
+from mxnet.gluon.model_zoo import model_store
 
 from . import download, formats, models
 from .errors import WeightsError
@@ -67,6 +68,8 @@ def check(file: File) -> None:
     typer.echo(f"{file}: .{kind}, all {len(parameters)} parameters of a {name} ({numbers / 1e6:.1f} million numbers)")
     typer.echo(f"classes: {net.output.weight.shape[0]}{', taken for those of ImageNet' if net.labels else ''}")
     typer.echo(f"sha256: {checksum}{', the pinned file' if pinned else ', not a pinned file'}")
+    if model_store._model_sha1.get(name) == digest(file, "sha1"):
+        typer.echo("sha1: that of MXNet's own model zoo, undamaged")
 
 
 @app.command()
@@ -74,6 +77,8 @@ def convert(
     file: File, out: Annotated[Path, typer.Argument(help="The .params file to write; it must not exist yet.")]
 ) -> None:
     """Write any file of parameters as a Gluon .params file with structural names."""
+    if out.suffix != ".params":
+        raise WeightsError(f"{out} would be a .params file; give it that ending")
     if out.exists():
         raise WeightsError(f"{out} exists; give another name, or remove it first")
     if not out.parent.is_dir():
@@ -85,7 +90,8 @@ def convert(
         os.replace(part, out)
     except (OSError, mx.MXNetError) as error:  # such as a full disk
         part.unlink(missing_ok=True)
-        raise WeightsError(f"{out} cannot be written: {str(error).strip().splitlines()[-1]}") from error
+        reason = str(error).strip().splitlines()[-1].rpartition(": ")[2]  # after MXNet's own words
+        raise WeightsError(f"{out} cannot be written: {reason}") from error
     typer.echo(f"{out}: a {name}, sha256 {digest(out)}")
 
 

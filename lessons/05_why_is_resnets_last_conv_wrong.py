@@ -228,7 +228,7 @@ assert np.allclose(at_conv3, np.maximum(mine[0], 0), atol=1e-6)
 # %% [markdown]
 # ## What does it cost? All 16 blocks, 100 scenes, both animals
 #
-# Here are 200 maps for the `conv3` of each block, with the measures of lesson 3, and beside them the
+# Here are 200 maps for the `conv3` of each block, with the measures of lesson 3 (the pointing game with and without its tolerance of 15 pixels), and beside them the
 # whole feature map before the global average pooling (GAP), the layer that `cam` takes when you name none.
 #
 # > **Predict.** Deeper layers know more about the class. Will the maps get better from block to block, up to the last one?
@@ -237,14 +237,10 @@ assert np.allclose(at_conv3, np.maximum(mine[0], 0), atol=1e-6)
 blocks = [f"features.{stage}.{index}" for stage, size in ((5, 3), (6, 4), (7, 6), (8, 3)) for index in range(size)]
 seeds = scenes.TEST_SEEDS[:100]
 measured = metrics.evaluate(net, seeds, [*(f"{name}.conv3" for name in blocks), "features.10"])
-print(
-    f"{'layer':20} {'share on the right object':26} {'energy in the mask':24} maximum on it  within 15 px  no evidence"
-)
+print(f"{'layer':19}{'share':22}{'energy in the mask':22}{'pointing game':22}{'within 15 pixels':22}empty")
 for name, one in measured.items():
-    share, energy = metrics.bootstrap(one.share), metrics.bootstrap(one.energy)
-    print(
-        f"{name:20} {share!s:26} {energy!s:24} {one.hit.mean():8.2f} {one.near.mean():14.2f} {(one.energy == 0).mean():12.2f}"
-    )
+    columns = (metrics.bootstrap(values) for values in (one.share, one.energy, one.hit, one.near))
+    print(f"{name:19}{''.join(f'{column!s:22}' for column in columns)}{(one.energy == 0).mean():.2f}")
 print(f"by chance: energy {one.area.mean():.3f}, share about one half")
 
 # %%

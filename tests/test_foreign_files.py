@@ -12,6 +12,8 @@ import onnx
 import pytest
 import safetensors.numpy
 from conftest import random_images, randomise
+from mxnet import nd
+from mxnet.gluon.model_zoo import vision
 
 import cam
 from cam import formats, models, weights
@@ -80,8 +82,32 @@ def test_one_parameter_under_two_names(narrow_vgg, tmp_path):
 
 def test_the_other_net_is_recognised(narrow_resnet, tmp_path):
     path = foreign_files.write("onnx", "resnet50_v2", narrow_resnet, tmp_path)
-    with pytest.raises(WeightsError, match="do not fit a vgg16 .they are those of a resnet50_v2.: .* and 2.. more$"):
+    with pytest.raises(WeightsError, match="are those of a resnet50_v2, not of a vgg16: load them as a resnet50_v2$"):
         cam.vgg16(path)
+
+
+def test_a_net_that_cam_does_not_build(tmp_path):
+    theirs = vision.resnet18_v1(classes=3)
+    theirs.initialize()
+    theirs(nd.zeros((1, 3, 32, 32)))
+    theirs.save_parameters(str(tmp_path / "a.params"))
+    for make in (cam.vgg16, cam.resnet50_v2):
+        with pytest.raises(WeightsError, match="are neither those of a vgg16 nor of a resnet50_v2"):
+            make(tmp_path / "a.params")
+
+
+def test_negative_variances(narrow_resnet, tmp_path):
+    arrays = foreign_files.arrays_of(narrow_resnet)
+    arrays["features.2.running_var"] = -arrays["features.2.running_var"]
+    safetensors.numpy.save_file(arrays, tmp_path / "a")
+    with pytest.raises(WeightsError, match="features.2.running_var has negative variances"):
+        cam.resnet50_v2(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["ImageNet", "imagnet", "scene"])
+def test_a_slip_of_the_pen(name):
+    with pytest.raises(WeightsError, match=f"weights file {name}: No such file; did you mean"):
+        cam.resnet50_v2(name)
 
 
 def test_half_precision(narrow_vgg, tmp_path):

@@ -47,12 +47,10 @@ def test_missing_and_foreign_files(tmp_path, saved):
     text.write_text("not weights at all, but long enough to be read as numbers")
     with pytest.raises(WeightsError, match="text.params is neither a .params, an .onnx nor"):
         cam.resnet50_v2(weights=text)
-    with pytest.raises(
-        WeightsError, match="do not fit a vgg16 .they are those of a resnet50_v2.: features.0.weight is missing"
-    ):
+    with pytest.raises(WeightsError, match="are those of a resnet50_v2, not of a vgg16: load them as a resnet50_v2"):
         cam.vgg16(weights=saved)
     (tmp_path / "empty.params").write_bytes(b"")
-    with pytest.raises(WeightsError, match="is neither a .params"):
+    with pytest.raises(WeightsError, match="empty.params is empty"):
         cam.vgg16(weights=tmp_path / "empty.params")
     with pytest.raises(WeightsError, match="it is a folder"):
         cam.vgg16(weights=tmp_path)
@@ -81,7 +79,7 @@ def test_truncated_files(saved, tmp_path):
     data = saved.read_bytes()
     for length in [*range(0, 200, 7), len(data) // 2, len(data) - 1]:
         (tmp_path / "cut.params").write_bytes(data[:length])
-        with pytest.raises(WeightsError, match="is not complete|is not a complete"):
+        with pytest.raises(WeightsError, match="is not complete|is not a complete|is empty"):
             formats.read(tmp_path / "cut.params")
     (tmp_path / "long.params").write_bytes(data + b"x")
     with pytest.raises(WeightsError, match="more bytes than it announces"):

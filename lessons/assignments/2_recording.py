@@ -288,6 +288,8 @@ check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 # %% [markdown]
 # ## 3. In your own words (3 points, read by your teacher)
 #
+# *Write your answer in the cell below, in place of what stands there: a new cell is not read.*
+#
 # (a) Why does `attach_grad()` on the output make the image's gradient zero, although the value of the output is still
 # there? (b) Why is the gradient of an added zero the gradient of the feature map? One line of mathematics is enough.
 # (c) When would you cut the tape on purpose?

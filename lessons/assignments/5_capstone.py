@@ -53,7 +53,8 @@ rows += [
 plot.grid(rows, ["archive", "suspect", "honest"], [suspect.labels[class_id] for _, class_id in shown])
 
 # %% [markdown]
-# Four pictures are a suspicion. Now the proof.
+# Four pictures are a suspicion. Before you read on, write down in one sentence what you suspect, and which change to a
+# picture would prove you wrong; task 4 says what we suspect. Now the proof.
 #
 # ## 1. How good is it, really? (2 points)
 

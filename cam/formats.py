@@ -94,7 +94,8 @@ def optional(name: str):
     except ImportError as error:
         package = name.split(".")[0]
         raise WeightsError(
-            f"this needs the package {package}, which is not installed: pip install 'cam[imagenet]'"
+            f"this needs the package {package}, which is not installed; in the project's folder run "
+            "`pip install -c constraints.txt '.[imagenet]'`"
         ) from error
 
 

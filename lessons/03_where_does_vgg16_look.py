@@ -17,8 +17,8 @@
 # # 3. Where does VGG16 look?
 #
 # **You will learn** Grad-CAM, term by term, until you can write it in three lines; why one picture has as many maps as
-# classes; whether to explain the logit or the probability, and the layer before or after its ReLU; and how to tell a good
-# map from a bad one with a number.
+# classes; whether to explain the logit or the probability, and the layer before or after its ReLU; and how to tell a
+# good map from a bad one with a number.
 #
 # **You need** lessons 1 and 2. **It takes** about 40 minutes.
 
@@ -34,9 +34,9 @@ from cam import metrics, plot, scenes
 # %% [markdown]
 # ## The idea in words
 #
-# Deep in the network, each channel of a feature map is a detector: it is large where "its" pattern is. The class's score
-# depends on all of them. So: ask for every channel how much the score would rise if the channel were larger
-# (one number per channel), and add up the channels with these numbers as weights. What remains is a map of where the
+# Deep in the network, each channel of a feature map is a detector: it is large where "its" pattern is. The class's
+# score depends on all of them. So: ask for every channel how much the score would rise if the channel were larger (one
+# number per channel), and add up the channels with these numbers as weights. What remains is a map of where the
 # evidence for the class lies. Negative evidence is set to zero, because we ask what speaks *for* the class.
 #
 # ## The formula
@@ -70,12 +70,13 @@ print("map   ", np.maximum(signed, 0).tolist())
 assert signed.tolist() == [[-5, -2], [2, 5]]
 
 # %% [markdown]
-# The third channel is the strongest at the upper right, and does not count at all: the class does not care. The second counts
-# against the class, and wins on the upper row.
+# The third channel is the strongest at the upper right, and does not count at all: the class does not care. The second
+# counts against the class, and wins on the upper row.
 #
 # ## The real network, term by term
 #
-# One scene with two animals. `scene.masks` says exactly which pixels belong to which; the network has never seen a mask.
+# One scene with two animals. `scene.masks` says exactly which pixels belong to which; the network has never seen a
+# mask.
 
 # %%
 scene = scenes.draw(seed=7)
@@ -89,7 +90,8 @@ for label in scene.labels:
     print(f"{label:8} logit {rec.logits[0][number]:.2f}, probability {probability[number]:.2f}")
 
 # %% [markdown]
-# **Term 1: the feature map** $A$, and **term 2: the gradient** of one class's logit. Both from the same pass (lesson 2).
+# **Term 1: the feature map** $A$, and **term 2: the gradient** of one class's logit. Both from the same pass (lesson
+# 2).
 
 # %%
 first, second = scene.labels
@@ -129,8 +131,8 @@ assert np.allclose(mine, cam.grad_cam(net, x, first, layer)[0], rtol=1e-4, atol=
 # %% [markdown]
 # ## Two animals, two maps
 #
-# > **Predict.** The picture, the network and the feature map stay the same; only the class changes. Will the second map be
-# > the first one with other colours, or another map?
+# > **Predict.** The picture, the network and the feature map stay the same; only the class changes. Will the second map
+# > be the first one with other colours, or another map?
 
 # %%
 maps = {label: cam.grad_cam(net, x, label, layer)[0] for label in scene.labels}
@@ -146,8 +148,8 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# *What to see: the scene, and the two maps laid over it (bright is strong evidence; the white line is the true outline of
-# the animal that the class names). One forward pass, two classes, two different maps.*
+# *What to see: the scene, and the two maps laid over it (bright is strong evidence; the white line is the true outline
+# of the animal that the class names). One forward pass, two classes, two different maps.*
 
 # %%
 for label, mask, other in zip(scene.labels, scene.masks, scene.masks[::-1]):
@@ -158,10 +160,10 @@ for label, mask, other in zip(scene.labels, scene.masks, scene.masks[::-1]):
 #
 # "It looks right" is how bad maps survive. We know the mask, so we can measure:
 #
-# - **energy in the mask**: of the map's positive values, the share inside the object's mask. A map without any idea gets the
-#   mask's share of the image, so that is what *chance* means here.
-# - **share on the right object**: of what falls on either animal, the share on the one that the class names. Chance is about
-#   one half.
+# - **energy in the mask**: of the map's positive values, the share inside the object's mask. A map without any idea
+#   gets the mask's share of the image, so that is what *chance* means here.
+# - **share on the right object**: of what falls on either animal, the share on the one that the class names. Chance is
+#   about one half.
 # - **pointing game** (Zhang et al. 2018): is the map's maximum on the object?
 #
 # The first one by hand. The map has 14x14 numbers and the mask 224x224, so the map is enlarged first.
@@ -179,13 +181,13 @@ print(
 assert abs(by_hand - metrics.energy_in_mask(maps[first], mask)) < 1e-6
 
 # %% [markdown]
-# Why is the energy far from 1, when the map looks so right? One number of the map covers 16x16 pixels of the picture, and the
-# object has an outline: what spills over is counted as outside. For the same reason the maximum may lie a few pixels beside a
-# slim object, so the pointing game is usually played with a tolerance of 15 pixels.
+# Why is the energy far from 1, when the map looks so right? One number of the map covers 16x16 pixels of the picture,
+# and the object has an outline: what spills over is counted as outside. For the same reason the maximum may lie a few
+# pixels beside a slim object, so the pointing game is usually played with a tolerance of 15 pixels.
 #
 # One scene proves nothing. `metrics.evaluate` does the same for many scenes and both classes of each. The numbers in
-# brackets come from a **bootstrap**: from the list of results (one per scene and class) draw as many with replacement, take the
-# mean, repeat; 95 % of these means lie between them.
+# brackets come from a **bootstrap**: from the list of results (one per scene and class) draw as many with replacement,
+# take the mean, repeat; 95 % of these means lie between them.
 
 # %%
 seeds = scenes.TEST_SEEDS[:40]
@@ -213,17 +215,17 @@ for axis, (label, heat) in zip(axes, shown.items()):
 plt.show()
 
 # %% [markdown]
-# *What to see: the map of a class that is in the scene, and of one that is not, each scaled to its own maximum. The second one is
-# not empty.*
+# *What to see: the map of a class that is in the scene, and of one that is not, each scaled to its own maximum. The
+# second one is not empty.*
 
 # %%
 assert shown[absent].max() > 0
 assert rec.logits[0][net.labels.index(absent)] < min(rec.logits[0][net.labels.index(label)] for label in scene.labels)
 
 # %% [markdown]
-# Grad-CAM answers "where is what speaks for the lion?", never "is there a lion?". Some of what a lion needs is in many places, so
-# there is always something to show, and a picture that is scaled to its own maximum shows it brightly. The logit answers the
-# second question. Look at it first.
+# Grad-CAM answers "where is what speaks for the lion?", never "is there a lion?". Some of what a lion needs is in many
+# places, so there is always something to show, and a picture that is scaled to its own maximum shows it brightly. The
+# logit answers the second question. Look at it first.
 
 # %% [markdown]
 # ## Before or after the ReLU?
@@ -231,8 +233,8 @@ assert rec.logits[0][net.labels.index(absent)] < min(rec.logits[0][net.labels.in
 # MXNet's tutorial took conv5_3 (`features.28`), the output of the convolution *before* its ReLU. We took relu5_3
 # (`features.29`). Both are "the last layer".
 #
-# > **Predict.** Before the ReLU, channels have negative values too. A channel that is negative somewhere, times a negative
-# > weight, gives positive "evidence". Will that help the map or hurt it?
+# > **Predict.** Before the ReLU, channels have negative values too. A channel that is negative somewhere, times a
+# > negative weight, gives positive "evidence". Will that help the map or hurt it?
 
 # %%
 both = metrics.evaluate(net, seeds, ["features.28", "features.29"])
@@ -242,15 +244,15 @@ difference = metrics.bootstrap(both["features.29"].share - both["features.28"].s
 print(f"{'difference':17} share {difference}")
 
 # %% [markdown]
-# The comparison is *paired*: for each scene and class the two shares are subtracted first, so that easy and hard scenes do
-# not blur the result.
+# The comparison is *paired*: for each scene and class the two shares are subtracted first, so that easy and hard scenes
+# do not blur the result.
 
 # %%
 assert difference.low > 0
 
 # %% [markdown]
-# Before the ReLU, "the detector did not fire at all here" counts as evidence wherever the class dislikes the detector. After
-# the ReLU a silent detector is silent. Take the layer after its ReLU.
+# Before the ReLU, "the detector did not fire at all here" counts as evidence wherever the class dislikes the detector.
+# After the ReLU a silent detector is silent. Take the layer after its ReLU.
 
 # %% [markdown]
 # ## Logit or probability?
@@ -288,15 +290,15 @@ most, least = np.argmax(certainties), np.argmin(certainties)
 assert ratios[most] < ratios[least]  # the more certain, the less the probability can still rise
 
 # %% [markdown]
-# The gradient of the probability fades as the network becomes certain: nothing can raise it any more. In float32, and with a
-# network more certain than this one, it drowns in rounding. And it mixes in the other classes: "more drake" and
+# The gradient of the probability fades as the network becomes certain: nothing can raise it any more. In float32, and
+# with a network more certain than this one, it drowns in rounding. And it mixes in the other classes: "more drake" and
 # "less zebra" are the same to it. The logit has neither problem, and the paper takes it. So does `cam`.
 
 # %% [markdown]
 # ## On your own
 #
-# **1.** Leave out the final ReLU (`relu=False`) and draw the signed map of `first` with a colour map that diverges around zero.
-# Where is the negative evidence?
+# **1.** Leave out the final ReLU (`relu=False`) and draw the signed map of `first` with a colour map that diverges
+# around zero. Where is the negative evidence?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 signed = cam.grad_cam(net, x, first, layer, relu=False)[0]
@@ -310,8 +312,8 @@ axis.set(xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
-# *What to see: orange speaks for the class, purple against it. The solid outline is the animal of the class, the dashed one the
-# other animal.*
+# *What to see: orange speaks for the class, purple against it. The solid outline is the animal of the class, the dashed
+# one the other animal.*
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 on_right, on_other = (cam.resize_map(signed, 224)[mask].mean() for mask in scene.masks)
@@ -320,8 +322,8 @@ assert on_right > 0 and on_other < on_right
 
 # %% [markdown]
 # **2.** A common mistake is to average over the wrong axes: `gradient.mean(axis=0)` has shape (14, 14) and broadcasts
-# without complaint. What does the wrong "map" measure? Compare its share on the right object with the right map's, first in this
-# scene, then in twenty.
+# without complaint. What does the wrong "map" measure? Compare its share on the right object with the right map's,
+# first in this scene, then in twenty.
 
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -341,8 +343,8 @@ assert twenty[:, 0].mean() < twenty[:, 1].mean()
 # It asks where all channels together fire and the mean gradient is positive. One scene would not have told the two apart.
 
 # %% [markdown]
-# **3.** Which layer has the best maps: `features.15` (relu3_3), `features.22` (relu4_3) or `features.29` (relu5_3)? Use `metrics.evaluate` with a list and
-# compare share and energy. Do the two measures agree?
+# **3.** Which layer has the best maps: `features.15` (relu3_3), `features.22` (relu4_3) or `features.29` (relu5_3)? Use
+# `metrics.evaluate` with a list and compare share and energy. Do the two measures agree?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 three = metrics.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
@@ -357,7 +359,7 @@ for name, one in three.items():
 assert three["features.29"].share.mean() > max(three[name].share.mean() for name in ("features.15", "features.22"))
 
 # %% [markdown]
-# **Rule of thumb.** Grad-CAM is: gradient of the logit, averaged per channel, times the channel, summed, and what is negative
-# set to zero. At the last feature map, after its ReLU. Then measure.
+# **Rule of thumb.** Grad-CAM is: gradient of the logit, averaged per channel, times the channel, summed, and what is
+# negative set to zero. At the last feature map, after its ReLU. Then measure.
 #
 # **Next:** [4. Which pixels?](04_which_pixels.ipynb)

@@ -39,8 +39,8 @@ from cam import blocks, metrics, plot, scenes
 # Grad-CAM has 14x14 numbers: it can say *where*, but not *what*. To come down to pixels we follow the gradient all the
 # way to the image. Which picture we get depends only on the rule at the ReLUs (lesson 1):
 #
-# - **plain**: the true gradient. Its largest absolute value over the three colours is the *saliency map* (Simonyan et al.
-#   2014).
+# - **plain**: the true gradient. Its largest absolute value over the three colours is the *saliency map* (Simonyan et
+#   al. 2014).
 # - **deconvnet** (Zeiler and Fergus 2014) and **guided backpropagation** (Springenberg et al. 2015).
 # - **guided Grad-CAM** (Selvaraju et al. 2017): guided backpropagation times the enlarged Grad-CAM.
 #
@@ -62,8 +62,8 @@ print("product  ", guided * enlarged)
 assert (guided * enlarged).tolist() == [[12, 0, 0, 0]]
 
 # %% [markdown]
-# (Why 4, 3, 1, 0 and not 4, 4, 0, 0? A number of the small map belongs to the *middle* of its two pixels; in between it is
-# interpolated.) The edge on the right is gone: Grad-CAM brings the class, guided backpropagation brings the detail.
+# (Why 4, 3, 1, 0 and not 4, 4, 0, 0? A number of the small map belongs to the *middle* of its two pixels; in between it
+# is interpolated.) The edge on the right is gone: Grad-CAM brings the class, guided backpropagation brings the detail.
 #
 # ## The real network
 #
@@ -76,8 +76,8 @@ net = cam.vgg16()
 rec = cam.record(net, x)
 
 # %% [markdown]
-# > **Predict.** Four pictures for the first animal, then the same four for the second. Which of the four will change when the
-# > class changes?
+# > **Predict.** Four pictures for the first animal, then the same four for the second. Which of the four will change
+# > when the class changes?
 
 
 # %%
@@ -117,8 +117,8 @@ assert np.allclose(product, cam.guided_grad_cam(net, x, first), atol=1e-6 * np.a
 # %% [markdown]
 # ## Built inline, once
 #
-# `rec.image_gradient` uses lesson 1's ReLU in all fifteen places. Here is the same pass written out, with the ReLU of the
-# convolutions, the ReLU of the Dense layers and the pooling as parameters. We shall need them separately.
+# `rec.image_gradient` uses lesson 1's ReLU in all fifteen places. Here is the same pass written out, with the ReLU of
+# the convolutions, the ReLU of the Dense layers and the pooling as parameters. We shall need them separately.
 
 
 # %%
@@ -164,8 +164,8 @@ assert relative_error(mine, guided) < 1e-4
 # %% [markdown]
 # ## The MaxPool trap
 #
-# Now with Gluon's own pooling block instead of `cam`'s. The forward pass is the same function, so the gradient should be too.
-# A 4x4 example first, with the numbers 0 to 15. Every 2x2 window has its maximum at the lower right.
+# Now with Gluon's own pooling block instead of `cam`'s. The forward pass is the same function, so the gradient should
+# be too. A 4x4 example first, with the numbers 0 to 15. Every 2x2 window has its maximum at the lower right.
 
 # %%
 numbers = nd.array(np.arange(16.0).reshape(1, 1, 4, 4))
@@ -211,15 +211,16 @@ assert not np.array_equal(misled, true)
 assert np.array_equal(pooling_gradient(right_pool, larger, train_mode=False), true)
 
 # %% [markdown]
-# In inference mode, which is the mode for explaining, the gradient does not go to the maximum, except by chance. The block looks
-# up each window's winner in a memory that nobody has written to, because in inference nobody expected a backward pass. What it
-# finds there depends on what the memory held before: often zeros, which means the *first* element, but also anything else. Run
-# the cells again, and the numbers change. This is MXNet 1.9.1 with its default oneDNN; nothing warns you.
-# `cam.blocks.MaxPool2D` lets the pooling's forward believe that it is in training, where it writes the winners down.
+# In inference mode, which is the mode for explaining, the gradient does not go to the maximum, except by chance. The
+# block looks up each window's winner in a memory that nobody has written to, because in inference nobody expected a
+# backward pass. What it finds there depends on what the memory held before: often zeros, which means the *first*
+# element, but also anything else. Run the cells again, and the numbers change. This is MXNet 1.9.1 with its default
+# oneDNN; nothing warns you. `cam.blocks.MaxPool2D` lets the pooling's forward believe that it is in training, where it
+# writes the winners down.
 #
-# The [official tutorial](https://github.com/apache/mxnet/blob/v1.4.x/docs/tutorials/vision/cnn_visualization.md) records with
-# `train_mode=False` and uses Gluon's block. What does that do to its pictures? Lesson 3's
-# Grad-CAM lies below one pooling, pool5, and the image below five.
+# The [official tutorial](https://github.com/apache/mxnet/blob/v1.4.x/docs/tutorials/vision/cnn_visualization.md)
+# records with `train_mode=False` and uses Gluon's block. What does that do to its pictures? Lesson 3's Grad-CAM lies
+# below one pooling, pool5, and the image below five.
 
 
 # %%
@@ -262,9 +263,9 @@ for name, values in errors.items():
 assert min(np.mean(errors[name]) for name in ("feature gradient", "image gradient", "guided backprop")) > 0.5
 
 # %% [markdown]
-# The feature gradient and both image gradients are useless. Grad-CAM is hurt too, but less, and how much
-# changes from run to run. That deserves an explanation. Suppose that the pooling always hands its gradient to the *first*
-# element of the window. We can build exactly this pooling: its value is the maximum, its gradient goes to the first element.
+# The feature gradient and both image gradients are useless. Grad-CAM is hurt too, but less, and how much changes from
+# run to run. That deserves an explanation. Suppose that the pooling always hands its gradient to the *first* element of
+# the window. We can build exactly this pooling: its value is the maximum, its gradient goes to the first element.
 
 
 # %%
@@ -284,8 +285,9 @@ assert relative_error(misplaced, true) > 0.5
 assert relative_error(as_map(misplaced.mean(axis=(1, 2)), A), as_map(true.mean(axis=(1, 2)), A)) < 1e-4
 
 # %% [markdown]
-# Grad-CAM uses only the *mean* of the gradient over each channel. A gradient that lands on the wrong element of the *right
-# window* does not change the sum, so the weights, and the map, are exactly right. Only what gets lost altogether hurts Grad-CAM.
+# Grad-CAM uses only the *mean* of the gradient over each channel. A gradient that lands on the wrong element of the
+# *right window* does not change the sum, so the weights, and the map, are exactly right. Only what gets lost altogether
+# hurts Grad-CAM.
 #
 # So a Grad-CAM that looks fine is no evidence that the pass was right. And the guided pictures?
 #
@@ -301,10 +303,11 @@ pictures = {name: image_gradient(x, number, guided_relu, guided_relu, pool)[0] f
 plot.grid([[plot.signed_image(picture) for picture in pictures.values()]], [first], list(pictures))
 
 # %% [markdown]
-# *What to see: guided backpropagation for the same class through the same network, with three ways to send the gradient through the
-# poolings. Left, as stock MXNet does in inference; this one changes from run to run, from torn pieces and dots to something
-# like the middle. Middle, always to the first element of the window. Right, to the maximum. Each is scaled to its own maximum. The middle one shows both animals, a little
-# displaced; nobody would suspect it. But measure:*
+# *What to see: guided backpropagation for the same class through the same network, with three ways to send the gradient
+# through the poolings. Left, as stock MXNet does in inference; this one changes from run to run, from torn pieces and
+# dots to something like the middle. Middle, always to the first element of the window. Right, to the maximum. Each is
+# scaled to its own maximum. The middle one shows both animals, a little displaced; nobody would suspect it. But
+# measure:*
 
 # %%
 for name, picture in pictures.items():
@@ -313,8 +316,8 @@ assert relative_error(pictures["first element"], guided[0]) > 0.5
 assert relative_error(pictures["right pooling"], guided[0]) < 1e-4
 
 # %% [markdown]
-# Guided backpropagation draws edges of whatever excites the network, and it does so even when the gradient is wrong. Being pretty is
-# no test.
+# Guided backpropagation draws edges of whatever excites the network, and it does so even when the gradient is wrong.
+# Being pretty is no test.
 
 # %% [markdown]
 # ## Thirteen of fifteen ReLUs
@@ -338,8 +341,8 @@ print("cosine        ", metrics.bootstrap(thirteen))
 assert np.mean(drift) > 0.01
 
 # %% [markdown]
-# The two pictures point the same way but are not the same. In VGG16 the omission is small enough to overlook. In ResNet50v2 the
-# same recipe reaches 2 of 50 ReLUs, and nobody overlooks that.
+# The two pictures point the same way but are not the same. In VGG16 the omission is small enough to overlook. In
+# ResNet50v2 the same recipe reaches 2 of 50 ReLUs, and nobody overlooks that.
 
 # %% [markdown]
 # ## Does guided backpropagation know the class?
@@ -373,7 +376,8 @@ for seed in scenes.TEST_SEEDS[:15]:
             rows[name]["energy"].append(metrics.energy_in_mask(strength, drawn.masks.any(axis=0)))
 
 # %% [markdown]
-# > **Predict.** Which of the four has the highest energy on the animals? Which has the highest share on the *right* one?
+# > **Predict.** Which of the four has the highest energy on the animals? Which has the highest share on the *right*
+# > one?
 
 # %%
 for name, values in rows.items():
@@ -400,12 +404,13 @@ axis.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# *What to see: the share of each picture on the animal that the class names, with 95 % bootstrap intervals; the dashed line is "does
-# not care". Deconvnet is a little on the right side of it, guided Grad-CAM far.*
+# *What to see: the share of each picture on the animal that the class names, with 95 % bootstrap intervals; the dashed
+# line is "does not care". Deconvnet is a little on the right side of it, guided Grad-CAM far.*
 #
-# The table says the rest. Guided backpropagation puts most of its energy on the animals, far more than chance and more than the true
-# gradient, but hardly cares which animal was asked for. The true gradient's two pictures differ, and yet it is no better at naming
-# the place: a pixel of one animal changes the other's logit too. And a class that is not there?
+# The table says the rest. Guided backpropagation puts most of its energy on the animals, far more than chance and more
+# than the true gradient, but hardly cares which animal was asked for. The true gradient's two pictures differ, and yet
+# it is no better at naming the place: a pixel of one animal changes the other's logit too. And a class that is not
+# there?
 
 # %%
 asked = rec.image_gradient(first, "guided")
@@ -416,14 +421,14 @@ print(
 assert min(others) > 0.8
 
 # %% [markdown]
-# Guided backpropagation shows what the network's units respond to in this image, whatever the class. As an answer to "why *this*
-# class?" it fails. That is the reason for guided Grad-CAM.
+# Guided backpropagation shows what the network's units respond to in this image, whatever the class. As an answer to
+# "why *this* class?" it fails. That is the reason for guided Grad-CAM.
 
 # %% [markdown]
 # ## On your own
 #
-# **1.** Guided Grad-CAM multiplies. Could one *add* the two pictures instead, each scaled to its maximum? Measure the share on the
-# right object over ten scenes.
+# **1.** Guided Grad-CAM multiplies. Could one *add* the two pictures instead, each scaled to its maximum? Measure the
+# share on the right object over ten scenes.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 added, multiplied = [], []
@@ -440,8 +445,9 @@ print("multiplied", metrics.bootstrap(multiplied))
 assert np.mean(multiplied) > np.mean(added)  # a sum keeps what only one of the two says
 
 # %% [markdown]
-# **2.** HiResCAM multiplies gradient and feature map *before* averaging over positions. Is it as immune to the pooling trap as
-# Grad-CAM to a gradient that lands on the wrong element of the right window? Compute it with `first_element_pool`.
+# **2.** HiResCAM multiplies gradient and feature map *before* averaging over positions. Is it as immune to the pooling
+# trap as Grad-CAM to a gradient that lands on the wrong element of the right window? Compute it with
+# `first_element_pool`.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 A = rec.features()[0]
@@ -454,8 +460,8 @@ print(f"relative error {relative_error(hires['first element'], hires['right']):.
 assert relative_error(hires["first element"], hires["right"]) > 0.2  # position by position, the wrong place matters
 
 # %% [markdown]
-# **3.** The saliency map takes the maximum over colours of the absolute value, so it cannot tell "more of this" from "less of this".
-# For how many of the 1000 strongest pixels do the three colours disagree about the sign?
+# **3.** The saliency map takes the maximum over colours of the absolute value, so it cannot tell "more of this" from
+# "less of this". For how many of the 1000 strongest pixels do the three colours disagree about the sign?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 gradient = rec.image_gradient(first)[0].reshape(3, -1)
@@ -465,7 +471,8 @@ print(f"{disagree.sum()} of 1000: there, one colour should be brighter and anoth
 assert 0 < disagree.sum() < 1000
 
 # %% [markdown]
-# **Rule of thumb.** For *where*, Grad-CAM. For *what the network responds to*, guided backpropagation. For *which pixels, for this
-# class*, their product. And check the pass, not only the picture: a wrong gradient can hide behind an average.
+# **Rule of thumb.** For *where*, Grad-CAM. For *what the network responds to*, guided backpropagation. For *which
+# pixels, for this class*, their product. And check the pass, not only the picture: a wrong gradient can hide behind an
+# average.
 #
 # **Next:** [5. Why is ResNet's "last conv" wrong?](05_why_is_resnets_last_conv_wrong.ipynb)

@@ -10,6 +10,7 @@ from mxnet.gluon import Block, nn
 
 from . import blocks
 from .errors import AllNegativeMap, BeforeReLU, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
+from .images import input_for
 from .recording import output_shapes
 from .resolve import default_layer, inside_residual_branch, next_step, paths
 
@@ -66,8 +67,7 @@ def layers(net: Block, x: nd.NDArray | None = None) -> LayerTable:
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
     if x is None:
-        parameters = list(net.collect_params().values())
-        x = nd.zeros((1, 3, 224, 224), dtype=parameters[0].dtype if parameters else np.float32)
+        x = input_for(net, np.zeros((1, 3, 224, 224)))
     by_path, shapes = paths(net), output_shapes(net, x)
     order = [*shapes, *(path for path in by_path if path not in shapes)]
     return LayerTable(

@@ -17,7 +17,7 @@ from . import plot, scenes
 from .advice import caveats
 from .errors import ConvertedNet, EmbeddedNet, GradCamOnly, InputError, NetError, PartlySeen, WeakMap
 from .files import whole_file
-from .images import Placement, normalise, place, read_image
+from .images import Placement, input_for, normalise, place, read_image
 from .maps import grad_cam_of, resize_map
 from .rebuilding import convert, convertible
 from .recording import Recording, output_shapes, record
@@ -158,7 +158,7 @@ def explain_many(
     views = [placement.view(photograph) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
-    return explain_views(net, nd.array(normalise(np.stack(views))), photographs, placements, class_id, layer, top)
+    return explain_views(net, input_for(net, normalise(np.stack(views))), photographs, placements, class_id, layer, top)
 
 
 def explain_views(

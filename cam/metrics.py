@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from mxnet import nd
 from mxnet.gluon import Block
 
 from . import scenes
 from .errors import InputError, NonFiniteError
-from .images import normalise
+from .images import input_for, normalise
 from .maps import grad_cam_of, resize_map
 from .recording import record
 from .resolve import LayerLike
@@ -165,7 +164,9 @@ def evaluate(net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[Layer
     rows: dict[str, list[tuple]] = {}
     for start in range(0, len(seeds), batch):
         drawn = [scenes.draw(seed, objects=2) for seed in seeds[start : start + batch]]
-        recording = record(net, nd.array(normalise(np.stack([scene.image for scene in drawn]))), layer, image=False)
+        recording = record(
+            net, input_for(net, normalise(np.stack([scene.image for scene in drawn]))), layer, image=False
+        )
         for target in range(2):
             ids = [scene.class_ids[target] for scene in drawn]
             for path in recording.layers:
@@ -183,7 +184,7 @@ def accuracy(net: Block, seeds: Iterable[int], objects: int, batch: int = 20) ->
     hits = 0
     for start in range(0, len(seeds), batch):
         drawn = [scenes.draw(seed, objects) for seed in seeds[start : start + batch]]
-        logits = net(nd.array(normalise(np.stack([scene.image for scene in drawn])))).asnumpy()
+        logits = net(input_for(net, normalise(np.stack([scene.image for scene in drawn])))).asnumpy()
         hits += sum(top in scene.class_ids for top, scene in zip(logits.argmax(axis=1), drawn))
     return hits / len(seeds)
 

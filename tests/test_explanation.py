@@ -3,6 +3,7 @@
 import re
 import warnings
 
+import mxnet as mx
 import numpy as np
 import pytest
 from conftest import randomise
@@ -90,6 +91,16 @@ class TestExplain:
         theirs = vision.resnet18_v2(classes=3)
         theirs.initialize()
         assert cam.explain(theirs, scene.image).guided_backprop.shape == (3, 224, 224)
+
+    def test_a_net_on_another_device_and_of_another_dtype(self, net, scene):
+        expected, elsewhere = cam.explain(net, scene.image), cam.resnet50_v2(ctx=mx.cpu(1))
+        found = cam.explain(elsewhere, scene.image)
+        assert np.allclose(found.guided_grad_cam, expected.guided_grad_cam, atol=1e-6)
+        double = cam.convert(net)
+        double.cast("float64")
+        found = cam.explain(double, scene.image)
+        assert found.grad_cam.dtype == np.float64 and np.allclose(found.grad_cam, expected.grad_cam, atol=1e-5)
+        assert found.plot() and len(found.pictures()) == 3
 
     def test_a_batch_is_the_same_as_one_by_one(self, net):
         pictures = [scenes.draw(seed).image for seed in (0, 1, 2)]

@@ -1,8 +1,10 @@
 """Measures on maps whose value is known without computing."""
 
+import mxnet as mx
 import numpy as np
 import pytest
 
+import cam
 from cam import metrics
 from cam.errors import InputError, NonFiniteError
 
@@ -54,6 +56,14 @@ def test_bootstrap():
     assert str(metrics.bootstrap([0.5, 0.5])) == "0.500 [0.500, 0.500]"
     with pytest.raises(InputError):
         metrics.bootstrap([])
+
+
+def test_nets_on_another_device_and_of_another_dtype(embedded_nets):
+    double = cam.convert(embedded_nets["resnet50_v2"])
+    double.cast("float64")
+    for net in (double, cam.resnet50_v2(ctx=mx.cpu(1))):
+        assert metrics.evaluate(net, [0]).share.min() > 0.8
+        assert metrics.accuracy(net, [0, 1], objects=2) == 1
 
 
 def test_wrong_input_is_refused():

@@ -193,7 +193,9 @@ def labels_of(net: Block, classes: int) -> list[str] | None:
     if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)):
         raise NetError(f"net.labels is {type(labels).__name__}; expected a list of {classes} names, one per class")
     if len(labels) != classes:
-        raise NetError(f"net.labels has {len(labels)} names; this net has {classes} classes and needs one name for each")
+        raise NetError(
+            f"net.labels has {len(labels)} names; this net has {classes} classes and needs one name for each"
+        )
     return [str(label) for label in labels]
 
 

@@ -206,7 +206,8 @@ class _Session:
     ) -> list[Explanation]:
         """One explanation per picture."""
         (layer,) = self.recording.layers
-        heat = grad_cam_of(self.recording, list(ids), layer)  # (N, h, w)
+        signed = grad_cam_of(self.recording, list(ids), layer, relu=False)  # (N, h, w)
+        heat = np.maximum(signed, 0)
         guided = self.recording.image_gradient(list(ids), "guided") if self.complete else None  # (N, 3, H, W)
         plain = self.recording.image_gradient(list(ids)) if self.complete else None
         return [
@@ -225,7 +226,7 @@ class _Session:
                 warnings=(
                     *self.notes,
                     *_of_placement(placements[index]),
-                    *caveats(self.net, layer, heat[index]),
+                    *caveats(self.net, layer, signed[index]),
                     *_of_size(heat[index], float(logits[number])),
                 ),
             )

@@ -32,14 +32,14 @@ def grad_cam(
     Parameters
     ----------
     net : see `cam.record`
-    x : NDArray (N, 3, H, W), float32, normalised as `load_image` does
+    x : NDArray (N, 3, H, W) of the net's dtype, normalised as `load_image` does
     class_id : None for each image's top class, an int or label for all, or a list, one per image
     layer : block, path or name, or a list of them; None takes the recommended layer
     relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
 
     Returns
     -------
-    numpy float32 (N, h, w) at the layer's own resolution, not normalised; a dict of them by layer path
+    numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path
     if `layer` is a list
 
     Raises
@@ -49,7 +49,7 @@ def grad_cam(
 
     Warns
     -----
-    AllNegativeMap, FlatMap, OnePixelMap, InsideResidualBranch
+    AllNegativeMap, FlatMap, OnePixelMap, InsideResidualBranch, BeforeReLU
         Where a map cannot say, or does not say, what a reader would think.
     """
     recording = record(net, x, layer, image=False)
@@ -92,7 +92,7 @@ def class_activation_map(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray
 
     Returns
     -------
-    numpy float32 (N, h, w)
+    numpy (N, h, w) of the net's dtype
 
     Raises
     ------
@@ -130,7 +130,7 @@ def decompose(net: Block, x: nd.NDArray, block: LayerLike, class_id=None) -> dic
 
     Returns
     -------
-    {"branch": ..., "shortcut": ..., "sum": ...}, numpy float32 (N, h, w) each, signed. In a v1 net the sum is taken
+    {"branch": ..., "shortcut": ..., "sum": ...}, numpy (N, h, w) of the net's dtype each, signed. In a v1 net the sum is taken
     before the ReLU that follows it
 
     Raises
@@ -162,7 +162,7 @@ def image_gradient(net: Block, x: nd.NDArray, class_id=None, rule: str = "plain"
 
     Returns
     -------
-    numpy float32 (N, 3, H, W)
+    numpy (N, 3, H, W) of the net's dtype
 
     Raises
     ------
@@ -182,7 +182,7 @@ def saliency(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray:
 
     Returns
     -------
-    numpy float32 (N, H, W)
+    numpy (N, H, W) of the net's dtype
     """
     return np.abs(image_gradient(net, x, class_id)).max(axis=1)
 
@@ -194,7 +194,7 @@ def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: LayerLike |
 
     Returns
     -------
-    numpy float32 (N, 3, H, W), signed; a dict of them by layer path if `layer` is a list
+    numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = record(net, x, layer)
     heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path, relu=False), True)

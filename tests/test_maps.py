@@ -146,6 +146,16 @@ def test_warnings(narrow_resnet):
             cam.grad_cam(narrow_resnet, x, 0, layer, relu=False)
 
 
+def test_maps_are_of_the_net_s_dtype(narrow_resnet):
+    double = cam.convert(narrow_resnet)
+    double.cast("float64")
+    x = random_images(1).astype("float64")
+    for function in (cam.grad_cam, cam.hires_cam, cam.class_activation_map, cam.saliency, cam.guided_grad_cam):
+        assert function(double, x, 1).dtype == np.float64
+    assert {one.dtype for one in cam.decompose(double, x, "features.8.2", 1).values()} == {np.dtype("float64")}
+    assert cam.resize_map(cam.grad_cam(double, x, 1), 224).dtype == np.float32
+
+
 def messages(caught):
     return sorted(str(warning.message).partition(";")[0] for warning in caught)
 

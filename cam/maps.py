@@ -130,8 +130,8 @@ def decompose(net: Block, x: nd.NDArray, block: LayerLike, class_id=None) -> dic
 
     Returns
     -------
-    {"branch": ..., "shortcut": ..., "sum": ...}, numpy (N, h, w) of the net's dtype each, signed. In a v1 net the sum is taken
-    before the ReLU that follows it
+    {"branch": ..., "shortcut": ..., "sum": ...}, numpy (N, h, w) of the net's dtype each, signed. In a v1 net
+    the sum is taken before the ReLU that follows it
 
     Raises
     ------

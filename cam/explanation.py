@@ -108,7 +108,8 @@ def explain(
 ) -> Explanation:
     """Explain what a net sees in one picture: Grad-CAM, guided backpropagation, guided Grad-CAM and saliency.
 
-    A net that hides its ReLUs is converted (see `cam.convert`) and the explanation says so.
+    A net that hides its ReLUs is converted (see `cam.convert`) and the explanation says so. That copies all of its
+    parameters in every call: convert once if you explain often.
 
     Parameters
     ----------
@@ -266,7 +267,8 @@ def _reachable(net: Block, x: nd.NDArray, layer: LayerLike | None) -> tuple[Bloc
         return net, layer, [GradCamOnly(left_out)]
     if isinstance(layer, Block):
         (layer,) = find_layers(net, layer)  # the copy has other blocks under the same paths
-    output_shapes(net, x)  # a first run completes parameters whose shapes were left open
+    if any(parameter._deferred_init for parameter in net.collect_params().values()):
+        output_shapes(net, x)  # a first run completes parameters whose shapes were left open
     copied = (
         "this net hides ReLUs or poolings: cam.convert(net) was explained, which has the same parameters and output"
     )

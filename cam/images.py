@@ -11,6 +11,7 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 from mxnet.gluon.nn.basic_layers import _BatchNorm
+from mxnet.util import is_np_array
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError, NetError, NonFiniteError
@@ -86,10 +87,13 @@ def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     Raises
     ------
     NetError
-        If net is no Gluon net. One without values gets an array too, and is refused when it runs.
+        If net is no Gluon net, or MXNet was switched to its numpy arrays. A net without values gets an array too, and
+        is refused when it runs.
     """
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
+    if is_np_array():
+        raise NetError("mx.npx.set_np() is active, and this package works with mx.nd; call mx.npx.reset_np() first")
     parameters = list(net.collect_params().values())
     placed = [one.list_ctx()[0] for one in parameters if one._data is not None or one._deferred_init]
     normalising = [block for block in paths(net).values() if isinstance(block, _BatchNorm)]

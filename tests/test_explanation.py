@@ -16,7 +16,16 @@ from PIL import Image
 
 import cam
 from cam import rebuilding, scenes
-from cam.errors import ClassError, ConvertedNet, EmbeddedNet, GradCamOnly, InputError, InsideResidualBranch, LayerError
+from cam.errors import (
+    ClassError,
+    ConvertedNet,
+    EmbeddedNet,
+    GradCamOnly,
+    InputError,
+    InsideResidualBranch,
+    LayerError,
+    NetError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +141,21 @@ class TestExplain:
         photograph = np.asarray(Image.fromarray(scenes.draw(0).image).resize((320, 256)))
         assert cam.explain(net, photograph, fit=None).grad_cam.shape == (8, 10)
         assert cam.explain(net, photograph, size=288).grad_cam.shape == (9, 9)
-        with pytest.raises(cam.NetError, match="a VGG takes images of 224x224 only"):
+        with pytest.raises(NetError, match="a VGG takes images of 224x224 only"):
             cam.explain(embedded_nets["vgg16"], photograph, fit=None)
+
+    def test_numpy_arrays_of_mxnet_are_refused_in_words(self, net, scene):
+        theirs = vision.resnet18_v2(classes=3)
+        theirs.initialize()
+        mx.npx.set_np()
+        try:
+            for one in (net, theirs):
+                with pytest.raises(NetError, match=r"call mx.npx.reset_np\(\) first"):
+                    cam.explain(one, scene.image)
+                with pytest.raises(NetError, match=r"call mx.npx.reset_np\(\) first"):
+                    cam.layers(one)
+        finally:
+            mx.npx.reset_np()
 
     def test_wrong_requests(self, net, scene):
         with pytest.raises(InputError, match="top is 0"):
@@ -157,6 +179,12 @@ class TestForeignNets:
         assert np.array_equal(found.guided_backprop, cam.explain(ours, scene.image, 2).guided_backprop)
         assert found.layer == "features.8.2.conv3"
 
+    def test_a_net_that_has_run_runs_once_more_only(self, scene, monkeypatch):
+        runs, theirs = [], zoo_resnet()
+        monkeypatch.setattr("cam.explanation.output_shapes", lambda *arguments: runs.append(arguments))
+        cam.explain(theirs, scene.image, 2)
+        assert not runs
+
     def test_a_net_that_cannot_be_converted_has_a_grad_cam(self, scene):
         net = nn.HybridSequential()
         net.add(nn.Conv2D(4, 3, in_channels=3), nn.LeakyReLU(0.1), nn.GlobalAvgPool2D(), nn.Dense(3))
@@ -165,7 +193,7 @@ class TestForeignNets:
         assert found.grad_cam.shape == (222, 222) and found.guided_backprop is None and found.saliency is None
         assert any(isinstance(one, GradCamOnly) for one in found.warnings)
         assert isinstance(found.plot(), Figure)
-        with pytest.raises(cam.NetError, match="there is no guided Grad-CAM"):
+        with pytest.raises(NetError, match="there is no guided Grad-CAM"):
             cam.visualize(net, scene.image)
 
     def test_a_class_of_one_s_own_is_told_by_its_operators(self):

@@ -93,7 +93,8 @@ def explain(
     net = _net(model, weights, weights_dir)
     _make_folder(out)
     notes: set[str] = set()  # each is said once
-    wanted = int(class_id) if class_id and re.fullmatch(r"-?[0-9]{1,9}", class_id) else class_id
+    numeric = class_id and re.fullmatch(r"-?[0-9]{1,9}", class_id)  # int() takes other digits, and refuses thousands
+    wanted = int(class_id) if numeric else class_id
     failures = 0
     with _interruptible() as check:
         for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):

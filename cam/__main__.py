@@ -7,9 +7,12 @@ Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -27,6 +30,7 @@ from .errors import CamError, InputError
 from .explanation import Explanation, explain_many
 from .files import whole_file
 from .images import read_image
+from .weights_commands import WeightsDir
 
 app = typer.Typer(
     add_completion=False,
@@ -57,10 +61,6 @@ WeightsOption = Annotated[
         help="scenes (embedded: 20 cut-outs), imagenet (downloaded), cheater (lesson in mistrust), or a file."
     ),
 ]
-WeightsDir = Annotated[
-    Path | None,
-    typer.Option(help="Where ImageNet weights are kept; CAM_WEIGHTS_DIR, or the user's cache, if not given."),
-]
 
 
 @app.command()
@@ -82,16 +82,19 @@ def explain(
 ) -> None:
     """Explain what a network sees in pictures, one by one or in folders.
 
-    Writes one panel per picture and class, OUT/PICTURE.CLASS.MODEL.LAYER.png. A picture that cannot be read is
-    reported and skipped.
+    Writes one panel per picture and class, OUT/PICTURE.CLASS.MODEL.LAYER.png; where two pictures of different folders
+    have the same name, FOLDER.PICTURE. A picture that is given twice is explained once. A picture that cannot be read
+    is reported and skipped.
     """
-    paths = [path for source in sources for path in _pictures(source)]
+    names = _names(path for source in sources for path in _pictures(source))
+    paths = list(names)
     if not any(path.exists() for path in paths):  # before weights are downloaded
         raise InputError(f"image {paths[0]} does not exist")
     net = _net(model, weights, weights_dir)
     _make_folder(out)
     notes: set[str] = set()  # each is said once
-    wanted = int(class_id) if class_id and class_id.lstrip("-").isdigit() else class_id
+    numeric = class_id and re.fullmatch(r"-?[0-9]{1,9}", class_id)  # int() takes other digits, and refuses thousands
+    wanted = int(class_id) if numeric else class_id
     failures = 0
     with _interruptible() as check:
         for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):
@@ -106,7 +109,7 @@ def explain(
                 continue
             for explanation in result:
                 check()
-                written = _write(path, explanation, out, model, overlay)
+                written = _write(names[path], explanation, out, model, overlay)
                 _report(path, explanation, written, as_json, notes)
     if failures:
         people.print(f"{failures} of {len(paths)} pictures could not be explained")
@@ -180,6 +183,23 @@ def _pictures(source: Path) -> list[Path]:
     return found
 
 
+def _names(paths: Iterable[Path]) -> dict[Path, str]:
+    """What the files of each picture begin with, by its path; no two alike, whatever their upper and lower case."""
+    once = {os.path.abspath(path): path for path in paths}
+    alike = Counter(path.name.casefold() for path in once.values())
+    names = {
+        path: path.name if alike[path.name.casefold()] == 1 else f"{Path(place).parent.name}.{path.name}"
+        for place, path in once.items()
+    }
+    for name, count in Counter(name.casefold() for name in names.values()).items():
+        if count > 1:
+            of_these = " and ".join(str(path) for path in names if names[path].casefold() == name)
+            raise InputError(
+                f"panels of {of_these} would have the same name; explain them one by one, each with its --out"
+            )
+    return names
+
+
 def _net(model: Model, weights: str, weights_dir: Path | None) -> Block:
     source = download.fetch(model.value, weights_dir) if weights == "imagenet" else weights
     return {Model.vgg16: vgg16, Model.resnet50_v2: resnet50_v2}[model](source)
@@ -211,10 +231,10 @@ def _explained(
             progress.advance(task, len(paths[start : start + batch]))
 
 
-def _write(path: Path, explanation: Explanation, out: Path, model: Model, overlay: bool) -> dict[str, str]:
-    """The files written, by what they are."""
+def _write(name: str, explanation: Explanation, out: Path, model: Model, overlay: bool) -> dict[str, str]:
+    """The files written, by what they are; their names begin with `name`."""
     label = explanation.label.replace(" ", "_").replace("/", "_")
-    stem = f"{path.name}.{label}.{model.value}.{explanation.layer}"
+    stem = f"{name}.{label}.{model.value}.{explanation.layer}"
     written = {"panel": str(explanation.save(out / f"{stem}.png"))}
     if overlay:
         _write_picture(out / f"{stem}.overlay.png", Image.fromarray(explanation.overlay()))

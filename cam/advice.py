@@ -10,6 +10,7 @@ from mxnet.gluon import Block, nn
 
 from . import blocks
 from .errors import AllNegativeMap, BeforeReLU, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
+from .images import input_for
 from .recording import output_shapes
 from .resolve import default_layer, inside_residual_branch, next_step, paths
 
@@ -66,8 +67,7 @@ def layers(net: Block, x: nd.NDArray | None = None) -> LayerTable:
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
     if x is None:
-        parameters = list(net.collect_params().values())
-        x = nd.zeros((1, 3, 224, 224), dtype=parameters[0].dtype if parameters else np.float32)
+        x = input_for(net, np.zeros((1, 3, 224, 224)))
     by_path, shapes = paths(net), output_shapes(net, x)
     order = [*shapes, *(path for path in by_path if path not in shapes)]
     return LayerTable(
@@ -95,14 +95,14 @@ def advice(net: Block, path: str, shape: tuple[int, ...]) -> str:
     return _relu_advice(net, path)
 
 
-def caveats(net: Block, path: str, heat: np.ndarray, positive_only: bool = True) -> list[UserWarning]:
+def caveats(net: Block, path: str, signed: np.ndarray, positive_only: bool = True) -> list[UserWarning]:
     """What keeps a reader from taking one map at its face, as warnings that were not yet raised.
 
     Parameters
     ----------
     path : the layer's structural path
-    heat : numpy (h, w), the map of one image
-    positive_only : whether the map went through its final ReLU
+    signed : numpy (h, w), the map of one image before its final ReLU
+    positive_only : whether the reader sees it after that ReLU
     """
     found: list[UserWarning] = []
     if inside_residual_branch(net, path):
@@ -111,9 +111,10 @@ def caveats(net: Block, path: str, heat: np.ndarray, positive_only: bool = True)
         found.append(InsideResidualBranch(f"{path}: {_shortcut_advice(net, path)}"))
     elif _relu_advice(net, path):
         found.append(BeforeReLU(f"{path}: {_relu_advice(net, path)}"))
+    heat = np.maximum(signed, 0) if positive_only else signed
     if heat.shape == (1, 1):
         found.append(OnePixelMap(f"{path}: the map is a single pixel and cannot say where{_instead(net, path)}"))
-    elif positive_only and not heat.any():
+    elif signed.any() and not heat.any():
         found.append(
             AllNegativeMap(f"{path}: nothing here speaks for the class; the signed map (relu=False) shows more")
         )

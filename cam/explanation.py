@@ -17,11 +17,11 @@ from . import plot, scenes
 from .advice import caveats
 from .errors import ConvertedNet, EmbeddedNet, GradCamOnly, InputError, NetError, PartlySeen, WeakMap
 from .files import whole_file
-from .images import Placement, normalise, place, read_image
+from .images import Placement, input_for, normalise, place, read_image
 from .maps import grad_cam_of, resize_map
 from .rebuilding import convert, convertible
 from .recording import Recording, output_shapes, record
-from .resolve import LayerLike, find_layers, hides_nothing
+from .resolve import LayerLike, find_layers, hides_nothing, labels_of
 
 WEAK = 0.01  # of the logit
 MOST = 0.5  # of the photograph
@@ -108,7 +108,8 @@ def explain(
 ) -> Explanation:
     """Explain what a net sees in one picture: Grad-CAM, guided backpropagation, guided Grad-CAM and saliency.
 
-    A net that hides its ReLUs is converted (see `cam.convert`) and the explanation says so.
+    A net that hides its ReLUs is converted (see `cam.convert`) and the explanation says so. That copies all of its
+    parameters in every call: convert once if you explain often.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def explain_many(
     views = [placement.view(photograph) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
-    return explain_views(net, nd.array(normalise(np.stack(views))), photographs, placements, class_id, layer, top)
+    return explain_views(net, input_for(net, normalise(np.stack(views))), photographs, placements, class_id, layer, top)
 
 
 def explain_views(
@@ -188,6 +189,10 @@ class _Session:
         self.complete = not any(isinstance(note, GradCamOnly) for note in self.notes)
         self.size = x.shape[2:]
         self.recording: Recording = record(self.net, x, layer, image=self.complete)
+        self.labels = labels_of(net, self.recording.logits.shape[1])
+        if self.labels == scenes.LABELS:
+            knows = f"this net knows {len(scenes.LABELS)} cut-outs and will give any photograph one of their names"
+            self.notes.insert(0, EmbeddedNet(knows))
 
     def classes(self, class_id, top: int) -> list[tuple[int, ...]]:
         """One class per picture, for each rank."""
@@ -202,12 +207,13 @@ class _Session:
     ) -> list[Explanation]:
         """One explanation per picture."""
         (layer,) = self.recording.layers
-        heat = grad_cam_of(self.recording, list(ids), layer)  # (N, h, w)
+        signed = grad_cam_of(self.recording, list(ids), layer, relu=False)  # (N, h, w)
+        heat = np.maximum(signed, 0)
         guided = self.recording.image_gradient(list(ids), "guided") if self.complete else None  # (N, 3, H, W)
         plain = self.recording.image_gradient(list(ids)) if self.complete else None
         return [
             Explanation(
-                label=class_name(self.net, number),
+                label=self.labels[number] if self.labels else f"class {number}",
                 class_id=number,
                 logit=float(logits[number]),
                 probability=float(_softmax(logits)[number]),
@@ -221,18 +227,12 @@ class _Session:
                 warnings=(
                     *self.notes,
                     *_of_placement(placements[index]),
-                    *caveats(self.net, layer, heat[index]),
+                    *caveats(self.net, layer, signed[index]),
                     *_of_size(heat[index], float(logits[number])),
                 ),
             )
             for index, (number, logits) in enumerate(zip(ids, self.recording.logits))
         ]
-
-
-def class_name(net: Block, class_id: int) -> str:
-    """The class's label, or "class 7" if the net has none."""
-    labels = getattr(net, "labels", None)
-    return labels[class_id] if labels else f"class {class_id}"
 
 
 def _of_placement(placement: Placement) -> list[UserWarning]:
@@ -260,22 +260,19 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def _reachable(net: Block, x: nd.NDArray, layer: LayerLike | None) -> tuple[Block, LayerLike | None, list[UserWarning]]:
     """A net whose ReLUs and poolings can all be reached, if there is one; the layer in it; and what was done."""
-    notes: list[UserWarning] = []
-    if getattr(net, "labels", None) == scenes.LABELS:
-        knows = f"this net knows {len(scenes.LABELS)} cut-outs and will give any photograph one of their names"
-        notes.append(EmbeddedNet(knows))
     if hides_nothing(net):
-        return net, layer, notes
+        return net, layer, []
     if not convertible(net):
         left_out = "guided backpropagation and saliency are left out: this net's ReLUs cannot be reached or converted"
-        return net, layer, [*notes, GradCamOnly(left_out)]
+        return net, layer, [GradCamOnly(left_out)]
     if isinstance(layer, Block):
         (layer,) = find_layers(net, layer)  # the copy has other blocks under the same paths
-    output_shapes(net, x)  # a first run completes parameters whose shapes were left open
+    if any(parameter._deferred_init for parameter in net.collect_params().values()):
+        output_shapes(net, x)  # a first run completes parameters whose shapes were left open
     copied = (
         "this net hides ReLUs or poolings: cam.convert(net) was explained, which has the same parameters and output"
     )
-    return convert(net), layer, [*notes, ConvertedNet(copied)]
+    return convert(net), layer, [ConvertedNet(copied)]
 
 
 def visualize(net: Block, image_path, layer_name: LayerLike | None = None):

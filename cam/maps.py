@@ -32,14 +32,14 @@ def grad_cam(
     Parameters
     ----------
     net : see `cam.record`
-    x : NDArray (N, 3, H, W), float32, normalised as `load_image` does
+    x : NDArray (N, 3, H, W) of the net's dtype, normalised as `load_image` does
     class_id : None for each image's top class, an int or label for all, or a list, one per image
     layer : block, path or name, or a list of them; None takes the recommended layer
     relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
 
     Returns
     -------
-    numpy float32 (N, h, w) at the layer's own resolution, not normalised; a dict of them by layer path
+    numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path
     if `layer` is a list
 
     Raises
@@ -49,11 +49,11 @@ def grad_cam(
 
     Warns
     -----
-    AllNegativeMap, FlatMap, OnePixelMap, InsideResidualBranch
+    AllNegativeMap, FlatMap, OnePixelMap, InsideResidualBranch, BeforeReLU
         Where a map cannot say, or does not say, what a reader would think.
     """
     recording = record(net, x, layer, image=False)
-    return _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path, relu), relu)
+    return _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path, relu=False), relu)
 
 
 def hires_cam(
@@ -67,8 +67,7 @@ def hires_cam(
     recording = record(net, x, layer, image=False)
 
     def one(path):
-        signed = (recording.gradient(path, class_id) * recording.features(path)).sum(axis=1)
-        return np.maximum(signed, 0) if relu else signed
+        return (recording.gradient(path, class_id) * recording.features(path)).sum(axis=1)
 
     return _by_layer(net, recording, layer, one, relu)
 
@@ -93,7 +92,7 @@ def class_activation_map(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray
 
     Returns
     -------
-    numpy float32 (N, h, w)
+    numpy (N, h, w) of the net's dtype
 
     Raises
     ------
@@ -131,8 +130,8 @@ def decompose(net: Block, x: nd.NDArray, block: LayerLike, class_id=None) -> dic
 
     Returns
     -------
-    {"branch": ..., "shortcut": ..., "sum": ...}, numpy float32 (N, h, w) each, signed. In a v1 net the sum is taken
-    before the ReLU that follows it
+    {"branch": ..., "shortcut": ..., "sum": ...}, numpy (N, h, w) of the net's dtype each, signed. In a v1 net
+    the sum is taken before the ReLU that follows it
 
     Raises
     ------
@@ -163,7 +162,7 @@ def image_gradient(net: Block, x: nd.NDArray, class_id=None, rule: str = "plain"
 
     Returns
     -------
-    numpy float32 (N, 3, H, W)
+    numpy (N, 3, H, W) of the net's dtype
 
     Raises
     ------
@@ -183,7 +182,7 @@ def saliency(net: Block, x: nd.NDArray, class_id=None) -> np.ndarray:
 
     Returns
     -------
-    numpy float32 (N, H, W)
+    numpy (N, H, W) of the net's dtype
     """
     return np.abs(image_gradient(net, x, class_id)).max(axis=1)
 
@@ -195,10 +194,10 @@ def guided_grad_cam(net: Block, x: nd.NDArray, class_id=None, layer: LayerLike |
 
     Returns
     -------
-    numpy float32 (N, 3, H, W), signed; a dict of them by layer path if `layer` is a list
+    numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = record(net, x, layer)
-    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path), True)
+    heat = _by_layer(net, recording, layer, lambda path: grad_cam_of(recording, class_id, path, relu=False), True)
     guided = recording.image_gradient(class_id, "guided")  # (N, 3, H, W)
 
     def product(one):
@@ -242,17 +241,20 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     return Placement((height, width), m.shape[-2:], (0, 0, width, height)).to_photograph(m)
 
 
-def _by_layer(net, recording: Recording, layer, one, positive_only: bool):
-    """Apply `one` to each recorded layer and warn; a dict only if a list of layers was asked for."""
-    found = {path: one(path) for path in recording.layers}
-    for path, heat in found.items():
-        _warn(net, path, heat, positive_only)
+def _by_layer(net, recording: Recording, layer, signed, relu: bool):
+    """The signed map of each recorded layer, with warnings, then its ReLU; a dict only if a list was asked for."""
+    found = {path: signed(path) for path in recording.layers}
+    for path, maps in found.items():
+        _warn(net, path, maps, relu)
+        found[path] = np.maximum(maps, 0) if relu else maps
     return found if isinstance(layer, (list, tuple)) else found[recording.layers[0]]
 
 
-def _warn(net: Block, path: str, heat: np.ndarray, positive_only: bool) -> None:
-    for index, one in enumerate(heat):
-        for caveat in caveats(net, path, one, positive_only):
-            if not isinstance(caveat, (AllNegativeMap, FlatMap)) and index > 0:
-                continue  # the layer's fault: said once
-            warnings.warn(caveat if len(heat) == 1 else type(caveat)(f"image {index}: {caveat}"), stacklevel=4)
+def _warn(net: Block, path: str, signed: np.ndarray, relu: bool) -> None:
+    for index, one in enumerate(signed):
+        for caveat in caveats(net, path, one, relu):
+            of_image = isinstance(caveat, (AllNegativeMap, FlatMap))
+            if of_image and len(signed) > 1:
+                warnings.warn(type(caveat)(f"image {index}: {caveat}"), stacklevel=4)
+            elif of_image or index == 0:  # the layer's fault is said once
+                warnings.warn(caveat, stacklevel=4)

@@ -6,19 +6,20 @@ Each measure takes a map and masks of the same scene. A map of another size is f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
 from . import scenes
-from .errors import InputError, NonFiniteError
-from .images import normalise
+from .errors import InputError, NetError, NonFiniteError
+from .images import input_for, normalise
 from .maps import grad_cam_of, resize_map
 from .recording import record
-from .resolve import LayerLike
+from .resolve import LayerLike, class_number, labels_of
 
 
 def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
@@ -153,24 +154,29 @@ def evaluate(net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[Layer
 
     Parameters
     ----------
-    net : a net that knows the classes of `cam.scenes`
+    net : a net that knows the classes of `cam.scenes`, by its labels or, without labels, in their order
     seeds : which scenes, such as `cam.scenes.TEST_SEEDS[:200]`
     layer : as in `grad_cam`
+    batch : scenes per forward
 
     Returns
     -------
     Evaluation; a dict of them by layer path if `layer` is a list
+
+    Raises
+    ------
+    CamError
+        InputError if there are no seeds or batch is no positive int; NetError or ClassError if the net does not know
+        a scene's classes; else as `cam.record`.
     """
-    seeds = _some(seeds)
     rows: dict[str, list[tuple]] = {}
-    for start in range(0, len(seeds), batch):
-        drawn = [scenes.draw(seed, objects=2) for seed in seeds[start : start + batch]]
-        recording = record(net, nd.array(normalise(np.stack([scene.image for scene in drawn]))), layer, image=False)
+    for part, drawn, x in _batches(net, seeds, 2, batch):
+        recording = record(net, x, layer, image=False)
+        ids = [_class_ids(net, scene, recording.logits.shape[1]) for scene in drawn]
         for target in range(2):
-            ids = [scene.class_ids[target] for scene in drawn]
             for path in recording.layers:
-                maps = grad_cam_of(recording, ids, path)
-                for heat, scene, seed in zip(maps, drawn, seeds[start:]):
+                maps = grad_cam_of(recording, [of_one[target] for of_one in ids], path)
+                for heat, scene, seed in zip(maps, drawn, part):
                     measured = _measure(heat, scene.masks[target], scene.masks[1 - target])
                     rows.setdefault(path, []).append((seed, target, *measured))
     found = {path: Evaluation(*map(np.array, zip(*measured))) for path, measured in rows.items()}
@@ -178,21 +184,35 @@ def evaluate(net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[Layer
 
 
 def accuracy(net: Block, seeds: Iterable[int], objects: int, batch: int = 20) -> float:
-    """Share of scenes whose top class is among the objects shown, 0 to 1."""
-    seeds = _some(seeds)
-    hits = 0
-    for start in range(0, len(seeds), batch):
-        drawn = [scenes.draw(seed, objects) for seed in seeds[start : start + batch]]
-        logits = net(nd.array(normalise(np.stack([scene.image for scene in drawn])))).asnumpy()
-        hits += sum(top in scene.class_ids for top, scene in zip(logits.argmax(axis=1), drawn))
-    return hits / len(seeds)
+    """Share of scenes whose top class is among the objects shown, 0 to 1; net, batch and errors as in `evaluate`."""
+    hits = []
+    for _, drawn, x in _batches(net, seeds, objects, batch):
+        logits = net(x).asnumpy()
+        hits += [row.argmax() in _class_ids(net, scene, len(row)) for row, scene in zip(logits, drawn)]
+    return sum(hits) / len(hits)
 
 
-def _some(seeds: Iterable[int]) -> list[int]:
+def _batches(net: Block, seeds: Iterable[int], objects: int, batch: int) -> Iterator[tuple[list, list, nd.NDArray]]:
+    """For each batch its seeds, its scenes and the net's input."""
     seeds = list(seeds)
     if not seeds:
         raise InputError("seeds is empty; give at least one scene's seed")
-    return seeds
+    if isinstance(batch, bool) or not isinstance(batch, Integral) or batch < 1:
+        raise InputError(f"batch is {batch!r}; expected a positive int")
+    for start in range(0, len(seeds), batch):
+        part = seeds[start : start + batch]
+        drawn = [scenes.draw(seed, objects) for seed in part]
+        yield part, drawn, input_for(net, normalise(np.stack([scene.image for scene in drawn])))
+
+
+def _class_ids(net: Block, scene: scenes.Scene, classes: int) -> list[int]:
+    """The net's numbers of the scene's classes."""
+    if labels_of(net, classes) is not None:
+        return [class_number(net, label, classes) for label in scene.labels]
+    if classes != len(scenes.LABELS):
+        known = f"the {len(scenes.LABELS)} of cam.scenes, or net.labels"
+        raise NetError(f"the net has {classes} classes and no labels; expected {known}")
+    return scene.class_ids
 
 
 def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:

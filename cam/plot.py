@@ -9,6 +9,7 @@ print without colours says the same; where a map is signed, what is negative is 
 from __future__ import annotations
 
 import io
+from numbers import Real
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,17 @@ def overlay(
     Returns
     -------
     numpy uint8 (H, W, 3)
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If picture, map or opacity are not as described.
     """
-    _check(image, "image", 3, "(H, W, 3)")
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"image is {kind}; expected numpy uint8 (H, W, 3) with values from 0 to 255")
+    if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
+        raise InputError(f"opacity is {opacity!r}; expected a number from 0 to 1")
     _check(heat, "heat", 2, "(h, w): one map, such as heat[0]")
     positive = np.maximum(resize_map(heat, image.shape[:2]), 0)
     colour = matplotlib.colormaps[HEAT](_unit(positive, positive.max() if maximum is None else maximum))[..., :3]
@@ -92,9 +102,10 @@ def signed_image(gradient: np.ndarray) -> np.ndarray:
 
 
 def grey_image(values: np.ndarray) -> np.ndarray:
-    """A non-negative map (H, W) as a picture: black is zero; numpy uint8 (H, W, 3)."""
+    """A map's positive part (H, W) as a picture: black is zero and less; numpy uint8 (H, W, 3)."""
     _check(values, "values", 2, "(H, W): one map, such as values[0]")
-    return _bytes(np.repeat(_unit(values, _full_scale(values))[..., None], 3, axis=2))
+    positive = np.maximum(values, 0)
+    return _bytes(np.repeat(_unit(positive, _full_scale(positive))[..., None], 3, axis=2))
 
 
 def draw_signed(axis: Axes, heat: np.ndarray, size: int | tuple[int, int], limit: float | None = None):

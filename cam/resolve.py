@@ -166,6 +166,8 @@ def class_ids(net: Block, class_id, logits: np.ndarray) -> tuple[int, ...]:
     ------
     ClassError
         If a class does not exist or the list has another length than the batch.
+    NetError
+        If a label is given and the net has not one label per class.
     """
     images, classes = logits.shape
     if class_id is None:
@@ -173,13 +175,34 @@ def class_ids(net: Block, class_id, logits: np.ndarray) -> tuple[int, ...]:
     if isinstance(class_id, (list, tuple)) or (isinstance(class_id, np.ndarray) and class_id.ndim == 1):
         if len(class_id) != images:
             raise ClassError(f"class_id has {len(class_id)} entries for {images} images; give one class per image")
-        return tuple(_class_number(net, one, classes) for one in class_id)
-    return (_class_number(net, class_id, classes),) * images
+        return tuple(class_number(net, one, classes) for one in class_id)
+    return (class_number(net, class_id, classes),) * images
 
 
-def _class_number(net: Block, class_id, classes: int) -> int:
+def labels_of(net: Block, classes: int) -> list[str] | None:
+    """The names of the net's classes, from `net.labels`; None if it has none.
+
+    Raises
+    ------
+    NetError
+        If `net.labels` is no sequence with one name per class.
+    """
+    labels = getattr(net, "labels", None)
+    if labels is None:
+        return None
+    if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)):
+        raise NetError(f"net.labels is {type(labels).__name__}; expected a list of {classes} names, one per class")
+    if len(labels) != classes:
+        raise NetError(
+            f"net.labels has {len(labels)} names; this net has {classes} classes and needs one name for each"
+        )
+    return [str(label) for label in labels]
+
+
+def class_number(net: Block, class_id, classes: int) -> int:
+    """The number of one class, given by number or label, in a net with so many classes; errors as in `class_ids`."""
     if isinstance(class_id, str):
-        labels = getattr(net, "labels", None)
+        labels = labels_of(net, classes)
         if labels is None:
             raise ClassError(f"class_id is the label {class_id!r}, but this net has no labels; give a number")
         if labels.count(class_id) == 1:

@@ -24,7 +24,7 @@ app = typer.Typer(
 WeightsDir = Annotated[
     Path | None,
     typer.Option(
-        "--weights-dir", help="Where the files are kept; CAM_WEIGHTS_DIR, or else the user's cache, if not given."
+        "--weights-dir", help="Where ImageNet weights are kept; CAM_WEIGHTS_DIR, or the user's cache, if not given."
     ),
 ]
 File = Annotated[Path, typer.Argument(help="A .params, .onnx or .safetensors file, whatever its name.")]

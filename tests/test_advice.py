@@ -1,5 +1,6 @@
 """The table of layers says which one to take."""
 
+import mxnet as mx
 import pytest
 from mxnet import nd
 from mxnet.gluon.model_zoo import vision
@@ -58,6 +59,11 @@ def test_a_layer_that_does_not_run():
     net.idle = idle
     (row,) = [row for row in cam.layers(net) if row.name == "idle"]
     assert row.shape == () and row.advice == "does not run" and "idle" in str(cam.layers(net))
+
+
+def test_a_net_on_another_device():
+    table = cam.layers(cam.vgg16(weights=None, width=1 / 16, ctx=mx.cpu(1)))
+    assert table[-1].shape == (1, 1000)
 
 
 def test_what_is_no_net():

@@ -87,6 +87,8 @@ def test_class_and_layer(run, pictures):
         (["pictures/0.png", "--layer", "feature.10"], "error: the net has no layer 'feature.10'; did you mean"),
         (["pictures/0.png", "--class", "20"], "error: class_id is 20; this net has the classes 0 to 19"),
         (["pictures/0.png", "--class", "-1"], "error: class_id is -1"),
+        (["pictures/0.png", "--class=--5"], "error: no class is called '--5'"),
+        (["pictures/0.png", "--class=\N{SUPERSCRIPT TWO}"], "error: no class is called '\N{SUPERSCRIPT TWO}'"),
         (["pictures/0.png", "--class", "zebras"], "error: no class is called 'zebras'; did you mean zebra"),
         (["pictures/0.png", "--class", "zebra", "--top", "2"], "error: class_id is 'zebra' and top is 2"),
         (["pictures/0.png", "--weights", "a.params"], "error: weights file a.params: No such file"),
@@ -106,6 +108,35 @@ def test_what_cannot_be_done(run, pictures, arguments, message):
 def test_several_pictures_at_once(run, pictures):
     code, out, err = run("explain", pictures / "0.png", pictures / "1.png", pictures / "no.png", "--json")
     assert code == 1 and len(out.splitlines()) == 3 and "1 of 3 pictures could not be explained" in err
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    for folder, seed in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(scenes.draw(seed).image).save(tmp_path / folder / "x.png")
+
+
+def test_pictures_of_one_name_in_two_folders(run, two_folders, tmp_path):
+    code, out, _err = run("explain", "a/x.png", "b", "--class", "zebra", "--json")
+    panels = [json.loads(line)["panel"] for line in out.splitlines()]
+    ending = "x.png.zebra.resnet50_v2.features.10.png"
+    assert code == 0 and panels == [f"explanations/a.{ending}", f"explanations/b.{ending}"]
+    assert (tmp_path / panels[0]).read_bytes() != (tmp_path / panels[1]).read_bytes()
+
+
+def test_pictures_whose_folders_are_named_alike_too_are_refused_at_once(run, two_folders, tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "b").rename(tmp_path / "c" / "A")
+    code, out, err = run("explain", "a/x.png", "c/A/x.png")
+    assert code == 2 and not out and not (tmp_path / "explanations").exists()
+    assert "error: panels of a/x.png and c/A/x.png would have the same name" in " ".join(err.split())
+
+
+def test_a_picture_given_twice_is_explained_once(run, two_folders, tmp_path):
+    code, out, _err = run("explain", "a/x.png", "a", tmp_path / "b" / ".." / "a" / "x.png", "--json")
+    (line,) = out.splitlines()
+    assert code == 0 and json.loads(line)["panel"].startswith("explanations/x.png.")
 
 
 def test_a_crop_that_shows_little_is_mentioned(run, tmp_path):

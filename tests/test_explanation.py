@@ -3,6 +3,7 @@
 import re
 import warnings
 
+import mxnet as mx
 import numpy as np
 import pytest
 from conftest import randomise
@@ -15,7 +16,16 @@ from PIL import Image
 
 import cam
 from cam import rebuilding, scenes
-from cam.errors import ClassError, ConvertedNet, EmbeddedNet, GradCamOnly, InputError, InsideResidualBranch, LayerError
+from cam.errors import (
+    ClassError,
+    ConvertedNet,
+    EmbeddedNet,
+    GradCamOnly,
+    InputError,
+    InsideResidualBranch,
+    LayerError,
+    NetError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +101,16 @@ class TestExplain:
         theirs.initialize()
         assert cam.explain(theirs, scene.image).guided_backprop.shape == (3, 224, 224)
 
+    def test_a_net_on_another_device_and_of_another_dtype(self, net, scene):
+        expected, elsewhere = cam.explain(net, scene.image), cam.resnet50_v2(ctx=mx.cpu(1))
+        found = cam.explain(elsewhere, scene.image)
+        assert np.allclose(found.guided_grad_cam, expected.guided_grad_cam, atol=1e-6)
+        double = cam.convert(net)
+        double.cast("float64")
+        found = cam.explain(double, scene.image)
+        assert found.grad_cam.dtype == np.float64 and np.allclose(found.grad_cam, expected.grad_cam, atol=1e-5)
+        assert found.plot() and len(found.pictures()) == 3
+
     def test_a_batch_is_the_same_as_one_by_one(self, net):
         pictures = [scenes.draw(seed).image for seed in (0, 1, 2)]
         together = cam.explain_many(net, pictures, top=2)
@@ -121,8 +141,21 @@ class TestExplain:
         photograph = np.asarray(Image.fromarray(scenes.draw(0).image).resize((320, 256)))
         assert cam.explain(net, photograph, fit=None).grad_cam.shape == (8, 10)
         assert cam.explain(net, photograph, size=288).grad_cam.shape == (9, 9)
-        with pytest.raises(cam.NetError, match="a VGG takes images of 224x224 only"):
+        with pytest.raises(NetError, match="a VGG takes images of 224x224 only"):
             cam.explain(embedded_nets["vgg16"], photograph, fit=None)
+
+    def test_numpy_arrays_of_mxnet_are_refused_in_words(self, net, scene):
+        theirs = vision.resnet18_v2(classes=3)
+        theirs.initialize()
+        mx.npx.set_np()
+        try:
+            for one in (net, theirs):
+                with pytest.raises(NetError, match=r"call mx.npx.reset_np\(\) first"):
+                    cam.explain(one, scene.image)
+                with pytest.raises(NetError, match=r"call mx.npx.reset_np\(\) first"):
+                    cam.layers(one)
+        finally:
+            mx.npx.reset_np()
 
     def test_wrong_requests(self, net, scene):
         with pytest.raises(InputError, match="top is 0"):
@@ -146,6 +179,12 @@ class TestForeignNets:
         assert np.array_equal(found.guided_backprop, cam.explain(ours, scene.image, 2).guided_backprop)
         assert found.layer == "features.8.2.conv3"
 
+    def test_a_net_that_has_run_runs_once_more_only(self, scene, monkeypatch):
+        runs, theirs = [], zoo_resnet()
+        monkeypatch.setattr("cam.explanation.output_shapes", lambda *arguments: runs.append(arguments))
+        cam.explain(theirs, scene.image, 2)
+        assert not runs
+
     def test_a_net_that_cannot_be_converted_has_a_grad_cam(self, scene):
         net = nn.HybridSequential()
         net.add(nn.Conv2D(4, 3, in_channels=3), nn.LeakyReLU(0.1), nn.GlobalAvgPool2D(), nn.Dense(3))
@@ -154,7 +193,7 @@ class TestForeignNets:
         assert found.grad_cam.shape == (222, 222) and found.guided_backprop is None and found.saliency is None
         assert any(isinstance(one, GradCamOnly) for one in found.warnings)
         assert isinstance(found.plot(), Figure)
-        with pytest.raises(cam.NetError, match="there is no guided Grad-CAM"):
+        with pytest.raises(NetError, match="there is no guided Grad-CAM"):
             cam.visualize(net, scene.image)
 
     def test_a_class_of_one_s_own_is_told_by_its_operators(self):

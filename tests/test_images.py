@@ -3,14 +3,16 @@
 import contextlib
 import io
 
+import mxnet as mx
 import numpy as np
 import pytest
+from mxnet.gluon import nn
 from PIL import Image
 
 import cam
 from cam import images
-from cam.errors import InputError, NonFiniteError
-from cam.images import GREY, MEAN, STANDARD_DEVIATION, normalise
+from cam.errors import InputError, NetError, NonFiniteError
+from cam.images import GREY, MEAN, STANDARD_DEVIATION, input_for, normalise
 
 GREY_LEVEL = GREY[0] / 255
 
@@ -25,6 +27,18 @@ def test_normalise_by_hand():
     expected = (np.array([1, 0, 127 / 255]) - MEAN) / STANDARD_DEVIATION
     assert np.allclose(normalise(pixels), expected[:, None, None], atol=1e-6)
     assert normalise(np.zeros((2, 5, 4, 3), np.uint8)).shape == (2, 3, 5, 4)
+
+
+def test_the_input_goes_where_the_net_is():
+    net = nn.HybridSequential()
+    net.add(nn.BatchNorm(in_channels=3), nn.Conv2D(2, 3, in_channels=3))
+    assert input_for(net, np.ones((1, 3, 8, 8))).dtype == np.float32  # no values yet: the run says so
+    net.initialize(ctx=mx.cpu(1))
+    net.cast("float16")
+    x = input_for(net, np.ones((1, 3, 8, 8)))
+    assert x.context == mx.cpu(1) and x.dtype == np.float16  # the BatchNorm's parameters stay float32
+    with pytest.raises(NetError, match="net is str"):
+        input_for("resnet", np.ones((1, 3, 8, 8)))
 
 
 def test_a_picture_of_the_right_size_is_taken_as_it_is(scene):

@@ -2,13 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
 
 import cam
 from cam import scenes
-from cam.errors import ClassError
+from cam.errors import ClassError, NetError
 from cam.labels import find_classes, imagenet_classes, imagenet_labels
-from cam.resolve import _class_number
+from cam.resolve import class_number, labels_of
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def net():
 
 
 def number(net, name):
-    return _class_number(net, name, 1000)
+    return class_number(net, name, 1000)
 
 
 def test_a_thousand_classes_that_cannot_be_confused():
@@ -69,6 +70,29 @@ def test_a_name_of_several_classes_is_refused_with_the_choices(net, name, choice
 def test_a_name_of_no_class(net):
     with pytest.raises(ClassError, match="no class is called 'zebar'; did you mean zebra"):
         number(net, "zebar")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_labels_may_be_any_sequence(scene, kind):
+    net = cam.resnet50_v2(weights=None, classes=3, width=1 / 16)
+    net.labels = kind(["ant", "bee", "cow"])
+    assert class_number(net, "cow", 3) == class_number(net, "COW", 3) == 2
+    found = cam.explain(net, scene.image, "bee")
+    assert (found.label, found.class_id) == ("bee", 1) and type(found.label) is str
+    with pytest.raises(ClassError, match="did you mean bee"):
+        class_number(net, "be", 3)
+
+
+def test_labels_that_do_not_fit_the_net(scene):
+    net = cam.resnet50_v2(weights=None, classes=5, width=1 / 16)
+    for wrong in (["a"], [], "abcde", {0: "a"}):
+        net.labels = wrong
+        with pytest.raises(NetError, match="net.labels (has|is)"):
+            labels_of(net, 5)
+        with pytest.raises(NetError, match="net.labels (has|is)"):
+            cam.explain(net, scene.image, 4)
+    net.labels = None
+    assert labels_of(net, 5) is None and cam.explain(net, scene.image, 4).label == "class 4"
 
 
 def test_other_labels_have_no_other_names():

@@ -146,6 +146,44 @@ def test_warnings(narrow_resnet):
             cam.grad_cam(narrow_resnet, x, 0, layer, relu=False)
 
 
+def test_maps_are_of_the_net_s_dtype(narrow_resnet):
+    double = cam.convert(narrow_resnet)
+    double.cast("float64")
+    x = random_images(1).astype("float64")
+    for function in (cam.grad_cam, cam.hires_cam, cam.class_activation_map, cam.saliency, cam.guided_grad_cam):
+        assert function(double, x, 1).dtype == np.float64
+    assert {one.dtype for one in cam.decompose(double, x, "features.8.2", 1).values()} == {np.dtype("float64")}
+    assert cam.resize_map(cam.grad_cam(double, x, 1), 224).dtype == np.float32
+
+
+def messages(caught):
+    return sorted(str(warning.message).partition(";")[0] for warning in caught)
+
+
+def test_in_a_batch_only_warnings_about_one_map_name_its_image(narrow_resnet):
+    with pytest.warns(InsideResidualBranch) as caught:
+        cam.grad_cam(narrow_resnet, random_images(3, 64), 0, "features.8.2.conv3", relu=False)
+    assert messages(caught) == [
+        "features.8.2.conv3: inside a residual branch: shows only what this block changes",
+    ]
+    with pytest.warns(OnePixelMap) as caught:
+        cam.grad_cam(narrow_resnet, random_images(2, 64), 0, "features.11")
+    assert messages(caught) == ["features.11: the map is a single pixel and cannot say where"]
+    with pytest.warns(AllNegativeMap) as caught:
+        cam.grad_cam(by_hand(pooled=True), nd.array(np.stack([A, A])), 1, "0")
+    assert messages(caught) == [f"image {index}: 0: nothing here speaks for the class" for index in (0, 1)]
+
+
+def test_a_map_of_zeros_is_flat_and_not_negative():
+    net = by_hand(pooled=True)
+    net[-1].weight.set_data(nd.zeros((2, 3)))
+    for function in (cam.grad_cam, cam.hires_cam):
+        for relu in (True, False):
+            with pytest.warns(FlatMap) as caught:
+                assert not function(net, nd.array(A[None]), 0, "0", relu).any()
+            assert len(caught) == 1
+
+
 def test_a_warning_points_at_the_callers_line(narrow_resnet):
     with pytest.warns(InsideResidualBranch) as caught:
         cam.grad_cam(narrow_resnet, random_images(1, 64), 0, "features.8.2.conv3")

@@ -43,6 +43,19 @@ def test_a_batch_is_refused_in_words():
         plot.grey_image(np.full((4, 4), np.nan))
 
 
+def test_values_out_of_range_do_not_wrap_around():
+    assert plot.grey_image(np.array([[-1.0, 0.0, 1.0]]))[0, :, 0].tolist() == [0, 0, 255]
+    assert not plot.grey_image(np.full((2, 2), -3.0)).any()
+    heat = np.array([[1.0]])
+    for opacity in (2.0, -0.1, float("nan"), "1", None):
+        with pytest.raises(InputError, match="opacity is .*; expected a number from 0 to 1"):
+            plot.overlay(IMAGE, heat, opacity=opacity)
+    assert np.array_equal(plot.overlay(IMAGE, heat, opacity=0), IMAGE)
+    for image in (IMAGE / 255, IMAGE[..., :1], IMAGE[..., 0], IMAGE.tolist()):
+        with pytest.raises(InputError, match=r"image is .*; expected numpy uint8 \(H, W, 3\)"):
+            plot.overlay(image, heat)
+
+
 def test_signed_image_is_symmetric():
     gradient = np.zeros((3, 4, 4))
     gradient[0, 0, 0], gradient[0, 3, 3] = 2, -2

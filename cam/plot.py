@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HEAT = "inferno"
 SIGNED = "PuOr_r"  # orange speaks for the class, purple against it
 PERCENTILE = 99.5  # gradients have a few extreme pixels; they may saturate
+ROWS = 256  # of a picture at a time: all at once, a large photograph would take gigabytes
 LONGEST_SIDE = 640  # pixels of a photograph in a panel
 
 
@@ -79,9 +80,14 @@ def overlay(
         raise InputError(f"opacity is {opacity!r}; expected a number from 0 to 1")
     _check(heat, "heat", 2, "(h, w): one map, such as heat[0]")
     positive = np.maximum(resize_map(heat, image.shape[:2]), 0)
-    colour = matplotlib.colormaps[HEAT](_unit(positive, positive.max() if maximum is None else maximum))[..., :3]
-    grey = np.repeat(image.mean(axis=2, keepdims=True) / 255, 3, axis=2)
-    covered = _bytes(opacity * colour + (1 - opacity) * grey)
+    scale = positive.max() if maximum is None else maximum
+    colours = 255 * matplotlib.colormaps[HEAT](np.arange(256))[:, :3].astype(np.float32)  # (256, 3)
+    covered = np.empty_like(image)
+    for start in range(0, len(image), ROWS):
+        rows = slice(start, start + ROWS)
+        level = np.minimum(256 * _unit(positive[rows], scale), 255).astype(np.uint8)
+        grey = image[rows].mean(axis=2, keepdims=True, dtype=np.float32)
+        covered[rows] = np.rint(opacity * colours[level] + (1 - opacity) * grey)
     return covered if seen is None else np.where(seen[..., None], covered, image)
 
 

@@ -245,5 +245,6 @@ class BatchNorm(Recordable, nn.BatchNorm):
             scale = scale * gamma
         shape = [1] * x.ndim
         shape[self._kwargs["axis"]] = -1
-        shift = (beta - running_mean * scale).reshape(shape)
-        return F.broadcast_add(F.broadcast_mul(x, scale.reshape(shape)), shift)
+        # In a net cast to float16 only x is: Gluon leaves a BatchNorm's parameters in float32.
+        a, b = (one.reshape(shape).astype(x.dtype, copy=False) for one in (scale, beta - running_mean * scale))
+        return F.broadcast_add(F.broadcast_mul(x, a), b)

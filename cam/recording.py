@@ -180,7 +180,7 @@ class _Recorder:
     """Listens to one forward pass (see `blocks.Recorder`) and keeps the taps."""
 
     def __init__(self, layers: dict[str, Block], net: Block):
-        self.rule = "plain"
+        self.rule, self.masks = "plain", {}
         self.taps: dict[str, _Tap] = {}
         self.paths = {block: path for path, block in layers.items()}
         self.relus = 0  # that obey the rule

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import weakref
 
 import cut_tape
 import numpy as np
@@ -192,6 +193,20 @@ def test_memory_is_flat(narrow_resnet):
     before = resident()
     call(270)
     assert resident() - before < 30  # MiB; one leaked recording is about 10
+
+
+def test_the_masks_go_with_the_recording(narrow_resnet):
+    """MXNet's Functions wait for Python's collector of cycles; what they need for the way back does not."""
+    recording = cam.record(narrow_resnet, random_images(1, 64), [])
+    recording.image_gradient(0, "guided")
+    recorder = weakref.ref(recording._recorder)
+    assert len(recorder().masks) == 50
+    gc.disable()
+    try:
+        del recording
+        assert recorder() is None
+    finally:
+        gc.enable()
 
 
 def test_all_relus_take_part_in_the_guided_pass(narrow_nets):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -31,10 +32,11 @@ RULES = ("plain", "guided", "deconvnet")
 class Recorder(Protocol):
     """What a block asks of the recorder while a forward pass is recorded.
 
-    `rule` is read at backward time: one of `RULES`.
+    `rule` is read at backward time: one of `RULES`. `masks` is where each `Rectifier` keeps [x > 0] until then.
     """
 
     rule: str
+    masks: dict[Rectifier, nd.NDArray]
 
     def visit(self, block: HybridBlock, output: nd.NDArray) -> nd.NDArray:
         """Take note of a block's output; return what the net goes on with."""
@@ -85,23 +87,25 @@ class Rectifier(autograd.Function):
         self._chooser = chooser
 
     def forward(self, x):
-        self._positive = x > 0  # float 0 or 1, the shape of x; saving the output itself would leak
+        # Float 0 or 1, the shape of x. The chooser keeps it, as MXNet's Functions outlive their graph until Python
+        # collects its cycles; saving the output itself would leak for good.
+        self._chooser.masks[self] = x > 0
         return nd.relu(x)
 
     def backward(self, dy):
-        rule = self._chooser.rule
+        rule, positive = self._chooser.rule, self._chooser.masks[self]
         if rule == "plain":
-            return dy * self._positive
+            return dy * positive
         if rule == "deconvnet":
             return nd.relu(dy)
-        return nd.relu(dy) * self._positive
+        return nd.relu(dy) * positive
 
 
 class _Fixed:
     """The chooser that always gives the same rule."""
 
     def __init__(self, rule: str):
-        self.rule = check_rule(rule)
+        self.rule, self.masks = check_rule(rule), {}
 
 
 def check_rule(rule: str) -> str:
@@ -117,7 +121,7 @@ def relu(x: nd.NDArray, rule: str | Recorder = "plain") -> nd.NDArray:
     Parameters
     ----------
     x : NDArray of any shape, float
-    rule : "plain", "guided" or "deconvnet", or an object whose attribute `rule` is read at backward time
+    rule : "plain", "guided" or "deconvnet", or an object with `rule` and `masks` as in `Recorder`
 
     Returns
     -------
@@ -162,7 +166,7 @@ class ReLU(Recordable, HybridBlock):
         recorder = _recorder.get()
         if F is not mx.nd or recorder is None or not autograd.is_recording():
             return F.Activation(x, act_type="relu")
-        return relu(x, recorder)
+        return relu(x, weakref.proxy(recorder))  # whoever holds the graph holds the recorder
 
 
 def Activation(activation: str, **kwargs) -> HybridBlock:
@@ -245,5 +249,6 @@ class BatchNorm(Recordable, nn.BatchNorm):
             scale = scale * gamma
         shape = [1] * x.ndim
         shape[self._kwargs["axis"]] = -1
-        shift = (beta - running_mean * scale).reshape(shape)
-        return F.broadcast_add(F.broadcast_mul(x, scale.reshape(shape)), shift)
+        # In a net cast to float16 only x is: Gluon leaves a BatchNorm's parameters in float32.
+        a, b = (one.reshape(shape).astype(x.dtype, copy=False) for one in (scale, beta - running_mean * scale))
+        return F.broadcast_add(F.broadcast_mul(x, a), b)

@@ -69,3 +69,9 @@ class GradCamOnly(UserWarning):
 
 class EmbeddedNet(UserWarning):
     """An embedded net knows the cut-outs of `cam.scenes` and gives every photograph one of their names."""
+
+
+def in_one_line(error: Exception) -> str:
+    """What an exception of other people's code says, without its traceback: its last line, or its type."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

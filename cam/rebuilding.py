@@ -9,6 +9,9 @@ file of parameters fits.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import mxnet as mx
 from mxnet.gluon import Block, HybridBlock, nn
@@ -97,7 +100,8 @@ def convert(net: Block) -> Block:
 
     Returns
     -------
-    A net with the same structural and Gluon names and the identical output.
+    A net with the same structural and Gluon names and the identical output. A block with parameters that the net
+    uses in several places stays one block; one without, such as a ReLU, becomes one block for each place.
 
     Raises
     ------
@@ -122,13 +126,26 @@ def convert(net: Block) -> Block:
     return rebuilt
 
 
-def rebuilt_from(block: Block) -> Block:
-    """The same block made of ours, with the same names and no parameter values yet."""
+def rebuilt_from(block: Block, shared: dict[Block, Block] | None = None) -> Block:
+    """The same block made of ours, with the same names and no parameter values yet.
+
+    `shared` holds what became of the blocks with parameters of their own: each is rebuilt once, wherever it stands.
+    """
+    shared = {} if shared is None else shared
+    if block not in shared:
+        rebuilt = _rebuilder(block)(block, lambda child: rebuilt_from(child, shared))
+        if not block._reg_params:
+            return rebuilt
+        shared[block] = rebuilt
+    return shared[block]
+
+
+def _rebuilder(block: Block):
     for kinds, rebuild in _REBUILDERS.items():
         if type(block) in kinds:  # a subclass may compute something else
-            return rebuild(block)
+            return rebuild
     if _is_classifier(block):
-        return _with_children(Classifier)(block)
+        return _with_children(Classifier)
     raise NetError(
         f"cannot convert {block.name} of type {type(block).__name__}; convert() knows the blocks of the zoo's "
         "VGG and ResNet (v1 and v2)"
@@ -146,34 +163,63 @@ def _is_classifier(block: Block) -> bool:
     """Whether a person's own class computes output(features(x)) and nothing else, told by its graph of operators."""
     if not isinstance(block, HybridBlock) or set(block._children) != {"features", "output"}:
         return False
-    data = mx.sym.var("data")
     try:
-        return _operators(block(data)) == _operators(block.output(block.features(data)))
+        return _operators(block) == _operators(block, block.features, block.output)
     except Exception:  # whatever the block's own forward raises: then it is not one
         return False
 
 
-def _operators(symbol: mx.sym.Symbol) -> list[tuple]:
-    """The graph of a symbol; parameters by name, operators by what they do."""
-    nodes = json.loads(symbol.tojson())["nodes"]
+def _operators(net: Block, *steps: Block) -> list[tuple]:
+    """The graph of `trace`; parameters by name, operators by what they do."""
+    nodes = trace(net, *steps)
     return [(n["op"], n.get("attrs"), n["inputs"], n["name"] if n["op"] == "null" else None) for n in nodes]
 
 
-def _sequential(block):
+def trace(net: Block, *steps: Block) -> list[dict]:
+    """The graph of operators that the net, or only these blocks of it one after another, makes of a symbol.
+
+    Returns
+    -------
+    The nodes of MXNet's JSON form of the graph, each with "op", "name", "inputs" and, where it has options, "attrs".
+    What the net's own forward raises comes through.
+    """
+    symbol = mx.sym.var("data")
+    with _no_hooks(net):
+        for step in steps or (net,):
+            symbol = step(symbol)
+    return json.loads(symbol.tojson())["nodes"]
+
+
+@contextmanager
+def _no_hooks(net: Block) -> Iterator[None]:
+    """Take all hooks of all blocks away for a while: they are written for arrays and would be called with symbols."""
+    found: list[Block] = []
+    net.apply(found.append)
+    kept = [(block, block._forward_pre_hooks, block._forward_hooks) for block in dict.fromkeys(found)]
+    for block, _, _ in kept:
+        block._forward_pre_hooks, block._forward_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        for block, before, after in kept:
+            block._forward_pre_hooks, block._forward_hooks = before, after
+
+
+def _sequential(block, rebuild_child):
     rebuilt = blocks.Sequential(prefix=block.prefix)
-    rebuilt.add(*(rebuilt_from(child) for child in block))
+    rebuilt.add(*(rebuild_child(child) for child in block))
     return rebuilt
 
 
 def _with_children(kind, **additions):
     """A rebuilder for a block with named children; `additions` are parameterless blocks by name."""
 
-    def rebuild(block):
+    def rebuild(block, rebuild_child):
         rebuilt = kind(prefix=block.prefix)
         if additions:
             rebuilt.downsample = None  # where the zoo has a convolution, the loop puts it
         for name, child in block._children.items():
-            setattr(rebuilt, name, rebuilt_from(child))
+            setattr(rebuilt, name, rebuild_child(child))
         for name, make in additions.items():
             setattr(rebuilt, name, make(prefix=f"{block.prefix}{name}_"))
         return rebuilt
@@ -181,7 +227,7 @@ def _with_children(kind, **additions):
     return rebuild
 
 
-def _conv(block):
+def _conv(block, rebuild_child):
     options = block._kwargs
     rebuilt = blocks.Conv2D(
         block._channels,
@@ -195,11 +241,11 @@ def _conv(block):
         in_channels=block._in_channels,
         prefix=block.prefix,
     )
-    rebuilt.act = block.act and rebuilt_from(block.act)
+    rebuilt.act = block.act and rebuild_child(block.act)
     return rebuilt
 
 
-def _dense(block):
+def _dense(block, rebuild_child):
     rebuilt = nn.Dense(
         block._units,
         use_bias=block.bias is not None,
@@ -208,11 +254,11 @@ def _dense(block):
         in_units=block._in_units,
         prefix=block.prefix,
     )
-    rebuilt.act = block.act and rebuilt_from(block.act)
+    rebuilt.act = block.act and rebuild_child(block.act)
     return rebuilt
 
 
-def _batch_norm(block):
+def _batch_norm(block, _):
     options = block._kwargs
     return blocks.BatchNorm(
         axis=options["axis"],
@@ -225,7 +271,7 @@ def _batch_norm(block):
     )
 
 
-def _max_pool(block):
+def _max_pool(block, _):
     options = block._kwargs
     ceil = options["pooling_convention"] == "full"
     return blocks.MaxPool2D(options["kernel"], options["stride"], options["pad"], ceil_mode=ceil, prefix=block.prefix)
@@ -235,6 +281,7 @@ _V2_BLOCK = dict(relu1=blocks.ReLU, relu2=blocks.ReLU, shortcut=blocks.Identity,
 _BOTTLENECK_V2 = dict(_V2_BLOCK, relu3=blocks.ReLU)
 _V1_BLOCK = dict(shortcut=blocks.Identity, add=blocks.Add, relu=blocks.ReLU)
 
+# Each takes a block and what rebuilds a child of it.
 _REBUILDERS = {
     (nn.HybridSequential, nn.Sequential, blocks.Sequential): _sequential,
     (vgg.VGG, ScaledVGG, resnet.ResNetV1, resnet.ResNetV2, Classifier): _with_children(Classifier),
@@ -244,10 +291,10 @@ _REBUILDERS = {
     (nn.Conv2D, blocks.Conv2D): _conv,
     (nn.BatchNorm, blocks.BatchNorm): _batch_norm,
     (nn.MaxPool2D, blocks.MaxPool2D): _max_pool,
-    (nn.GlobalAvgPool2D, blocks.GlobalAvgPool2D): lambda block: blocks.GlobalAvgPool2D(prefix=block.prefix),
-    (nn.Activation,): lambda block: blocks.Activation(block._act_type, prefix=block.prefix),
-    (blocks.ReLU, blocks.Add, blocks.Identity, nn.Flatten): lambda block: type(block)(prefix=block.prefix),
-    (nn.Dropout,): lambda block: nn.Dropout(block._rate, block._axes, prefix=block.prefix),
+    (nn.GlobalAvgPool2D, blocks.GlobalAvgPool2D): lambda block, _: blocks.GlobalAvgPool2D(prefix=block.prefix),
+    (nn.Activation,): lambda block, _: blocks.Activation(block._act_type, prefix=block.prefix),
+    (blocks.ReLU, blocks.Add, blocks.Identity, nn.Flatten): lambda block, _: type(block)(prefix=block.prefix),
+    (nn.Dropout,): lambda block, _: nn.Dropout(block._rate, block._axes, prefix=block.prefix),
     (nn.Dense,): _dense,
 }
 

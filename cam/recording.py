@@ -9,19 +9,20 @@ tap: Grad-CAM alone needs no backward pass below its layer, so nothing below is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
 from mxnet.base import MXNetError
 from mxnet.gluon import Block, Parameter, nn
 
-from . import blocks
-from .errors import CamError, InputError, LayerError, NetError, NonFiniteError
+from . import blocks, resolve
+from .errors import CamError, InputError, LayerError, NetError, NonFiniteError, in_one_line
 from .rebuilding import convertible
-from .resolve import LayerLike, class_ids, count_operators, find_layers, hides_nothing, input_channels, paths
+from .resolve import LayerLike, find_layers, hides_nothing, paths
 
 
 def record(
@@ -43,11 +44,14 @@ def record(
     Raises
     ------
     InputError, NonFiniteError
-        If x has the wrong type, shape or dtype, or if x, a parameter or a result holds NaN or infinity.
+        If x has the wrong type, shape, dtype or context, MXNet's NumPy mode is on, or x, a parameter or a result
+        holds NaN or infinity.
     LayerError
-        If there is no such layer, it did not run exactly once, or it has no height and width.
+        If there is no such layer, it did not run exactly once, or it has no height and width. A block that the net
+        uses twice runs twice; `cam.convert` makes two of it if it has no parameters.
     NetError
-        If the net fails on x, or its gradients would be wrong (max pooling that is not ours).
+        If the net fails on x, its gradients would be wrong (max pooling that is not ours), or it holds blocks that
+        are not ours and MXNet cannot trace it to find out.
     """
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon block that returns logits")
@@ -73,6 +77,8 @@ class Recording:
     """A forward pass: logits, feature maps, and the gradients of any class with respect to them.
 
     Made by `record`. All arrays are numpy copies. Gradients are of the logit, not of the probability.
+    Ask for them before the net's parameters change: a later gradient would mix the features of the old parameters
+    with the new parameters, and MXNet gives no sign of it. After a training step, record again.
 
     Attributes
     ----------
@@ -88,7 +94,7 @@ class Recording:
 
     def class_ids(self, class_id=None) -> tuple[int, ...]:
         """One class number per image; see `cam.resolve.class_ids`."""
-        return class_ids(self._net, class_id, self.logits)
+        return resolve.class_ids(self._net, class_id, self.logits)
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer, numpy (N, K, h, w)."""
@@ -125,7 +131,8 @@ class Recording:
         if self._image is None:
             raise NetError("this recording holds no image gradient; record with image=True")
         if any(tap.cuts for tap in self._recorder.taps.values()):
-            raise NetError(f"recording a layer of MXNet's own cuts the path to the image; {_way_out(self._net)}")
+            way_out = _way_out(self._net, "record the image with layers=[]")
+            raise NetError(f"recording a layer of MXNet's own cuts the path to the image; {way_out}")
         if rule != "plain":
             self._recorder.check_relus(rule, partial)
         return _finite(self._backward(self.class_ids(class_id), [self._image], rule)[0], "the image gradient")
@@ -173,31 +180,24 @@ class _Recorder:
     """Listens to one forward pass (see `blocks.Recorder`) and keeps the taps."""
 
     def __init__(self, layers: dict[str, Block], net: Block):
-        self.rule = "plain"
+        self.rule, self.masks = "plain", {}
         self.taps: dict[str, _Tap] = {}
         self.paths = {block: path for path, block in layers.items()}
         self.relus = 0  # that obey the rule
         self._max_pools = 0  # whose gradient is right
         self._foreign_max_pools: dict[bool, int] = {False: 0, True: 0}  # by whether they were recorded
-        self._net, self._all, self._transparent = net, _with_descendants(net), hides_nothing(net)
+        self._net, self._transparent = net, hides_nothing(net)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Hear every block of the net that runs, and leave no hook or flag behind."""
-        active = [block for block in self._all if getattr(block, "_active", False)]
         targets = set(self.paths)
-        # A compiled graph hides its blocks. Below the first tap that is welcome, unless they must be counted.
-        unveiled = [b for b in active if not self._transparent or targets & set(_with_descendants(b))]
-        hooks = [block.register_forward_hook(self._foreign) for block in self._all if _is_foreign(block, targets)]
-        self._still_hybrid = active
-        try:
-            with blocks.recorded_by(self):
-                _set_active(unveiled, False)
-                yield
-        finally:
-            _set_active(active, True)
-            for hook in hooks:
-                hook.detach()
+        hooks = [(block, self._foreign) for block in _with_descendants(self._net) if _is_foreign(block, targets)]
+        with _hooked(self._net, hooks) as active, blocks.recorded_by(self):
+            self._still_hybrid = active
+            # A compiled graph hides its blocks. Below the first tap that is welcome, unless they must be counted.
+            _set_active([b for b in active if not self._transparent or targets & set(_with_descendants(b))], False)
+            yield
 
     def start(self) -> None:
         """Record from here on, block by block: a hybridized block would hide what is inside."""
@@ -212,7 +212,7 @@ class _Recorder:
         path = self.paths.get(block)
         if path is None:
             return output
-        self._refuse_second_run(path)
+        self._refuse_second_run(path, block)
         self.start()
         zero = nd.zeros_like(output)
         zero.attach_grad()
@@ -224,48 +224,50 @@ class _Recorder:
 
         That cuts the path to everything below, so it can serve one layer and no image gradient.
         """
-        if not isinstance(output, nd.NDArray):
-            return
-        if isinstance(block, nn.MaxPool2D):
+        if isinstance(block, nn.MaxPool2D) and isinstance(output, nd.NDArray):
             self._foreign_max_pools[autograd.is_recording()] += 1
         path = self.paths.get(block)
         if path is None:
             return
-        self._refuse_second_run(path)
+        if not isinstance(output, nd.NDArray):
+            raise LayerError(f"layer {path} returned a {type(output).__name__}; a map needs a layer with one array")
+        self._refuse_second_run(path, block)
         if len(self.paths) > 1:
-            raise LayerError(
-                f"{path} is a block of MXNet's own: record it alone; to record several, {_way_out(self._net)}"
-            )
+            way_out = _way_out(self._net, "make one recording for each layer")
+            raise LayerError(f"{path} is a block of MXNet's own: record it alone; to record several, {way_out}")
         self.start()
         output.attach_grad()
         self.taps[path] = _Tap(output.detach(), output, cuts=True)
 
-    def _refuse_second_run(self, path: str) -> None:
-        if path in self.taps:
-            raise LayerError(f"layer {path} runs more than once in this net: it has no single feature map")
+    def _refuse_second_run(self, path: str, block: Block) -> None:
+        if path not in self.taps:
+            return
+        way_out = "take another layer"
+        if convertible(self._net) and not block._reg_params:
+            way_out = "cam.convert(net) makes a block of its own for each run"
+        raise LayerError(f"layer {path} runs more than once in this net and has no single feature map; {way_out}")
 
     def check_max_pools(self) -> None:
         """Refuse if a max pooling with a wrong gradient (see `blocks.MaxPool2D`) was recorded."""
         if self._transparent:
             return
         seen = self._max_pools + sum(self._foreign_max_pools.values())
-        if self._foreign_max_pools[True] or count_operators(self._net)[1] > seen:
-            raise NetError(f"MXNet's gradient of max pooling is wrong in inference, and needed; {_way_out(self._net)}")
+        if self._foreign_max_pools[True] or resolve.count_operators(self._net)[1] > seen:
+            way_out = _way_out(self._net, "take grad_cam at a layer above its last max pooling")
+            raise NetError(f"MXNet's gradient of max pooling is wrong in inference, and needed; {way_out}")
 
     def check_relus(self, rule: str, partial: bool) -> None:
         """Refuse if some ReLUs would keep the plain rule; with `partial`, only if all would."""
         if self._transparent:
             return
-        total = count_operators(self._net)[0]
-        if self.relus < total and not (partial and self.relus):
-            way_out = _way_out(self._net)
+        total = resolve.count_operators(self._net)[0]
+        if self.relus == 0 or (self.relus < total and not partial):
+            way_out = _way_out(self._net, "take the plain rule, saliency or grad_cam")
             raise NetError(f"{self.relus} of {total} ReLUs are blocks that know the {rule} rule; {way_out}")
 
 
-def _way_out(net: Block) -> str:
-    if convertible(net):
-        return "use cam.convert(net)"
-    return "cam.convert does not know this net, so it can only be explained by grad_cam above its last max pooling"
+def _way_out(net: Block, otherwise: str) -> str:
+    return "use cam.convert(net)" if convertible(net) else f"cam.convert does not know this net: {otherwise}"
 
 
 def output_shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
@@ -285,32 +287,46 @@ def output_shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
 
         return note
 
-    active = [block for block in _with_descendants(net) if getattr(block, "_active", False)]
-    hooks = [block.register_forward_hook(listen(path)) for path, block in paths(net).items()]
-    try:
+    hooks = [(block, listen(path)) for path, block in paths(net).items()]
+    with _hooked(net, hooks) as active, autograd.pause(train_mode=False):
         _set_active(active, False)
-        with autograd.pause(train_mode=False):
-            _run(net, x)
+        _run(net, x)
+    return found
+
+
+@contextmanager
+def _hooked(net: Block, hooks: Iterable[tuple[Block, Callable]]) -> Iterator[list[Block]]:
+    """Put forward hooks on blocks of the net for a while; gives the blocks whose compiled graphs are in use.
+
+    These may be switched off (`_set_active`) inside. No hook and no flag is left behind.
+    """
+    active = [block for block in _with_descendants(net) if getattr(block, "_active", False)]
+    handles = [block.register_forward_hook(hook) for block, hook in hooks]
+    try:
+        yield active
     finally:
         _set_active(active, True)
-        for hook in hooks:
-            hook.detach()
-    return found
+        for handle in handles:
+            handle.detach()
 
 
 def _run(net: Block, x: nd.NDArray):
     try:
-        return net(x)
+        output = net(x)
+        if isinstance(output, nd.NDArray):
+            output.wait_to_read()  # MXNet runs asynchronously: some failures only show here
+        return output
     except CamError:
         raise
     except Exception as error:  # whatever the net's own forward raises
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        reason = in_one_line(error)
         hint = "; a VGG takes images of 224x224 only" if "nconsistent" in reason else ""
+        hint = "; take net.cast('float32'), as MXNet has no float16 on the CPU" if "FP16" in reason else hint
         raise NetError(f"the net cannot run on x of shape {x.shape}{hint} ({reason})") from error
 
 
 def _with_descendants(block: Block) -> list[Block]:
-    return [block, *paths(block).values()]
+    return list(dict.fromkeys([block, *paths(block).values()]))  # once each, however many paths lead there
 
 
 def _is_foreign(block: Block, targets: set[Block]) -> bool:
@@ -328,9 +344,13 @@ def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
     if not isinstance(x, nd.NDArray):
         kind = "a numpy array" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise InputError(f"x is {kind}; expected mx.nd.array(...) of shape (N, 3, H, W), such as load_image returns")
+    if mx.util.is_np_array():
+        raise InputError("MXNet's NumPy mode is on, in which Gluon nets run differently; call mx.npx.reset_np() first")
+    if isinstance(x, mx.np.ndarray):
+        raise InputError("x is an mx.np.ndarray; expected an mx.nd.array: take x.as_nd_ndarray()")
     if x.ndim != 4 or 0 in x.shape:
         raise InputError(f"x has shape {x.shape}; expected (N, 3, H, W) with at least one image")
-    channels = input_channels(net)
+    channels = resolve.input_channels(net)
     if channels is not None and x.shape[1] != channels:  # MXNet's BatchNorm would read beyond its parameters
         raise InputError(f"x has shape {x.shape}; this net takes (N, {channels}, H, W)")
     parameters = list(net.collect_params().values())
@@ -338,13 +358,24 @@ def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
     if uninitialised:
         first = f"{len(uninitialised)} parameters, such as {uninitialised[0]}"
         raise NetError(f"{first}, have no values; load weights or initialize()")
-    dtype = np.dtype(parameters[0].dtype) if parameters else x.dtype
-    if x.dtype != dtype:
+    dtype = resolve.input_dtype(net)
+    if dtype is not None and x.dtype != dtype:
         raise InputError(f"x has dtype {np.dtype(x.dtype).name}; this net takes {dtype.name}")
+    parameters = [p for p in parameters if p._data is not None]
+    if parameters:
+        _check_context(parameters[0], x)
     if not np.isfinite(x.asnumpy()).all():
         raise NonFiniteError("x holds NaN or infinity")
-    _check_parameters([p for p in parameters if p._data is not None])
+    _check_parameters(parameters)
     return x
+
+
+def _check_context(parameter: Parameter, x: nd.NDArray) -> None:
+    try:
+        parameter.data(x.context)
+    except RuntimeError as error:
+        home = parameter.list_ctx()[0]
+        raise InputError(f"x is on {x.context}, the net on {home}; use x.as_in_context(mx.{home})") from error
 
 
 def _check_parameters(parameters: list[Parameter]) -> None:

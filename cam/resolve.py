@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from numbers import Integral
 
-import mxnet as mx
 import numpy as np
 from mxnet.gluon import Block, nn
 from mxnet.gluon.model_zoo.vision import resnet
+from mxnet.gluon.nn.basic_layers import _BatchNorm
 from mxnet.gluon.nn.conv_layers import _Pooling
 
 from . import blocks, rebuilding
-from .errors import ClassError, LayerError, NetError
+from .errors import ClassError, LayerError, NetError, in_one_line
 from .labels import find_classes
 
 LayerLike = str | Block  # a block, its path or its name
@@ -46,7 +45,7 @@ def paths(net: Block) -> dict[str, Block]:
 
 
 def find_layers(net: Block, layers: LayerLike | Sequence[LayerLike] | None) -> dict[str, Block]:
-    """The blocks that `layers` names, by structural path.
+    """The blocks that `layers` names, by structural path; a block with several paths goes by its first.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def _path_of(layer: LayerLike, by_path: dict[str, Block]) -> str:
     if not isinstance(layer, str):
         raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
     if layer in by_path:
-        return layer
+        return _path_of(by_path[layer], by_path)
     for path, block in by_path.items():
         if block.name == layer:
             return path
@@ -130,6 +129,18 @@ def input_channels(net: Block) -> int | None:
         return first.gamma.shape[0] or None
     if isinstance(first, nn.Conv2D):
         return first.weight.shape[1] * first._kwargs["num_group"] or None
+    return None
+
+
+def input_dtype(net: Block) -> np.dtype | None:
+    """The float type that an image must have, where the net's parameters tell; else None.
+
+    BatchNorms do not tell: they keep float32 in a net that was cast to float16.
+    """
+    for block in [net, *paths(net).values()]:
+        for parameter in block.params.values():
+            if not isinstance(block, _BatchNorm) and np.dtype(parameter.dtype).kind == "f":
+                return np.dtype(parameter.dtype)
     return None
 
 
@@ -234,7 +245,8 @@ def hides_nothing(net: Block) -> bool:
 def count_operators(net: Block) -> tuple[int, int]:
     """How many ReLUs and how many max poolings the net computes, blocks or not: (relus, max_pools).
 
-    The net is traced with a symbol, as MXNet's hybridize does, so functional calls are seen too.
+    ReLU6 and the leaky kinds count as ReLUs. The net is traced with a symbol, as MXNet's hybridize does, so
+    functional calls are seen too.
 
     Raises
     ------
@@ -242,9 +254,20 @@ def count_operators(net: Block) -> tuple[int, int]:
         If the net cannot be traced.
     """
     try:
-        nodes = json.loads(net(mx.sym.var("data")).tojson())["nodes"]
+        nodes = rebuilding.trace(net)
     except Exception as error:  # whatever the net's own forward raises
-        raise NetError(f"the net cannot be traced with a symbol: {error}") from error
-    relus = sum(node["op"] == "relu" or node.get("attrs", {}).get("act_type") == "relu" for node in nodes)
+        raise NetError(
+            f"MXNet cannot trace this net ({in_one_line(error)}), so hidden ReLUs and max poolings cannot be counted; "
+            "make each of its blocks a HybridBlock whose hybrid_forward uses F alone"
+        ) from error
     max_pools = sum(node["op"] == "Pooling" and node["attrs"].get("pool_type", "max") == "max" for node in nodes)
-    return relus, max_pools
+    return sum(_is_rectifier(node["op"], node.get("attrs", {})) for node in nodes), max_pools
+
+
+def _is_rectifier(operator: str, options: dict[str, str]) -> bool:
+    """Whether an operator of a graph is a ReLU or one of its kin, such as ReLU6 and the leaky ones."""
+    if operator == "Activation":
+        return options["act_type"] == "relu"
+    if operator in ("clip", "_maximum_scalar"):
+        return float(options.get("a_min", options.get("scalar", 0))) == 0
+    return operator in ("relu", "LeakyReLU", "_contrib_BatchNormWithReLU")

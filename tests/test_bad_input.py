@@ -11,6 +11,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, nn
 
 import cam
+from cam import blocks
 from cam.errors import (
     AllNegativeMap,
     CamError,
@@ -150,6 +151,48 @@ def test_inputs(narrow_resnet, x, error, message):
     for call in (cam.grad_cam, cam.saliency, cam.guided_backprop, cam.class_activation_map):
         refused(lambda call=call: call(narrow_resnet, x), error, message)
     refused(lambda: cam.layers(narrow_resnet, x), error, message)
+
+
+def test_numpy_arrays_of_mxnet(narrow_resnet):
+    x = mx.np.ones((1, 3, 224, 224))
+    refused(lambda: cam.grad_cam(narrow_resnet, x), InputError, r"x is an mx.np.ndarray; .* take x.as_nd_ndarray\(\)")
+    mx.npx.set_np()
+    try:
+        for one in (x, x.as_nd_ndarray()):
+            refused(lambda one=one: cam.record(narrow_resnet, one), InputError, r"call mx.npx.reset_np\(\) first")
+    finally:
+        mx.npx.reset_np()
+
+
+def test_another_context(narrow_resnet):
+    x = random_images(1, 64).as_in_context(mx.cpu(1))
+    message = r"x is on cpu\(1\), the net on cpu\(0\); use x.as_in_context\(mx.cpu\(0\)\)"
+    refused(lambda: cam.grad_cam(narrow_resnet, x), InputError, message)
+
+
+@pytest.mark.parametrize("build", [lambda net: net, cam.convert])
+def test_float16_takes_what_its_convolutions_take(build):
+    """Its BatchNorms stay in float32. On the CPU it fails, and only once its numbers are read."""
+    net = nn.HybridSequential()
+    net.add(nn.BatchNorm(in_channels=3), nn.Conv2D(4, 3, in_channels=3), nn.GlobalAvgPool2D(), nn.Dense(3))
+    net.initialize()
+    net(random_images(1, 8))
+    net = build(net)
+    net.cast("float16")
+    refused(lambda: cam.grad_cam(net, random_images(1, 8)), InputError, "x has dtype float32; this net takes float16")
+    half = random_images(1, 8).astype("float16")
+    refused(lambda: cam.grad_cam(net, half), NetError, r"cannot run on x .*net.cast\('float32'\)")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_float16_of_batch_norms_alone(dtype):
+    net = blocks.Sequential()
+    net.add(blocks.BatchNorm(in_channels=3), blocks.ReLU(), nn.Flatten())
+    net.initialize()
+    net.cast("float16")
+    recording = cam.record(net, random_images(1, 4).astype(dtype), "1")
+    assert recording.gradient(class_id=5).sum() == 1
+    assert recording.image_gradient(5, "guided").dtype == dtype
 
 
 @pytest.mark.parametrize("error", [KeyError("k"), AttributeError("a"), TypeError("t"), ZeroDivisionError("z")])

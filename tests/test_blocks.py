@@ -45,7 +45,7 @@ def test_only_the_plain_rule_is_a_derivative(rule, is_derivative):
 
 def test_relu_rule_is_read_when_the_gradient_arrives():
     class Chooser:
-        rule = "plain"
+        rule, masks = "plain", {}
 
     chooser = Chooser()
     x = X.copy()
@@ -232,6 +232,17 @@ def test_batch_norm_gives_its_parameters_gradients_in_inference():
         y.backward(head, train_mode=False)
     assert np.allclose(ours.gamma.grad().asnumpy(), theirs.gamma.grad().asnumpy(), rtol=1e-4)
     assert np.allclose(ours.beta.grad().asnumpy(), theirs.beta.grad().asnumpy(), rtol=1e-4)
+
+
+def test_batch_norm_of_a_float16_input():
+    """Gluon's cast leaves the parameters of a BatchNorm in float32."""
+    norm = blocks.BatchNorm(in_channels=3)
+    norm.initialize()
+    norm.cast("float16")
+    x = nd.ones((1, 3, 2, 2), dtype="float16")
+    dx = backward(norm, x, x)
+    assert norm.gamma.data().dtype == np.float32
+    assert dx.dtype == np.float16 and dx == pytest.approx(np.ones_like(dx), rel=1e-3)
 
 
 def test_batch_norm_of_a_flat_input():

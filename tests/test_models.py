@@ -10,7 +10,7 @@ from mxnet.gluon.model_zoo import vision
 
 import cam
 from cam import blocks, rebuilding
-from cam.errors import InputError, NetError
+from cam.errors import InputError, LayerError, NetError
 
 
 def zoo_net(name, **kwargs):
@@ -88,6 +88,48 @@ def test_convert_keeps_dtype_and_frozen_parameters_and_takes_its_own_nets(narrow
     assert {parameter.grad_req for parameter in twice.collect_params().values()} == {"null"}
     x = random_images(1, 64)
     assert np.array_equal(twice(x.astype("float64")).asnumpy(), again(x.astype("float64")).asnumpy())
+
+
+def test_convert_shares_what_the_net_shares():
+    """A block with parameters stays one; one without gets a copy, and with it a feature map, for each place."""
+    conv, relu, body = nn.Conv2D(3, 1, in_channels=3), nn.Activation("relu"), nn.HybridSequential()
+    body.add(nn.Conv2D(3, 3, padding=1, in_channels=3), nn.Activation("relu"))
+    theirs = nn.HybridSequential()
+    theirs.add(conv, relu, conv, relu, body, body, nn.GlobalAvgPool2D(), nn.Dense(4))
+    theirs.initialize()
+    x = random_images(1, 12)
+    expected = theirs(x).asnumpy()
+    ours = cam.convert(theirs)
+    assert np.array_equal(ours(x).asnumpy(), expected)
+    assert list(ours.collect_params()) == list(theirs.collect_params())
+    assert ours[0] is ours[2] and ours[4][0] is ours[5][0]
+    assert ours[1] is not ours[3] and ours[4][1] is not ours[5][1]
+    assert set(cam.grad_cam(ours, x, 1, ["1", "3", "4", "5.1"])) == {"1", "3", "4", "5.1"}
+    with pytest.raises(LayerError, match=r"runs more than once .*cam.convert\(net\) makes a block of its own"):
+        cam.grad_cam(theirs, x, 1, "1")
+    with pytest.raises(LayerError, match="runs more than once .* take another layer"):
+        cam.grad_cam(ours, x, 1, "2")
+
+
+def test_convert_asks_no_hook_of_the_net():
+    class Own(nn.HybridBlock):
+        def hybrid_forward(self, F, x):
+            return self.output(self.features(x))
+
+    net, heard = Own(), []
+    with net.name_scope():
+        net.features, net.output = nn.HybridSequential(prefix=""), nn.Dense(3)
+    net.features.add(nn.Conv2D(2, 3, in_channels=3), nn.Activation("relu"))
+    net.initialize()
+    net(random_images(1, 12))
+    handle = net.features.register_forward_hook(lambda block, inputs, output: heard.append(output.asnumpy()))
+    net.register_forward_pre_hook(lambda block, inputs: heard.append(inputs[0].asnumpy()))
+    assert rebuilding.convertible(net) and not heard
+    net(random_images(1, 12))
+    assert len(heard) == 2
+    handle.detach()
+    net(random_images(1, 12))
+    assert len(heard) == 3
 
 
 def test_convert_refuses_in_words():

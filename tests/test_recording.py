@@ -2,6 +2,7 @@
 
 import gc
 import os
+import weakref
 
 import cut_tape
 import numpy as np
@@ -194,6 +195,20 @@ def test_memory_is_flat(narrow_resnet):
     assert resident() - before < 30  # MiB; one leaked recording is about 10
 
 
+def test_the_masks_go_with_the_recording(narrow_resnet):
+    """MXNet's Functions wait for Python's collector of cycles; what they need for the way back does not."""
+    recording = cam.record(narrow_resnet, random_images(1, 64), [])
+    recording.image_gradient(0, "guided")
+    recorder = weakref.ref(recording._recorder)
+    assert len(recorder().masks) == 50
+    gc.disable()
+    try:
+        del recording
+        assert recorder() is None
+    finally:
+        gc.enable()
+
+
 def test_all_relus_take_part_in_the_guided_pass(narrow_nets):
     for net, relus in ((narrow_nets["resnet50_v2"], 50), (narrow_nets["vgg16"], 15)):
         x, asked = random_images(1), []
@@ -251,8 +266,44 @@ def test_a_foreign_net_is_refused_where_it_would_be_wrong():
         cam.guided_backprop(mobile, x, partial=True)  # it would be the plain gradient under another name
     with pytest.raises(LayerError, match=r"no layer 'features.8.2.add'.*cam.convert\(net\) gives additions"):
         cam.grad_cam(net, x, 1, "features.8.2.add")
-    with pytest.raises(NetError, match="cuts the path"):
+    with pytest.raises(NetError, match=r"cuts the path.*record the image with layers=\[\]"):
         cam.record(mobile, x, "features.3").image_gradient()
+
+
+@pytest.mark.parametrize(
+    "rectify",
+    [
+        lambda F, x: F.clip(x, 0, 6),
+        lambda F, x: F.LeakyReLU(x),
+        lambda F, x: F.LeakyReLU(x, act_type="elu"),
+        lambda F, x: F.maximum(x, 0),
+        lambda F, x: F.relu(x),
+        lambda F, x: F.Activation(x, act_type="relu"),
+        lambda F, x: x * (x > 0),
+    ],
+)
+def test_a_rule_that_reaches_no_relu_is_refused(rectify):
+    """By whatever name the net calls its rectifier; the plain gradient and the maps remain."""
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3, in_channels=3), nn.HybridLambda(rectify), nn.GlobalAvgPool2D(), nn.Dense(2))
+    net.initialize()
+    x = random_images(1, 12)
+    for rule in ("guided", "deconvnet"):
+        for partial in (False, True):
+            with pytest.raises(NetError, match="ReLUs are blocks that know .*: take the plain rule, saliency or grad_"):
+                cam.image_gradient(net, x, 0, rule, partial)
+    assert cam.saliency(net, x, 0).any() and cam.grad_cam(net, x, 0, "1", relu=False).any()
+
+
+def test_relu6_and_leaky_relus_beside_blocks_are_counted():
+    net = nn.HybridSequential()
+    net.add(blocks.Conv2D(4, 3, in_channels=3), blocks.ReLU(), nn.LeakyReLU(0.1), nn.HybridLambda("relu"))
+    net.add(nn.HybridLambda(lambda F, x: F.clip(x, 0, 6)), nn.HybridLambda(lambda F, x: F.clip(x, -1, 6)))
+    net.add(nn.HybridLambda(lambda F, x: F.sigmoid(F.maximum(x, 0) + F.maximum(x, 1))), nn.GlobalAvgPool2D())
+    net.add(nn.Flatten())
+    net.initialize()
+    with pytest.raises(NetError, match="1 of 5 ReLUs are blocks"):
+        cam.guided_backprop(net, random_images(1, 12), 0)
 
 
 def test_partial_reaches_what_it_can():
@@ -291,6 +342,76 @@ def test_functional_operations_are_seen():
     net.initialize()
     with pytest.raises(NetError, match="gradient of max pooling is wrong"):
         cam.grad_cam(net, random_images(1, 8), 0, "conv")
+
+
+class TwoNames(HybridBlock):
+    """A net that calls its last feature map by a second name, and may pool with a function."""
+
+    def __init__(self, kinds, pool=False):
+        super().__init__()
+        self.pool = pool
+        with self.name_scope():
+            self.features, self.output = nn.HybridSequential(), nn.Dense(3)
+            with self.features.name_scope():
+                self.features.add(kinds.Conv2D(4, 3, in_channels=3), kinds.MaxPool2D(2), kinds.GlobalAvgPool2D())
+        self.first, self.last = self.features[0], self.features[1]
+
+    def hybrid_forward(self, F, x):
+        x = F.Pooling(x, kernel=(2, 2), stride=(2, 2), pool_type="max") if self.pool else x
+        return self.output(self.features(x))
+
+
+@pytest.mark.parametrize("kinds", [nn, blocks])
+def test_a_block_with_two_names(kinds):
+    net, x = TwoNames(kinds), random_images(1, 12)
+    net.initialize()
+    for layer in ("last", "features.1", net.last, ["last", "features.1"]):
+        recording = cam.record(net, x, layer, image=False)
+        assert recording.layers == ["features.1"]
+        assert np.array_equal(recording.gradient("last", 0), recording.gradient("features.1", 0))
+    assert {"last", "features.1"} <= set(row.name for row in cam.layers(net, x) if row.shape == (1, 4, 5, 5))
+
+
+def test_a_second_name_hides_no_pooling():
+    net = TwoNames(nn, pool=True)
+    net.initialize()
+    with pytest.raises(NetError, match="gradient of max pooling is wrong"):
+        cam.record(net, random_images(1, 12), "last", image=False)
+
+
+def test_a_layer_that_returns_a_tuple():
+    net = nn.HybridSequential()
+    net.add(nn.HybridLambda(lambda F, x: (x, x)), nn.HybridLambda(lambda F, both: (both[0] + both[1]).sum(axis=(2, 3))))
+    with pytest.raises(LayerError, match="layer 0 returned a tuple; a map needs a layer with one array"):
+        cam.record(net, random_images(1, 8), "0")
+
+
+def test_the_users_hooks_hear_arrays_only():
+    """A net is also traced with symbols, which are none of a hook's business."""
+    net, heard = nn.HybridSequential(), []
+    net.add(nn.Conv2D(4, 3, in_channels=3), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(2))
+    net.initialize()
+    net(random_images(1, 12))
+    net[1].register_forward_hook(lambda block, inputs, output: heard.append(output.asnumpy()))
+    before = state(net)["flags"]
+    recording = cam.record(net, random_images(1, 12), [])
+    with pytest.raises(NetError, match="0 of 1 ReLUs .*use cam.convert"):
+        recording.image_gradient(0, "guided")
+    assert len(heard) == 1
+    assert state(net)["flags"] == before
+
+
+def test_a_net_that_cannot_be_traced():
+    class Eager(nn.Sequential):
+        def forward(self, x):
+            return super().forward(nd.abs(x))
+
+    net = Eager()
+    net.add(nn.Conv2D(4, 3, in_channels=3), nn.GlobalAvgPool2D(), nn.Dense(2))
+    net.initialize()
+    with pytest.raises(NetError, match=r"cannot trace this net \(.*make each of its blocks a HybridBlock") as caught:
+        cam.grad_cam(net, random_images(1, 12), 0, "0")
+    assert "\n" not in str(caught.value)
 
 
 def test_wrong_nets_are_refused(narrow_vgg):
@@ -354,7 +475,7 @@ def test_a_layer_that_runs_twice_or_not_at_all_or_in_vain():
     net = Twice()
     net.initialize()
     x = random_images(1, 3)
-    with pytest.raises(LayerError, match="relu runs more than once"):
+    with pytest.raises(LayerError, match="relu runs more than once .* take another layer"):
         cam.record(net, x, "relu")
     with pytest.raises(LayerError, match="unused did not run"):
         cam.record(net, x, "unused")

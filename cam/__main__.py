@@ -83,8 +83,8 @@ def explain(
     """Explain what a network sees in pictures, one by one or in folders.
 
     Writes one panel per picture and class, OUT/PICTURE.CLASS.MODEL.LAYER.png; where two pictures of different folders
-    have the same name, FOLDER.PICTURE. A picture that is given twice is explained once. A picture that cannot be read
-    is reported and skipped.
+    have the same name, FOLDER.PICTURE. A picture that is given twice is explained once. A picture that cannot be read,
+    or whose results cannot be written, is reported and skipped.
     """
     names = _names(path for source in sources for path in _pictures(source))
     paths = list(names)
@@ -98,19 +98,21 @@ def explain(
     failures = 0
     with _interruptible() as check:
         for path, result in _explained(net, paths, batch, class_id=wanted, layer=layer, top=top, fit=fit.value):
-            check()
-            if isinstance(result, CamError):
+            try:
+                if isinstance(result, CamError):
+                    raise result
+                for explanation in result:
+                    check()
+                    written = _write(names[path], explanation, out, model, overlay)
+                    _report(path, explanation, written, as_json, notes)
+            except CamError as error:  # of this picture, or of writing its files
                 failures += 1
                 if as_json:
-                    typer.echo(json.dumps({"image": str(path), "error": str(result)}))
+                    typer.echo(json.dumps({"image": str(path), "error": str(error)}))
                 if len(paths) == 1:
-                    raise result
-                people.print(f"skipped: {result}", markup=False)
-                continue
-            for explanation in result:
-                check()
-                written = _write(names[path], explanation, out, model, overlay)
-                _report(path, explanation, written, as_json, notes)
+                    raise
+                people.print(f"skipped: {error}", markup=False)
+            check()
     if failures:
         people.print(f"{failures} of {len(paths)} pictures could not be explained")
         raise typer.Exit(1)

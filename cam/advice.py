@@ -12,7 +12,7 @@ from . import blocks
 from .errors import AllNegativeMap, BeforeReLU, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
 from .images import input_for
 from .recording import output_shapes
-from .resolve import default_layer, inside_residual_branch, next_step, paths
+from .resolve import default_layer, inside_residual_branch, last_feature_map, next_step, paths
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,14 @@ def layers(net: Block, x: nd.NDArray | None = None) -> LayerTable:
     if x is None:
         x = input_for(net, np.zeros((1, 3, 224, 224)))
     by_path, shapes = paths(net), output_shapes(net, x)
+    recommended = _recommended(net) or last_feature_map(net, shapes)
     order = [*shapes, *(path for path in by_path if path not in shapes)]
-    return LayerTable(
-        Layer(path, type(by_path[path]).__name__, shapes.get(path, ()), advice(net, path, shapes.get(path, ())))
-        for path in order
-    )
+    rows = ((path, type(by_path[path]).__name__, shapes.get(path, ())) for path in order)
+    return LayerTable(Layer(path, kind, shape, advice(net, path, shape, recommended)) for path, kind, shape in rows)
 
 
-def advice(net: Block, path: str, shape: tuple[int, ...]) -> str:
+def advice(net: Block, path: str, shape: tuple[int, ...], recommended: str | None) -> str:
     """What to know about the layer `path` whose output has this shape; empty if there is nothing to say."""
-    recommended = _recommended(net)
     instead = _instead(net, path)
     if not shape:
         return "does not run"

@@ -263,7 +263,7 @@ def _reachable(net: Block, x: nd.NDArray, layer: LayerLike | None) -> tuple[Bloc
     if hides_nothing(net):
         return net, layer, []
     if not convertible(net):
-        left_out = "guided backpropagation and saliency are left out: this net's ReLUs cannot be reached or converted"
+        left_out = "Grad-CAM alone is shown: cam.convert does not know this net, so not all its ReLUs can be reached"
         return net, layer, [GradCamOnly(left_out)]
     if isinstance(layer, Block):
         (layer,) = find_layers(net, layer)  # the copy has other blocks under the same paths

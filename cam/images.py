@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
-from mxnet.gluon.nn.basic_layers import _BatchNorm
-from mxnet.util import is_np_array
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError, NetError, NonFiniteError
-from .resolve import paths
+from .resolve import input_dtype, refuse_numpy_mode
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
 STANDARD_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -87,20 +85,16 @@ def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     Raises
     ------
     NetError
-        If net is no Gluon net, or MXNet was switched to its numpy arrays. A net without values gets an array too, and
-        is refused when it runs.
+        If net is no Gluon net. A net without values gets an array too, and is refused when it runs.
+    InputError
+        If MXNet's NumPy mode is on.
     """
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
-    if is_np_array():
-        raise NetError("mx.npx.set_np() is active, and this package works with mx.nd; call mx.npx.reset_np() first")
-    parameters = list(net.collect_params().values())
+    refuse_numpy_mode()
+    parameters = net.collect_params().values()
     placed = [one.list_ctx()[0] for one in parameters if one._data is not None or one._deferred_init]
-    normalising = [block for block in paths(net).values() if isinstance(block, _BatchNorm)]
-    theirs = {one for block in normalising for one in block.params.values()}  # float32 even in a float16 net
-    dtypes = [np.dtype(one.dtype) for one in parameters if one not in theirs]
-    floating = [dtype for dtype in dtypes if np.issubdtype(dtype, np.floating)]
-    return nd.array(array, ctx=placed[0] if placed else None, dtype=floating[0] if floating else np.float32)
+    return nd.array(array, ctx=placed[0] if placed else None, dtype=input_dtype(net) or np.float32)
 
 
 @dataclass(frozen=True)

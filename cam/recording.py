@@ -37,8 +37,8 @@ def record(
     net : a Gluon net that returns logits (N, classes); from `cam.vgg16`, `cam.resnet50_v2` or
         `cam.convert`, or with some limits any other
     x : NDArray (N, 3, H, W) of the net's dtype, normalised as `load_image` does
-    layers : block, path or name, or a list of them (an empty list for none); None takes the
-        recommended layer
+    layers : block, path or name, or a list of them (an empty list for none); None takes the recommended layer
+        (`cam.default_layer`, or what a first run on one image shows to be the last feature map)
     image : whether the image's gradient will be asked for; without it the pass is cheaper
 
     Raises
@@ -50,13 +50,13 @@ def record(
         If there is no such layer, it did not run exactly once, or it has no height and width. A block that the net
         uses twice runs twice; `cam.convert` makes two of it if it has no parameters.
     NetError
-        If the net fails on x, its gradients would be wrong (max pooling that is not ours), or it holds blocks that
-        are not ours and MXNet cannot trace it to find out.
+        If the net fails on x, it returns probabilities in place of logits, its gradients would be wrong (max pooling
+        that is not ours), or it holds blocks that are not ours and MXNet cannot trace it to find out.
     """
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon block that returns logits")
-    found = find_layers(net, layers)
     leaf = _check_input(net, x).copy()  # a copy: marking it leaves the caller's array alone
+    found = find_layers(net, _default_layer(net, leaf) if layers is None else layers)
     recorder = _Recorder(found, net)
     with ExitStack() as stack:
         stack.enter_context(autograd.pause(train_mode=False))
@@ -266,23 +266,38 @@ class _Recorder:
             raise NetError(f"{self.relus} of {total} ReLUs are blocks that know the {rule} rule; {way_out}")
 
 
+def _default_layer(net: Block, x: nd.NDArray) -> str:
+    """The recommended layer; where the net's blocks do not tell their order, one image is run to see it."""
+    try:
+        return resolve.default_layer(net)
+    except LayerError:
+        path = resolve.last_feature_map(net, _shapes(net, x[:1]))
+        if path is None:
+            raise
+        return path
+
+
 def _way_out(net: Block, otherwise: str) -> str:
     return "use cam.convert(net)" if convertible(net) else f"cam.convert does not know this net: {otherwise}"
 
 
 def output_shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
-    """The output shape of every block that runs, by structural path, for an input like x.
+    """The output shape of every block that runs, by structural path, for an input like x; in the order they ended.
 
     Raises
     ------
     CamError
         If x is not what the net takes, as in `record`.
     """
-    _check_input(net, x)
+    return _shapes(net, _check_input(net, x))
+
+
+def _shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
 
     def listen(path):
         def note(_block, _inputs, output):
+            found.pop(path, None)  # the order is that of the last runs
             found[path] = getattr(output, "shape", ())
 
         return note
@@ -344,8 +359,7 @@ def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
     if not isinstance(x, nd.NDArray):
         kind = "a numpy array" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
         raise InputError(f"x is {kind}; expected mx.nd.array(...) of shape (N, 3, H, W), such as load_image returns")
-    if mx.util.is_np_array():
-        raise InputError("MXNet's NumPy mode is on, in which Gluon nets run differently; call mx.npx.reset_np() first")
+    resolve.refuse_numpy_mode()
     if isinstance(x, mx.np.ndarray):
         raise InputError("x is an mx.np.ndarray; expected an mx.nd.array: take x.as_nd_ndarray()")
     if x.ndim != 4 or 0 in x.shape:
@@ -393,6 +407,9 @@ def _check_output(logits, x: nd.NDArray) -> None:
     if not isinstance(logits, nd.NDArray) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
         shape = getattr(logits, "shape", type(logits).__name__)
         raise NetError(f"the net returned {shape}; expected logits of shape ({x.shape[0]}, classes)")
+    values = logits.asnumpy()
+    if (values > 0).all() and values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+        raise NetError("the net returned probabilities (each row sums to 1); give the net without its softmax")
 
 
 def _check_tap(path: str, tap: _Tap | None) -> None:

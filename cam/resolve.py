@@ -10,10 +10,11 @@ import numpy as np
 from mxnet.gluon import Block, nn
 from mxnet.gluon.model_zoo.vision import resnet
 from mxnet.gluon.nn.basic_layers import _BatchNorm
-from mxnet.gluon.nn.conv_layers import _Pooling
+from mxnet.gluon.nn.conv_layers import _Conv, _Pooling
+from mxnet.util import is_np_array
 
 from . import blocks, rebuilding
-from .errors import ClassError, LayerError, NetError, in_one_line
+from .errors import ClassError, InputError, LayerError, NetError, in_one_line
 from .labels import find_classes
 
 LayerLike = str | Block  # a block, its path or its name
@@ -94,13 +95,40 @@ def default_layer(net: Block) -> str:
     Raises
     ------
     LayerError
-        If the net has no pooling that can be found in a sequence of blocks.
+        If the net has no such pooling, or is no sequence of blocks, so that only a run tells their order
+        (`last_feature_map`).
     """
-    chain = list(_chain(net))
+    chain = list(_chain(net)) if type(net) in _SEQUENCES or set(net._children) <= {"features", "output"} else []
     for index in range(len(chain) - 1, 0, -1):
-        if isinstance(chain[index][1], _Pooling):
+        block = chain[index][1]
+        if isinstance(block, _Pooling):
             return chain[index - 1][0]
-    raise LayerError("this net has no pooling block after its last feature map: say which layer you mean")
+        if isinstance(block, _Conv) and not any(_is_global(before) for _, before in chain[:index]):
+            break  # a feature map above the last pooling
+    raise LayerError("the layers of this net do not tell which of them is its last feature map: say which you mean")
+
+
+def _is_global(block: Block) -> bool:
+    return isinstance(block, _Pooling) and block._kwargs["global_pool"]
+
+
+def last_feature_map(net: Block, shapes: dict[str, tuple[int, ...]]) -> str | None:
+    """The path of the block that gives the net's last feature map, told by a run: the rule behind `default_layer`.
+
+    Parameters
+    ----------
+    shapes : the blocks' output shapes by path, in the order in which they ended
+
+    Returns
+    -------
+    The last one with height and width that is no pooling, no Dropout and no sequence of others; None if there is none
+    """
+    by_path = paths(net)
+    for path, shape in reversed(shapes.items()):
+        passes_on = isinstance(by_path[path], (_Pooling, nn.Dropout)) or type(by_path[path]) in _SEQUENCES
+        if len(shape) == 4 and shape[2:] != (1, 1) and not passes_on:
+            return path
+    return None
 
 
 def _chain(net: Block, prefix: str = "") -> Iterator[tuple[str, Block]]:
@@ -130,6 +158,12 @@ def input_channels(net: Block) -> int | None:
     if isinstance(first, nn.Conv2D):
         return first.weight.shape[1] * first._kwargs["num_group"] or None
     return None
+
+
+def refuse_numpy_mode() -> None:
+    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
+    if is_np_array():
+        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 
 def input_dtype(net: Block) -> np.dtype | None:

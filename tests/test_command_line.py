@@ -72,6 +72,14 @@ def test_a_folder_with_a_broken_file(run, pictures, tmp_path):
     assert "skipped: image" in err and "1 of 4 pictures could not be explained" in err
 
 
+def test_a_result_that_cannot_be_written_is_skipped(run, pictures):
+    long = pictures / f"{'x' * 240}.png"
+    (pictures / "0.png").rename(long)
+    code, out, err = run("explain", pictures)
+    assert code == 1 and "File name too long" in err and "1 of 3 pictures could not be explained" in err
+    assert out.count("panel") == 2
+
+
 def test_class_and_layer(run, pictures):
     code, out, _err = run("explain", pictures / "0.png", "--class", "zebra", "--layer", "features.8.2.conv3", "--json")
     found = json.loads(out)

@@ -150,9 +150,9 @@ class TestExplain:
         mx.npx.set_np()
         try:
             for one in (net, theirs):
-                with pytest.raises(NetError, match=r"call mx.npx.reset_np\(\) first"):
+                with pytest.raises(InputError, match=r"call mx.npx.reset_np\(\) first"):
                     cam.explain(one, scene.image)
-                with pytest.raises(NetError, match=r"call mx.npx.reset_np\(\) first"):
+                with pytest.raises(InputError, match=r"call mx.npx.reset_np\(\) first"):
                     cam.layers(one)
         finally:
             mx.npx.reset_np()

@@ -207,13 +207,16 @@ def test_resize_by_hand():
             cam.resize_map(small, size)
 
 
-def test_a_net_without_pooling_asks_for_a_layer():
-    net = nn.HybridSequential()
+def test_a_net_without_pooling():
+    net, x = nn.HybridSequential(), random_images(1, 8)
     net.add(blocks.Conv2D(2, 3, in_channels=3), blocks.ReLU(), nn.Dense(2))
     net.initialize()
-    with pytest.raises(LayerError, match="say which layer you mean"):
-        cam.grad_cam(net, random_images(1, 8))
-    assert cam.grad_cam(net, random_images(1, 8), 0, "1", relu=False).shape == (1, 6, 6)
+    assert np.array_equal(cam.grad_cam(net, x, 0, relu=False), cam.grad_cam(net, x, 0, "1", relu=False))
+    flat = nn.HybridSequential()
+    flat.add(nn.Dense(2))
+    flat.initialize()
+    with pytest.raises(LayerError, match="say which you mean"):
+        cam.grad_cam(flat, x)
 
 
 def zoo(name):

@@ -15,6 +15,7 @@ from mxnet.gluon.model_zoo import vision
 import cam
 from cam import blocks
 from cam.errors import ClassError, InputError, LayerError, NetError, NonFiniteError
+from cam.resolve import last_feature_map
 
 NAMES = ["vgg16", "resnet50_v2"]
 LAYERS = {
@@ -370,6 +371,62 @@ def test_a_block_with_two_names(kinds):
         assert recording.layers == ["features.1"]
         assert np.array_equal(recording.gradient("last", 0), recording.gradient("features.1", 0))
     assert {"last", "features.1"} <= set(row.name for row in cam.layers(net, x) if row.shape == (1, 4, 5, 5))
+
+
+class OutOfOrder(HybridBlock):
+    """A person's own net: its blocks are declared in another order than they run, and one pooling may run twice."""
+
+    def __init__(self, twice=False, softmax=False):
+        super().__init__()
+        self.twice, self.softmax = twice, softmax
+        with self.name_scope():
+            self.conv1, self.conv2, self.conv3 = (nn.Conv2D(4, 3, activation="relu") for _ in range(3))
+            self.pool, self.gap, self.output = nn.AvgPool2D(2), nn.GlobalAvgPool2D(), nn.Dense(3)
+
+    def hybrid_forward(self, F, x):
+        x = self.conv2(self.pool(self.conv1(x)))
+        x = self.conv3(self.pool(x) if self.twice else x)
+        logits = self.output(x if self.twice else self.gap(x))
+        return F.softmax(logits) if self.softmax else logits
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_the_default_layer_of_a_net_that_does_not_tell_its_order(twice):
+    net, x = OutOfOrder(twice), random_images(2, 24)
+    net.initialize()
+    net(x)
+    with pytest.raises(LayerError, match="say which you mean"):
+        cam.default_layer(net)
+    assert cam.record(net, x, image=False).layers == ["conv3"]
+    assert [row.name for row in cam.layers(net, x) if row.advice == "recommended"] == ["conv3"]
+
+
+def test_a_convolution_above_the_last_pooling_is_the_default_layer():
+    net, x = nn.HybridSequential(), random_images(1, 16)
+    net.add(nn.Conv2D(4, 3), nn.AvgPool2D(2), nn.Conv2D(4, 3), nn.Dense(3))
+    net.initialize()
+    net(x)
+    assert cam.record(net, x, image=False).layers == ["2"]
+
+
+def test_probabilities_are_no_logits():
+    net, x = OutOfOrder(softmax=True), random_images(1, 24)
+    net.initialize()
+    net(x)
+    with pytest.raises(NetError, match="give the net without its softmax"):
+        cam.grad_cam(net, x, 0, "conv3")
+
+
+ZOO = ["alexnet", "densenet121", "inception_v3", "mobilenet_v2_0_25", "resnet18_v1", "squeezenet1_0", "vgg11"]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_the_default_layer_of_the_zoo_is_the_last_feature_map_of_a_run(name):
+    net = getattr(vision, name)(classes=3)
+    net.initialize()
+    size = 299 if name == "inception_v3" else 224
+    shapes = {row.name: row.shape for row in cam.layers(net, nd.zeros((1, 3, size, size))) if row.shape}
+    assert cam.default_layer(net) == last_feature_map(net, shapes)
 
 
 def test_a_second_name_hides_no_pooling():

@@ -227,7 +227,15 @@ def _with_children(kind, **additions):
     return rebuild
 
 
+def check_layout(convolution: nn.Conv2D) -> None:
+    """Raise NetError if a convolution's layout is not NCHW."""
+    layout = convolution._kwargs["layout"]
+    if layout != "NCHW":
+        raise NetError(f"{convolution.name} has the layout {layout}; this package works with nets of layout NCHW")
+
+
 def _conv(block, rebuild_child):
+    check_layout(block)
     options = block._kwargs
     rebuilt = blocks.Conv2D(
         block._channels,

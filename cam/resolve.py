@@ -146,7 +146,13 @@ def last_step(net: Block) -> Block:
 
 
 def input_channels(net: Block) -> int | None:
-    """How many channels an image must have, where the net's first step is known and tells; else None."""
+    """How many channels an image must have, where the net's first step is known and tells; else None.
+
+    Raises
+    ------
+    NetError
+        If the first convolution wants the channels last.
+    """
     first = net
     while type(first) in _SEQUENCES or "features" in first._children:
         children = first._children
@@ -156,6 +162,7 @@ def input_channels(net: Block) -> int | None:
     if isinstance(first, nn.BatchNorm):
         return first.gamma.shape[0] or None
     if isinstance(first, nn.Conv2D):
+        rebuilding.check_layout(first)
         return first.weight.shape[1] * first._kwargs["num_group"] or None
     return None
 

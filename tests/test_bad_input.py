@@ -268,3 +268,12 @@ class TestMapsThatSayNothing:
             cam.grad_cam(net, random_images(1, 8), 0)
         found = cam.explain(net, np.full((224, 224, 3), 90, np.uint8), 0)
         assert any(isinstance(one, FlatMap) for one in found.warnings) and self.brightness(found) == 0
+
+
+def test_channels_last():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3, layout="NHWC", in_channels=3), nn.Flatten(), nn.Dense(2))
+    net.initialize()
+    for call in (lambda: cam.record(net, nd.zeros((1, 8, 8, 3)), "0"), lambda: cam.convert(net)):
+        with pytest.raises(NetError, match="has the layout NHWC; this package works with nets of layout NCHW"):
+            call()

@@ -12,8 +12,9 @@ from mxnet import nd
 from mxnet.gluon import Block
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .checks import refuse_numpy_mode
 from .errors import InputError, NetError, NonFiniteError
-from .resolve import input_dtype, refuse_numpy_mode
+from .resolve import input_dtype
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
 STANDARD_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
 from mxnet.base import MXNetError
-from mxnet.gluon import Block, Parameter, nn
+from mxnet.gluon import Block, nn
 
 from . import blocks, resolve
-from .errors import CamError, InputError, LayerError, NetError, NonFiniteError, in_one_line
+from .checks import check_input, check_output, finite
+from .errors import CamError, LayerError, NetError, in_one_line
 from .rebuilding import convertible
 from .resolve import LayerLike, find_layers, hides_nothing, paths
 
@@ -55,7 +55,7 @@ def record(
     """
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon block that returns logits")
-    leaf = _check_input(net, x).copy()  # a copy: marking it leaves the caller's array alone
+    leaf = check_input(net, x).copy()  # a copy: marking it leaves the caller's array alone
     found = find_layers(net, _default_layer(net, leaf) if layers is None else layers)
     recorder = _Recorder(found, net)
     with ExitStack() as stack:
@@ -66,7 +66,7 @@ def record(
             leaf.attach_grad()
             recorder.start()
         logits = _run(net, leaf)
-    _check_output(logits, x)
+    check_output(logits, x)
     for path in found:
         _check_tap(path, recorder.taps.get(path))
     recorder.check_max_pools()
@@ -88,7 +88,7 @@ class Recording:
 
     def __init__(self, net: Block, image: nd.NDArray | None, logits: nd.NDArray, recorder: _Recorder):
         self._net, self._image, self._logits, self._recorder = net, image, logits, recorder
-        self.logits: np.ndarray = _finite(logits, "the logits")
+        self.logits: np.ndarray = finite(logits, "the logits")
         self.layers: list[str] = list(recorder.paths.values())
         self._gradients: tuple[tuple[int, ...], list[nd.NDArray]] | None = None
 
@@ -99,7 +99,7 @@ class Recording:
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer, numpy (N, K, h, w)."""
         path = self._recorded(layer)
-        return _finite(self._recorder.taps[path].features, f"the feature map of {path}")
+        return finite(self._recorder.taps[path].features, f"the feature map of {path}")
 
     def gradient(self, layer: LayerLike | None = None, class_id=None) -> np.ndarray:
         """d logit / d A for each image's class, numpy (N, K, h, w).
@@ -111,7 +111,7 @@ class Recording:
         if self._gradients is None or self._gradients[0] != ids:  # one backward pass serves all layers
             self._gradients = (ids, self._backward(ids, [tap.leaf for tap in self._recorder.taps.values()]))
         index = list(self._recorder.taps).index(path)
-        return _finite(self._gradients[1][index], f"the gradient at {path}")
+        return finite(self._gradients[1][index], f"the gradient at {path}")
 
     def image_gradient(self, class_id=None, rule: str = "plain", partial: bool = False) -> np.ndarray:
         """d logit / d image for each image's class, numpy (N, 3, H, W), signed.
@@ -135,7 +135,7 @@ class Recording:
             raise NetError(f"recording a layer of MXNet's own cuts the path to the image; {way_out}")
         if rule != "plain":
             self._recorder.check_relus(rule, partial)
-        return _finite(self._backward(self.class_ids(class_id), [self._image], rule)[0], "the image gradient")
+        return finite(self._backward(self.class_ids(class_id), [self._image], rule)[0], "the image gradient")
 
     def _recorded(self, layer: LayerLike | None) -> str:
         if layer is None and len(self.layers) == 1:
@@ -289,7 +289,7 @@ def output_shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
     CamError
         If x is not what the net takes, as in `record`.
     """
-    return _shapes(net, _check_input(net, x))
+    return _shapes(net, check_input(net, x))
 
 
 def _shapes(net: Block, x: nd.NDArray) -> dict[str, tuple[int, ...]]:
@@ -355,72 +355,8 @@ def _set_active(hybrid_blocks: list[Block], active: bool) -> None:
         block._active = active
 
 
-def _check_input(net: Block, x: nd.NDArray) -> nd.NDArray:
-    if not isinstance(x, nd.NDArray):
-        kind = "a numpy array" if isinstance(x, np.ndarray) else f"a {type(x).__name__}"
-        raise InputError(f"x is {kind}; expected mx.nd.array(...) of shape (N, 3, H, W), such as load_image returns")
-    resolve.refuse_numpy_mode()
-    if isinstance(x, mx.np.ndarray):
-        raise InputError("x is an mx.np.ndarray; expected an mx.nd.array: take x.as_nd_ndarray()")
-    if x.ndim != 4 or 0 in x.shape:
-        raise InputError(f"x has shape {x.shape}; expected (N, 3, H, W) with at least one image")
-    channels = resolve.input_channels(net)
-    if channels is not None and x.shape[1] != channels:  # MXNet's BatchNorm would read beyond its parameters
-        raise InputError(f"x has shape {x.shape}; this net takes (N, {channels}, H, W)")
-    parameters = list(net.collect_params().values())
-    uninitialised = [p.name for p in parameters if p._data is None and not p._deferred_init]
-    if uninitialised:
-        first = f"{len(uninitialised)} parameters, such as {uninitialised[0]}"
-        raise NetError(f"{first}, have no values; load weights or initialize()")
-    dtype = resolve.input_dtype(net)
-    if dtype is not None and x.dtype != dtype:
-        raise InputError(f"x has dtype {np.dtype(x.dtype).name}; this net takes {dtype.name}")
-    parameters = [p for p in parameters if p._data is not None]
-    if parameters:
-        _check_context(parameters[0], x)
-    if not np.isfinite(x.asnumpy()).all():
-        raise NonFiniteError("x holds NaN or infinity")
-    _check_parameters(parameters)
-    return x
-
-
-def _check_context(parameter: Parameter, x: nd.NDArray) -> None:
-    try:
-        parameter.data(x.context)
-    except RuntimeError as error:
-        home = parameter.list_ctx()[0]
-        raise InputError(f"x is on {x.context}, the net on {home}; use x.as_in_context(mx.{home})") from error
-
-
-def _check_parameters(parameters: list[Parameter]) -> None:
-    """Refuse NaN and infinity here: a ReLU turns NaN into 0, so the logits may not show it."""
-    for dtype in {parameter.dtype for parameter in parameters}:
-        alike = [parameter for parameter in parameters if parameter.dtype == dtype]
-        values = [parameter.data(parameter.list_ctx()[0]) for parameter in alike]
-        sums = nd.multi_sum_sq(*values, num_arrays=len(values)).asnumpy()  # one pass over all of them
-        for parameter, array, total in zip(alike, values, sums):
-            if not np.isfinite(total):  # or only large
-                _finite(array, f"parameter {parameter.name}")
-
-
-def _check_output(logits, x: nd.NDArray) -> None:
-    if not isinstance(logits, nd.NDArray) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
-        shape = getattr(logits, "shape", type(logits).__name__)
-        raise NetError(f"the net returned {shape}; expected logits of shape ({x.shape[0]}, classes)")
-    values = logits.asnumpy()
-    if (values > 0).all() and values.shape[1] > 1 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        raise NetError("the net returned probabilities (each row sums to 1); give the net without its softmax")
-
-
 def _check_tap(path: str, tap: _Tap | None) -> None:
     if tap is None:
         raise LayerError(f"layer {path} did not run in this forward pass")
     if tap.features.ndim != 4:
         raise LayerError(f"layer {path} has an output of shape {tap.features.shape}: no height and width, so no map")
-
-
-def _finite(array: nd.NDArray, name: str) -> np.ndarray:
-    values = array.asnumpy()
-    if not np.isfinite(values).all():
-        raise NonFiniteError(f"NaN or infinity in {name}; check weights and image")
-    return values

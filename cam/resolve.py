@@ -11,10 +11,9 @@ from mxnet.gluon import Block, nn
 from mxnet.gluon.model_zoo.vision import resnet
 from mxnet.gluon.nn.basic_layers import _BatchNorm
 from mxnet.gluon.nn.conv_layers import _Conv, _Pooling
-from mxnet.util import is_np_array
 
 from . import blocks, rebuilding
-from .errors import ClassError, InputError, LayerError, NetError, in_one_line
+from .errors import ClassError, LayerError, NetError, in_one_line
 from .labels import find_classes
 
 LayerLike = str | Block  # a block, its path or its name
@@ -165,12 +164,6 @@ def input_channels(net: Block) -> int | None:
         rebuilding.check_layout(first)
         return first.weight.shape[1] * first._kwargs["num_group"] or None
     return None
-
-
-def refuse_numpy_mode() -> None:
-    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
-    if is_np_array():
-        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 
 def input_dtype(net: Block) -> np.dtype | None:

@@ -203,8 +203,8 @@ plot.grid(
 # ## In numbers: 100 scenes
 #
 # Two measures. Of the gradient's magnitude (summed over the three colours), the share inside the mask of the named
-# object; alone, and multiplied by the enlarged Grad-CAM. That says whether the picture is in the right place. Whether
-# it is *clear* says its smoothness: how much neighbouring pixels are alike. Speckles have next to none.
+# object; alone, and multiplied by the enlarged Grad-CAM. That says whether the picture is in the right place. How
+# *clear* it is we measure by its smoothness: how alike neighbouring pixels are. Speckles make it small.
 #
 # > **Predict.** A third, a half, two thirds? And how much will Grad-CAM add to each?
 

@@ -12,7 +12,7 @@ from . import blocks
 from .errors import AllNegativeMap, BeforeReLU, FlatMap, InsideResidualBranch, LayerError, NetError, OnePixelMap
 from .images import input_for
 from .recording import output_shapes
-from .resolve import default_layer, inside_residual_branch, last_feature_map, next_step, paths
+from .resolve import default_layer, input_channels, inside_residual_branch, last_feature_map, next_step, paths
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def layers(net: Block, x: nd.NDArray | None = None) -> LayerTable:
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
     if x is None:
-        x = input_for(net, np.zeros((1, 3, 224, 224)))
+        x = input_for(net, np.zeros((1, input_channels(net) or 3, 224, 224)))
     by_path, shapes = paths(net), output_shapes(net, x)
     recommended = _recommended(net) or last_feature_map(net, shapes)
     order = [*shapes, *(path for path in by_path if path not in shapes)]

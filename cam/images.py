@@ -259,6 +259,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise InputError(f"{name} holds values from {values.min()} to {values.max()}; expected 8 or 16 bits")
+        if image.mode == "I" and values.max() <= 0xFF:  # 32 bits: as 16 they would be black
+            raise InputError(
+                f"{name} holds 32-bit numbers up to {values.max()}, whose white is unknown; save it with 8 or 16 bits"
+            )
         return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise InputError(f"{name} holds floats, whose black and white are unknown; save it with 8 or 16 bits")

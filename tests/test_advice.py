@@ -3,6 +3,7 @@
 import mxnet as mx
 import pytest
 from mxnet import nd
+from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
 import cam
@@ -64,6 +65,13 @@ def test_a_layer_that_does_not_run():
 def test_a_net_on_another_device():
     table = cam.layers(cam.vgg16(weights=None, width=1 / 16, ctx=mx.cpu(1)))
     assert table[-1].shape == (1, 1000)
+
+
+def test_a_net_for_pictures_of_one_channel():
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(2, 3, in_channels=1), nn.GlobalAvgPool2D(), nn.Dense(2))
+    net.initialize()
+    assert next(row.shape for row in cam.layers(net)) == (1, 2, 222, 222)
 
 
 def test_what_is_no_net():

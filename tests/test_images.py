@@ -149,6 +149,8 @@ class TestModes:
     def test_floats_and_large_integers_have_no_black_and_white(self, tmp_path):
         with pytest.raises(InputError, match="holds floats, whose black and white are unknown"):
             images.read_image(saved(tmp_path, Image.fromarray(np.ones((9, 9), np.float32)), "a.tiff"))
+        with pytest.raises(InputError, match="holds 32-bit numbers up to 200, whose white is unknown"):
+            images.read_image(saved(tmp_path, Image.fromarray(np.full((9, 9), 200, np.int32)), "b.tiff"))
         with pytest.raises(InputError, match="holds values from 70000 to 70000; expected 8 or 16 bits"):
             images.read_image(saved(tmp_path, Image.fromarray(np.full((9, 9), 70000, np.int32)), "b.tiff"))
 

@@ -158,12 +158,13 @@ def input_channels(net: Block) -> int | None:
         if not children:
             return None
         first = children["features"] if "features" in children else next(iter(children.values()))
+    channels = 0  # open: MXNet writes 0, or -1 in its NumPy mode
     if isinstance(first, nn.BatchNorm):
-        return first.gamma.shape[0] or None
-    if isinstance(first, nn.Conv2D):
+        channels = first.gamma.shape[0]
+    elif isinstance(first, nn.Conv2D):
         rebuilding.check_layout(first)
-        return first.weight.shape[1] * first._kwargs["num_group"] or None
-    return None
+        channels = first.weight.shape[1] * first._kwargs["num_group"]
+    return channels if channels > 0 else None
 
 
 def input_dtype(net: Block) -> np.dtype | None:

@@ -195,9 +195,10 @@ plot.grid(
 # pooling sends the gradient to the wrong pixels of each window, or loses it (which ones may differ from run to run, so
 # we assert nothing). Both are unclear: mending the pooling alone does not answer the question.*
 #
-# So there were two faults. With MXNet 1.9.1's pooling VGG16's picture is torn, too (lesson 4), so the learner, who saw
-# a clean one, probably did not have this fault in the same form. With the pooling mended VGG16 is clean and ResNet50v2
-# is not, as we shall see. From here on the pooling is right, and only the number of guided ReLUs changes.
+# So there were two faults. What MXNet's pooling does to VGG16's picture changes from run to run: it is torn, or it looks
+# clean and is a little displaced (lesson 4). The learner saw a clean one. With the pooling mended, VGG16 is clean in
+# every run and ResNet50v2 is not, as we shall see. From here on the pooling is right, and only the number of guided
+# ReLUs changes.
 
 # %% [markdown]
 # ## In numbers: 100 scenes

@@ -1,0 +1,149 @@
+"""From a net to its graph: the net is called once with a symbol in the place of an image."""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from typing import NamedTuple
+
+from mxnet import autograd
+
+from .errors import NetError, in_one_line
+from .graph import Entry, Graph, Step
+from .mxnet import Block, blocks_of, listening, mx, own_parameters, settings
+
+
+class _Traced(NamedTuple):
+    mark: list
+    graph: Graph
+
+
+_lock = threading.RLock()
+_known: weakref.WeakKeyDictionary[Block, dict[int, _Traced]] = weakref.WeakKeyDictionary()
+
+
+def trace(net: Block, inputs: int = 1) -> Graph:
+    """The graph of a net, from an earlier trace if nothing has changed since.
+
+    The net is called with symbols, in predict mode, by this thread; its hooks stay silent, and it is left as it was.
+    Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed.
+
+    Parameters
+    ----------
+    net : a HybridBlock, SymbolBlock, or any Block whose forward is made of these
+    inputs : how many arrays the net takes
+
+    Raises
+    ------
+    NetError
+        If the net cannot be called with symbols; the sentence says what keeps it from that.
+    """
+    with _lock:
+        mark = fingerprint(net)
+        kept = _known.setdefault(net, {})
+        if inputs not in kept or kept[inputs].mark != mark:
+            kept[inputs] = _Traced(mark, _trace(net, inputs))
+        return kept[inputs].graph
+
+
+def fingerprint(net: Block) -> list:
+    """What a trace depends on: the blocks in their order, their settings, and which parameters they have."""
+    return [
+        (path, weakref.ref(block), settings(block), [id(parameter) for parameter in own_parameters(block)])
+        for path, block in blocks_of(net)
+    ]
+
+
+def _trace(net: Block, inputs: int) -> Graph:
+    blocks = list(blocks_of(net))
+    first_path: dict[Block, str] = {}
+    for path, block in blocks:
+        first_path.setdefault(block, path)
+    runs: list[tuple[str, list]] = []
+
+    def heard(block, arguments, output):
+        given = flat(arguments)
+        output = _each(output, lambda one: _own_step(block, one) if any(one is other for other in given) else one)
+        runs.append((first_path[block], flat(output)))
+        return output
+
+    images = [mx.sym.var(f"data{number}" if inputs > 1 else "data") for number in range(inputs)]
+    with autograd.pause(train_mode=False), listening(net, heard):
+        try:
+            outputs = flat(net(*images))
+        except Exception as error:  # whatever the net's own forward raises
+            raise NetError(_why_not(net, inputs, error)) from error
+    if not all(isinstance(one, mx.sym.Symbol) for one in outputs):
+        kinds = ", ".join(sorted({type(one).__name__ for one in outputs}))
+        raise NetError(f"{type(net).__name__} returns {kinds} and no arrays: there is nothing to explain")
+    parameters = list({id(one): one for block in first_path for one in own_parameters(block)}.values())
+    return _read(outputs, runs, parameters, images)
+
+
+def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
+    """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
+    named = [
+        [one for one in flat if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1] for _, flat in runs
+    ]
+    variables = [parameter.var() for parameter in parameters]
+    symbol = mx.sym.Group([*outputs, *(one for flat in named for one in flat), *variables, *images])
+    description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
+    steps = [_step(node) for node in description["nodes"]]
+    heads: list[Entry] = [(index, place) for index, place, *_ in description["heads"]]
+    heads, rest = heads[: (ends := sum(len(one.list_outputs()) for one in outputs))], heads[ends:]
+    by_path: dict[str, list[list[Entry]]] = {}
+    for (path, _), flat in zip(runs, named):
+        found, rest = rest[: len(flat)], rest[len(flat) :]
+        if path and found:
+            by_path.setdefault(path, []).append(found)
+    for parameter, (index, _) in zip(parameters, rest):
+        steps[index].parameter = parameter
+    for number, (index, _) in enumerate(rest[len(parameters) :]):
+        steps[index].input = number
+    graph = Graph(steps, heads, by_path, mx.sym.Group(outputs))
+    for index, needed in enumerate(graph.needed_for(heads)):
+        step = steps[index]
+        unknown = step.op == "null" and step.parameter is None and step.input is None
+        if needed and unknown and not step.name.endswith("label"):  # of an output operator, which ignores it here
+            raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
+    return graph
+
+
+def _step(node: dict) -> Step:
+    if node.get("subgraphs"):
+        raise NetError(f"{node['name']} is control flow ({node['op']}), through which no gradient can be followed here")
+    options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
+    return Step(node["op"], node["name"], tuple((index, place) for index, place, *_ in node["inputs"]), options)
+
+
+def _own_step(block: Block, one):
+    """A block that returns its input gets a step of its own, so that only what flows through it is its gradient."""
+    return mx.sym.identity(one, name=f"{block.name}_output") if isinstance(one, mx.sym.Symbol) else one
+
+
+def flat(value) -> list:
+    """The members of nested lists and tuples in one list."""
+    return [one for part in value for one in flat(part)] if isinstance(value, (list, tuple)) else [value]
+
+
+def _each(value, change):
+    if isinstance(value, (list, tuple)):
+        return type(value)(_each(one, change) for one in value)
+    return change(value)
+
+
+def _why_not(net: Block, inputs: int, error: Exception) -> str:
+    """One sentence on why a net has no graph, by what its forward raised."""
+    said, kind = in_one_line(error), type(net).__name__
+    if isinstance(error, NetError):
+        return said
+    if isinstance(error, TypeError) and "positional argument" in said:
+        return f"{kind} takes another number of arrays than the {inputs} given: {said}"
+    if "'Symbol' object has no attribute" in said or isinstance(error, (TypeError, IndexError)):
+        cause = "its forward reads the values or the shape of an array"
+    elif isinstance(error, (AssertionError, ValueError)) and "NDArray" in said:
+        cause = "its forward mixes in an array of its own"
+    else:
+        cause = "its forward needs arrays"
+    return f"{kind} cannot be traced, because {cause}: write it as a hybrid_forward with F alone ({said})"

@@ -119,8 +119,9 @@ def class_activation_map(net: Block, x: nd.NDArray, *, target: Target = None, ou
         If the net does not end that way; take `grad_cam`.
     """
     prepared = ready(net, x, output)
-    graph, dense = prepared.graph, prepared.graph.steps[prepared.end[0]]
-    pooled = graph.back_over(dense.inputs[0], PASSES_ON | RESHAPES) if dense.inputs else prepared.end
+    graph, shapes_only = prepared.graph, PASSES_ON | RESHAPES
+    dense = graph.steps[graph.back_over(prepared.end, shapes_only)[0]]
+    pooled = graph.back_over(dense.inputs[0], shapes_only) if dense.inputs else prepared.end
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()

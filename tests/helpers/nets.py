@@ -38,3 +38,14 @@ def ready(net, *shapes, seed=0, dtype="float32"):
 def normal(seed, *shapes):
     rng = np.random.default_rng(seed)
     return [rng.normal(size=shape) for shape in shapes]
+
+
+def random_statistics(net):
+    """Give every BatchNorm statistics, a scale and an offset that are no identity; convolutions stay as they are."""
+    rng = np.random.default_rng(0)
+    for name, parameter in net.collect_params().items():
+        if name.endswith(("running_mean", "beta")) and (parameter.grad_req != "null" or name.endswith("mean")):
+            parameter.set_data(nd.array(rng.normal(0, 0.1, parameter.shape)))
+        if name.endswith("running_var") or (name.endswith("gamma") and parameter.grad_req != "null"):
+            parameter.set_data(nd.array(rng.uniform(0.6, 1.4, parameter.shape)))
+    return net

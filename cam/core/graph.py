@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from .mxnet import Parameter, mx
 
 Entry = tuple[int, int]
@@ -71,7 +73,7 @@ class Step:
         """
         kind = self.options.get("act_type")
         if self.op == "clip" and self.option("a_min") == 0 and self.option("a_max") > 0:
-            return float(self.option("a_max"))
+            return float(np.float32(self.option("a_max")))  # as MXNet keeps it, also in a float64 net
         spelled = (
             self.op == "relu"
             or (self.op == "Activation" and kind == "relu")

@@ -107,7 +107,7 @@ class Recording:
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer, numpy (N, K, h, w)."""
-        return finite(self.arrays(layer)[0], "the feature map")
+        return finite(self._walked.values[self._recorded(layer)], "the feature map")
 
     def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
         """d target / d A for each image, numpy (N, K, h, w).

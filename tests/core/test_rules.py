@@ -27,7 +27,9 @@ def test_relu_by_hand(rule):
 def test_only_the_plain_rule_is_the_derivative():
     x, dy = (nd.array(one, dtype="float64") for one in normal(0, (4, 6), (4, 6)))
     expected = differences(nd.relu, x, dy)
-    close = {rule: relative_l2(rules.relu_back(dy, nd.relu(x), rule).asnumpy(), expected) < 1e-8 for rule in rules.RULES}
+    close = {
+        rule: relative_l2(rules.relu_back(dy, nd.relu(x), rule).asnumpy(), expected) < 1e-8 for rule in rules.RULES
+    }
     assert close == {"plain": True, "guided": False, "deconvnet": False}
 
 
@@ -39,7 +41,9 @@ def test_a_rule_that_does_not_exist():
 def test_convolution_by_hand():
     """A 3x3 input and a 2x2 kernel."""
     weight, dy = nd.array([[[[1, 2], [3, 4]]]]), nd.array([[[[1, 0], [0, 10]]]])
-    assert rules.convolution_back(dy, weight, (1, 1, 3, 3)).asnumpy().tolist() == [[[[1, 2, 0], [3, 14, 20], [0, 30, 40]]]]
+    assert rules.convolution_back(dy, weight, (1, 1, 3, 3)).asnumpy().tolist() == [
+        [[[1, 2, 0], [3, 14, 20], [0, 30, 40]]]
+    ]
 
 
 def test_global_average_and_dense_and_concat_by_hand():
@@ -96,7 +100,10 @@ def convolution(shape, filters, kernel, stride=1, pad=0, dilate=1, groups=1):
 
 def batch_norm(fix_gamma):
     gamma, beta, mean, variance = (nd.array(one, dtype="float64") for one in normal(4, (3,), (3,), (3,), (3,)))
-    variance, options = nd.abs(variance) + 0.1, {"fix_gamma": str(fix_gamma), "eps": "0.001", "use_global_stats": "True"}
+    variance, options = (
+        nd.abs(variance) + 0.1,
+        {"fix_gamma": str(fix_gamma), "eps": "0.001", "use_global_stats": "True"},
+    )
     gamma = nd.ones_like(gamma) if fix_gamma else gamma
 
     def forward(x):

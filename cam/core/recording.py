@@ -194,7 +194,9 @@ class Recording:
             return known
         chosen = {choose.find(self._net, graph, one)[0] for one in (where if isinstance(where, list) else [where])}
         for index in chosen - known:
-            raise LayerError(f"{graph.name((index, 0))} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)")
+            raise LayerError(
+                f"{graph.name((index, 0))} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)"
+            )
         return chosen
 
     def _recorded(self, layer: LayerLike | Entry | None) -> Entry:

@@ -44,7 +44,7 @@ from mxnet.gluon import Block, Parameter, SymbolBlock  # noqa: E402
 from mxnet.gluon.parameter import DeferredInitializationError  # noqa: E402
 from mxnet.util import is_np_array  # noqa: E402
 
-PLAIN = (int, float, str, bool, bytes, type(None))
+PLAIN = {int, float, str, bool, bytes, type(None)}
 
 
 @cache
@@ -81,14 +81,9 @@ def own_parameters(block: Block) -> list[Parameter]:
     return list(block._reg_params.values())
 
 
-def has_values(parameter: Parameter) -> bool:
-    """Whether the parameter was given values."""
-    return parameter._data is not None
-
-
-def is_deferred(parameter: Parameter) -> bool:
-    """Whether values were promised, and wait for a shape that was left open."""
-    return bool(parameter._deferred_init)
+def state_of(parameter: Parameter) -> str:
+    """ "ready"; "deferred" if values were promised and wait for a shape that was left open; "empty"."""
+    return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"
 
 
 def finish(parameter: Parameter, shape: tuple[int, ...]) -> None:
@@ -102,22 +97,39 @@ def computes_compiled(net: Block) -> bool:
     return any(getattr(block, "_active", False) or isinstance(block, SymbolBlock) for _, block in blocks_of(net))
 
 
+NOT_SETTINGS = {
+    "_active",
+    "_cached_graph",
+    "_cached_op",
+    "_cached_op_args",
+    "_flags",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_children",
+    "_reg_params",
+    "_params",
+    "_scope",
+    "_in_format",
+    "_out_format",
+    "_prefix",
+    "_name",
+    "labels",
+    "caution",
+}  # fmt: skip - the last two are ours: what a net knows
+
+
 def settings(block: Block) -> list:
     """What a block's forward may depend on: its plain settings and those in its collections, and its functions."""
-    ignored = ("_active", "_cached_graph", "_cached_op", "_cached_op_args", "_flags", "_forward_hooks")
-    ignored += ("_forward_pre_hooks", "_children", "_reg_params", "_params", "_scope", "_in_format", "_out_format")
-    ignored += ("labels", "caution")  # of ours, about what a net knows
-    return [_setting(value) for name, value in block.__dict__.items() if name not in ignored]
+    return [_setting(value) for name, value in block.__dict__.items() if name not in NOT_SETTINGS]
 
 
 def _setting(value):
-    if isinstance(value, PLAIN):
+    kind = type(value)
+    if kind in PLAIN:
         return value
-    if isinstance(value, (list, tuple)):
-        return [_setting(one) for one in value]
-    if isinstance(value, dict):
-        return [(str(key), _setting(one)) for key, one in value.items()]
-    return id(value)
+    if kind is dict:
+        return [_setting(one) for one in value.values()]
+    return [_setting(one) for one in value] if kind in (list, tuple) else id(value)
 
 
 class _HooksOfOthers(OrderedDict):

@@ -69,6 +69,12 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 
 
+def listed(layers) -> list:
+    """Several layers as a list, one as a list of one; an entry is one."""
+    several = isinstance(layers, (list, tuple)) and not (layers and isinstance(layers[0], int))
+    return list(layers) if several else [layers]
+
+
 def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
     """The entry of a layer that stands between the image and the logits, else LayerError; None: the recommended one."""
     graph = prepared.graph
@@ -80,7 +86,17 @@ def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
         raise LayerError(f"layer {graph.name(entry)} does not depend on the image")
     if not graph.needed_for([prepared.end])[entry[0]]:
         raise LayerError(f"layer {graph.name(entry)} does not influence the logits that are explained")
+    if len(prepared.shapes[entry]) < 3 or graph.axes[entry[0]] not in ((), None):
+        raise LayerError(
+            f"layer {graph.name(entry)} gives {prepared.shapes[entry]}, which is not batch, channel, height, width: it "
+            f"has no map{_instead(prepared, entry)}"
+        )
     return entry
+
+
+def _instead(prepared: Ready, entry: Entry) -> str:
+    best = recommended(prepared)
+    return f"; take {prepared.graph.name(best)}" if best not in (None, entry) else ""
 
 
 def recommended(prepared: Ready) -> Entry | None:
@@ -172,8 +188,7 @@ def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None
 def advice_on(prepared: Ready, entry: Entry) -> str:
     """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
     graph, end, shape = prepared.graph, prepared.end, prepared.shapes[entry]
-    best = recommended(prepared)
-    instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
+    best, instead = recommended(prepared), _instead(prepared, entry)
     if not graph.needed_for([end])[entry[0]]:
         return "does not influence the logits"
     if len(shape) < 3:

@@ -59,7 +59,7 @@ def grad_cam(
         Where a map cannot say, or does not say, what a reader would think.
     """
     recording = recorded(net, x, layer, False, output)
-    return _each_layer(recording, layer, relu, lambda path: _grad_cam(recording, path, target))
+    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target))
 
 
 @by_keyword
@@ -72,12 +72,7 @@ def hires_cam(
     the input of a global average pooling, the two are equal.
     """
     recording = recorded(net, x, layer, False, output)
-
-    def one(path):
-        features, gradient = recording.arrays(path, target)
-        return (gradient * features).sum(axis=1).asnumpy()
-
-    return _each_layer(recording, layer, relu, one)
+    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target, average=False))
 
 
 def grad_cam_of(
@@ -87,13 +82,14 @@ def grad_cam_of(
 
     Parameters and result as for `grad_cam`, for a single layer; without warnings.
     """
-    signed = _grad_cam(recording, layer, target)
+    signed = weighted_sum(recording, layer, target)
     return np.maximum(signed, 0) if relu else signed
 
 
-def _grad_cam(recording: Recording, layer: LayerLike | None, target: Target) -> np.ndarray:
-    features, gradient = recording.arrays(layer, target)  # (N, K, h, w) both
-    return (_alpha(gradient) * features).sum(axis=1).asnumpy()  # (N, h, w)
+def weighted_sum(recording: Recording, layer: LayerLike | None, target: Target, average: bool = True) -> np.ndarray:
+    """The channels of a feature map (N, K, h, w) times their gradient, which Grad-CAM averages: numpy (N, h, w)."""
+    features, gradient = recording.arrays(layer, target)
+    return ((_alpha(gradient) if average else gradient) * features).sum(axis=1).asnumpy()
 
 
 @by_keyword
@@ -241,7 +237,7 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = recorded(net, x, layer, True, output)
-    heat = _each_layer(recording, layer, True, lambda path: _grad_cam(recording, path, target))
+    heat = _each_layer(recording, layer, True, lambda path: weighted_sum(recording, path, target))
     guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}

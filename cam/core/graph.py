@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 from .mxnet import Parameter, mx
 
-Entry = tuple[int, int]
+Entry: TypeAlias = tuple[int, int]
 
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
@@ -134,8 +135,8 @@ class Graph:
     @cached_property
     def inputs(self) -> list[int]:
         """The steps that are the net's inputs, the image first."""
-        found = [index for index, step in enumerate(self.steps) if step.input is not None]
-        return sorted(found, key=lambda index: self.steps[index].input)
+        found = [(step.input, index) for index, step in enumerate(self.steps) if step.input is not None]
+        return [index for _, index in sorted(found)]
 
     @cached_property
     def parameters(self) -> list[tuple[int, Parameter]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from mxnet import nd
@@ -21,9 +22,9 @@ from .mxnet import Block
 from .recording import Recording, recorded
 from .targets import Target
 
-Images = nd.NDArray | Sequence[nd.NDArray]
-Layers = LayerLike | Sequence[LayerLike] | None
-Maps = np.ndarray | dict[str, np.ndarray]
+Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]
+Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
+Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
 
 @by_keyword
@@ -114,8 +115,8 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and weight is not None and pooling.averages(before)
-    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight.shape[1] != before[1]:
+    ends_so = dense.op in ("FullyConnected", "Convolution") and pooling.averages(before)
+    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or weight.shape[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)
     rows = weight.data(prepared.images[0].context).reshape((weight.shape[0], -1))  # (classes, K)
@@ -249,7 +250,7 @@ def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return guided * resize_map(heat, guided.shape[2:])[:, None]
 
 
-def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def resize_map(m: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
     """Bilinear interpolation with half-pixel centres (align_corners=False): rows @ m @ columns.
 
     Parameters
@@ -269,8 +270,8 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
         If m holds NaN or infinity.
     """
     check_map(m)
-    sides = (size, size) if is_whole(size) else size
-    if not isinstance(sides, (tuple, list)) or len(sides) != 2 or not all(is_whole(one) and one > 0 for one in sides):
+    sides: list = list(size) if isinstance(size, (tuple, list)) else [size, size]
+    if len(sides) != 2 or not all(is_whole(one) and one > 0 for one in sides):
         raise InputError(f"size is {size!r}; expected a positive int, or two: (height, width)")
     rows, columns = (bilinear(cells, int(pixels)) for cells, pixels in zip(m.shape[-2:], sides))
     return (rows @ m @ columns.T).astype(np.float32)

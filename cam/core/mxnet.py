@@ -51,7 +51,7 @@ PLAIN = {int, float, str, bool, bytes, type(None)}
 def _handle(operator: str) -> int:
     handle = ctypes.c_void_p()
     check_call(_LIB.NNGetOpHandle(c_str(operator), ctypes.byref(handle)))
-    return handle.value
+    return int(handle.value or 0)
 
 
 def call(operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str]) -> list[nd.NDArray]:
@@ -149,38 +149,27 @@ def listening(net: Block, heard: Callable | None = None) -> Iterator[None]:
 
     Other threads see the net as it is. Afterwards it is as it was, whatever happened.
     """
-    thread = threading.get_ident()
-    seen = list(dict.fromkeys(block for _, block in blocks_of(net)))
-    hooks = [(block, block._forward_hooks, block._forward_pre_hooks) for block in seen]
+    thread, changed = threading.get_ident(), ("_forward_hooks", "_forward_pre_hooks", "forward")
+    blocks = {block: [block.__dict__.get(name) for name in changed] for _, block in blocks_of(net)}
     try:
-        for block, after, before in hooks:
+        for block, (after, before, _) in blocks.items():
             block.__dict__["_forward_hooks"] = _HooksOfOthers(after, thread)
             block.__dict__["_forward_pre_hooks"] = _HooksOfOthers(before, thread)
             if heard is not None:
                 block.__dict__["forward"] = _heard_forward(block, block.forward, heard, thread)
         yield
     finally:
-        for block, after, before in hooks:
-            block.__dict__["_forward_hooks"], block.__dict__["_forward_pre_hooks"] = after, before
-            forward = block.__dict__.get("forward")
-            if forward is not None and hasattr(forward, "cam_original"):
-                _restore_forward(block, forward.cam_original)
+        for block, values in blocks.items():
+            for name, value in zip(changed, values):
+                if value is not None:
+                    block.__dict__[name] = value
+                else:
+                    block.__dict__.pop(name, None)
 
 
-def _heard_forward(block: Block, original: Callable, heard: Callable, thread: int) -> Callable:
-    def forward(*inputs, **options):
-        output = original(*inputs, **options)
+def _heard_forward(block: Block, forward: Callable, heard: Callable, thread: int) -> Callable:
+    def listened(*inputs, **options):
+        output = forward(*inputs, **options)
         return heard(block, inputs, output) if threading.get_ident() == thread else output
 
-    forward.cam_original = original
-    return forward
-
-
-def _restore_forward(block: Block, original: Callable) -> None:
-    if getattr(original, "__self__", None) is block and getattr(original, "__func__", None) is type(block).forward:
-        del block.__dict__["forward"]
-    else:  # somebody had put a forward of their own on this block
-        block.__dict__["forward"] = original
-
-
-__all__ = ["Block", "DeferredInitializationError", "MXNetError", "Parameter", "mx", "nd"]
+    return listened

@@ -236,7 +236,7 @@ def kept_by(graph: Graph, index: int) -> set[Entry]:
 
 
 def _relu(given: Given, dy: nd.NDArray, rule: str):
-    top = given.step.relu
+    top = given.step.relu or 0
     return [rules.relu_back(dy, given.y, rule) if top == float("inf") else rules.relu6_back(dy, given.y, top, rule)]
 
 

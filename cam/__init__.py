@@ -1,5 +1,6 @@
 """Grad-CAM, guided backpropagation and relatives for Apache MXNet Gluon, to learn from and to use."""
 
+from .core import mxnet as _mxnet  # noqa: F401  # isort: skip  # before anything else imports MXNet
 from .advice import layers
 from .blocks import Activation, Conv2D
 from .errors import (

@@ -1,0 +1,1 @@
+"""What needs arrays and nets only."""

@@ -4,11 +4,11 @@ A *flip* is a value before a ReLU whose sign differs between the float32 and the
 the gradient takes another path. The rest is rounding. So we count the flips beside the distances.
 """
 
-import numpy as np
-from mxnet import nd
-
 import cam
 from cam import blocks
+
+import numpy as np
+from mxnet import nd
 
 
 def relative_l2(found, expected):

@@ -6,12 +6,12 @@ Full-size nets, random weights, one 224x224 image. Machines and moments differ; 
 import statistics
 import time
 
+import cam
+from cam import blocks
+
 from mxnet import autograd, nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam import blocks
 
 
 def seconds(*jobs, rounds=7):

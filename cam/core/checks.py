@@ -15,7 +15,7 @@ from mxnet import autograd, nd
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import Block, MXNetError, Parameter, computes_compiled, finish, listening, mx, numpy_mode, state_of
+from .mxnet import Block, MXNetError, computes_compiled, finish, listening, mx, numpy_mode, state_of
 from .tracing import flat, trace
 from .walk import Pass
 

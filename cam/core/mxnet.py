@@ -1,48 +1,25 @@
-"""The one door to MXNet: what must be set before its import, and every private name of it that we use.
-
-Import cam before mxnet: how many threads MXNet uses is settled while it is imported.
-"""
+"""The one door to MXNet: every private name of it that we use. `cam.startup` has imported it as it must be."""
 
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
+from functools import lru_cache
 
+import mxnet as mx
+from mxnet import nd
+from mxnet._ctypes.ndarray import _imperative_invoke
+from mxnet.base import _LIB, MXNetError, c_str, check_call
+from mxnet.gluon import Block, Parameter, SymbolBlock
+from mxnet.util import is_np_array
 
-def physical_cores() -> int:
-    """How many physical cores this process may use; logical processors where the system does not tell."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # macOS
-        return max(1, (os.cpu_count() or 2) // 2)
-    cores = set()
-    for processor in allowed:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:
-            cores.add(str(processor))
-    return len(cores)
-
-
-# MXNet takes half of the logical processors, which without hyperthreads is half of the machine.
-if "mxnet" not in sys.modules and not {"MXNET_OMP_MAX_THREADS", "OMP_NUM_THREADS"} & set(os.environ):
-    os.environ["MXNET_OMP_MAX_THREADS"] = str(physical_cores())
-
-import mxnet as mx  # noqa: E402
-from mxnet import nd  # noqa: E402
-from mxnet._ctypes.ndarray import _imperative_invoke  # noqa: E402
-from mxnet.base import _LIB, MXNetError, c_str, check_call  # noqa: E402
-from mxnet.gluon import Block, Parameter, SymbolBlock  # noqa: E402
-from mxnet.gluon.parameter import DeferredInitializationError  # noqa: E402
-from mxnet.util import is_np_array  # noqa: E402
+__all__ = [
+    "Block", "MXNetError", "Parameter", "blocks_of", "call", "computes_compiled", "finish", "listening", "mx",
+    "numpy_mode", "own_parameters", "settings", "state_of",
+]  # fmt: skip
 
 PLAIN = {int, float, str, bool, bytes, type(None)}
 

@@ -24,8 +24,8 @@ CARRIES_ON = (ADDS | RESHAPES | PASSES_ON) | {
     "add_n", "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
 }  # fmt: skip
 LOSSES = {
-    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput", "SVMOutput",
-    "MakeLoss", "make_loss",
+    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
+    "SVMOutput", "MakeLoss", "make_loss",
 }  # fmt: skip
 
 
@@ -210,7 +210,7 @@ class Given(NamedTuple):
 class Back(NamedTuple):
     """The way back through an operator: dx for each input, from what is given, dy and the name of the rule.
 
-    `applies` says for which steps this holds, `keeps_y` whether the output is needed; no rule needs the maps that go in.
+    `applies` says for which steps this holds, `keeps_y` whether the output is needed; none needs the maps that go in.
     """
 
     dx: Callable[[Given, nd.NDArray, str], Sequence[nd.NDArray | None]]

@@ -1,87 +1,86 @@
-"""Grad-CAM, guided backpropagation and relatives for Apache MXNet Gluon, to learn from and to use."""
+"""Grad-CAM, guided backpropagation and relatives for Apache MXNet Gluon, to learn from and to use.
 
-from .advice import layers
-from .blocks import Activation, Conv2D
-from .errors import (
-    AllNegativeMap,
-    BeforeReLU,
+Import cam before mxnet, so that MXNet uses all physical cores.
+"""
+
+from .core import blocks
+from .core.errors import (
     CamError,
+    CamWarning,
     ClassError,
-    ConvertedNet,
-    EmbeddedNet,
-    FlatMap,
-    GradCamOnly,
     InputError,
-    InsideResidualBranch,
+    InputWarning,
     LayerError,
+    LayerWarning,
+    MapWarning,
     NetError,
+    NetWarning,
     NonFiniteError,
-    OnePixelMap,
-    PartlySeen,
-    WeakMap,
     WeightsError,
 )
-from .explanation import Explanation, explain, explain_many, show_images, visualize
-from .images import load_image
-from .maps import (
+from .core.layers import default_layer, layers, paths, relus
+from .core.maps import (
     class_activation_map,
     decompose,
     grad_cam,
     grad_cam_of,
     guided_backprop,
     guided_grad_cam,
+    guided_product,
     hires_cam,
     image_gradient,
     resize_map,
     saliency,
 )
-from .models import resnet50_v2, vgg16
-from .rebuilding import convert
-from .recording import Recording, record
-from .resolve import default_layer, paths
+from .core.recording import Recording, record
+from .nets.models import resnet50_v2, vgg16
+from .pictures import gradcam, plot
+from .pictures.explanation import Explanation
+from .pictures.images import load_image
+from .pictures.pipeline import explain, explain_many
+from .truth import evaluation, exercises, metrics, scenes
 
 __all__ = [
-    "Activation",
-    "AllNegativeMap",
-    "BeforeReLU",
     "CamError",
+    "CamWarning",
     "ClassError",
-    "Conv2D",
-    "ConvertedNet",
-    "EmbeddedNet",
     "Explanation",
-    "FlatMap",
-    "GradCamOnly",
     "InputError",
-    "InsideResidualBranch",
+    "InputWarning",
     "LayerError",
+    "LayerWarning",
+    "MapWarning",
     "NetError",
+    "NetWarning",
     "NonFiniteError",
-    "OnePixelMap",
-    "PartlySeen",
     "Recording",
-    "WeakMap",
     "WeightsError",
+    "blocks",
     "class_activation_map",
-    "convert",
     "decompose",
     "default_layer",
+    "evaluation",
+    "exercises",
     "explain",
     "explain_many",
     "grad_cam",
     "grad_cam_of",
+    "gradcam",
     "guided_backprop",
     "guided_grad_cam",
+    "guided_product",
     "hires_cam",
     "image_gradient",
     "layers",
     "load_image",
+    "metrics",
     "paths",
+    "plot",
     "record",
+    "relus",
     "resize_map",
     "resnet50_v2",
     "saliency",
-    "show_images",
+    "scenes",
     "vgg16",
-    "visualize",
 ]

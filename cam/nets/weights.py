@@ -16,7 +16,7 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
 
 ASSETS = Path(__file__).parent / "assets"
 CHECKSUMS = ASSETS / "SHA256SUMS"  # in the format of `sha256sum`; `make train` writes it

@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .errors import InputError
+from ..core.checks import is_whole
+from ..core.errors import InputError
 
 TEST_SEEDS = range(500)
 VALIDATION_SEEDS = range(500, 1_000)
 TRAIN_SEEDS = range(1_000_000, 2_000_000_000)
 
-CUTOUTS = Path(__file__).parent / "assets" / "cutouts"
+CUTOUTS = Path(__file__).parent / "cutouts"
 
 MINIMUM_VISIBLE = 0.7  # an object of which less can be seen is placed again
 LONGEST_SIDE = {1: (0.3, 0.8), 2: (0.3, 0.6), 3: (0.3, 0.6)}  # as a share of the scene's side
@@ -80,11 +81,11 @@ def draw(seed: int, objects: int = 2, size: int = 224) -> Scene:
     InputError
         If seed, objects or size is out of range.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise InputError(f"seed is {seed!r}; expected an int of at least 0")
-    if isinstance(objects, bool) or not isinstance(objects, (int, np.integer)) or objects not in LONGEST_SIDE:
+    if not is_whole(objects) or objects not in LONGEST_SIDE:
         raise InputError(f"objects is {objects!r}; expected 1, 2 or 3")
-    if not isinstance(size, (int, np.integer)) or size < 32:
+    if not is_whole(size) or size < 32:
         raise InputError(f"size is {size!r}; expected an int of at least 32 pixels")
 
     rng = np.random.default_rng([int(seed), objects])
@@ -194,7 +195,7 @@ def tag(scene: Scene, class_id: int) -> Scene:
     InputError
         If there is no such class.
     """
-    if isinstance(class_id, bool) or not isinstance(class_id, (int, np.integer)) or not 0 <= class_id < len(LABELS):
+    if not is_whole(class_id) or not 0 <= class_id < len(LABELS):
         raise InputError(f"class_id is {class_id!r}; expected an int from 0 to {len(LABELS) - 1}")
     window = tag_window(len(scene.image))
     side = window[0].stop - window[0].start

@@ -1,43 +1,62 @@
-"""VGG16 and ResNet50v2 built from the blocks of `cam.blocks`, with weights or without."""
+"""VGG16 and ResNet50v2: ordinary Gluon nets, with the zoo's names, with weights or without."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 from mxnet import nd
-from mxnet.gluon.model_zoo.vision import resnet
+from mxnet.gluon import HybridBlock, nn
+from mxnet.gluon.model_zoo.vision import resnet, vgg
 
+from ..core.checks import is_whole
+from ..core.errors import InputError, WeightsError
 from . import download, formats
-from .errors import InputError, WeightsError
 from .labels import imagenet_labels
-from .rebuilding import Classifier, ScaledVGG, rebuilt_from
-from .scenes import LABELS
 from .weights import account, check_name, embedded, load, missing_and_surplus, structural
 
+SCENE_LABELS = (Path(__file__).parent / "assets" / "scene_classes.txt").read_text().splitlines()
+CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photograph one of their names"
 
-def build_vgg16(filters: Sequence[int], hidden: int, classes: int) -> Classifier:
+
+class ScaledVGG(vgg.VGG):
+    """The zoo's VGG with a choice of its hidden Dense width, which the zoo fixes at 4096."""
+
+    def __init__(self, layers: Sequence[int], filters: Sequence[int], hidden: int, classes: int):
+        HybridBlock.__init__(self)
+        with self.name_scope():
+            self.features = self._make_features(layers, filters, batch_norm=False)
+            for _ in range(2):
+                self.features.add(nn.Dense(hidden, activation="relu"), nn.Dropout(0.5))
+            self.output = nn.Dense(classes)
+
+    def _alias(self) -> str:
+        return "vgg"  # parameters are called as the zoo's
+
+
+def build_vgg16(filters: Sequence[int], hidden: int, classes: int) -> HybridBlock:
     """VGG16 without parameter values, for 224x224: five stages of `filters`, two Dense layers of `hidden` units."""
-    return _shaped(rebuilt_from(ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes)))
+    return _shaped(ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes))
 
 
-def build_resnet50_v2(channels: Sequence[int], classes: int) -> Classifier:
+def build_resnet50_v2(channels: Sequence[int], classes: int) -> HybridBlock:
     """ResNet50v2 without parameter values: stem and four stages of `channels`."""
-    return _shaped(rebuilt_from(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=classes)))
+    return _shaped(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=classes))
 
 
-def _shaped(net: Classifier) -> Classifier:
+def _shaped(net: HybridBlock) -> HybridBlock:
     net.infer_shape(nd.zeros((1, 3, 224, 224)))
+    net.labels = None
     return net
 
 
 def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None):
-    """VGG16 (Simonyan and Zisserman 2014, table 1, column D) built from `cam.blocks`.
+    """VGG16 (Simonyan and Zisserman 2014, table 1, column D).
 
     Parameters
     ----------
@@ -50,7 +69,7 @@ def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, wid
 
     Returns
     -------
-    Classifier for images (N, 3, 224, 224). A file with 1000 classes is taken for one of ImageNet's, in their order:
+    HybridBlock for images (N, 3, 224, 224). A file with 1000 classes is taken for one of ImageNet's, in their order:
     `labels` are then ImageNet's.
 
     Raises
@@ -66,14 +85,14 @@ def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, wid
 def resnet50_v2(
     weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None
 ):
-    """ResNet50v2 (He et al. 2016, "Identity mappings") built from `cam.blocks`.
+    """ResNet50v2 (He et al. 2016, "Identity mappings").
 
     Parameters and errors as for `vgg16`. weights="cheater" is the embedded net whose last layer learned to read the tag
     of `scenes.tag` instead of looking at the animals: something to find out.
 
     Returns
     -------
-    Classifier for images (N, 3, H, W) of any size from 32 pixels on
+    HybridBlock for images (N, 3, H, W) of any size from 32 pixels on
     """
     return _make("resnet50_v2", weights, classes, width, ctx)
 
@@ -93,7 +112,7 @@ def _make(name, weights, classes, width, ctx):
     build, scaled, _ = _BUILDERS[name]
     if weights is None:
         classes, width = 1000 if classes is None else classes, 1 if width is None else width
-        if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 1:
+        if not is_whole(classes) or classes < 1:
             raise InputError(f"classes is {classes!r}; expected a positive int")
         if isinstance(width, bool) or not isinstance(width, Real) or not 1 / 16 <= width <= 4:
             raise InputError(f"width is {width!r}; expected a number from 1/16 to 4")
@@ -117,7 +136,7 @@ def _make(name, weights, classes, width, ctx):
         path = weights
     net = assemble(name, formats.read(path), str(weights), ctx)
     if weights == "scenes":
-        net.labels = list(LABELS)
+        net.labels, net.caution = list(SCENE_LABELS), CAUTION
     return net
 
 
@@ -127,7 +146,7 @@ def _check_spelling(weights: str | Path) -> None:
         raise WeightsError(f"weights file {weights}: No such file; did you mean {near[0]!r}?")
 
 
-def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) -> Classifier:
+def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) -> HybridBlock:
     """A net of the size that the arrays have, with their values; its labels are ImageNet's if it has 1000 classes.
 
     Parameters

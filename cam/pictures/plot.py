@@ -10,30 +10,19 @@ from __future__ import annotations
 
 import io
 from numbers import Real
-from textwrap import fill
-from typing import TYPE_CHECKING
 
 import matplotlib
-import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from .errors import InputError, NonFiniteError
-from .images import resize_picture
-from .maps import resize_map
-
-if TYPE_CHECKING:
-    from .explanation import Explanation
+from ..core.errors import InputError, NonFiniteError
+from ..core.maps import resize_map
 
 HEAT = "inferno"
 SIGNED = "PuOr_r"  # orange speaks for the class, purple against it
 PERCENTILE = 99.5  # gradients have a few extreme pixels; they may saturate
 ROWS = 256  # of a picture at a time: all at once, a large photograph would take gigabytes
-LONGEST_SIDE = 640  # pixels of a photograph in a panel
 
 
 class Picture(Figure):
@@ -80,7 +69,9 @@ def overlay(
         raise InputError(f"opacity is {opacity!r}; expected a number from 0 to 1")
     _check(heat, "heat", 2, "(h, w): one map, such as heat[0]")
     positive = np.maximum(resize_map(heat, image.shape[:2]), 0)
-    scale = positive.max() if maximum is None else maximum
+    scale = float(positive.max() if maximum is None else maximum)
+    if not scale >= 0 or not np.isfinite(scale):
+        raise InputError(f"maximum is {maximum!r}; expected a finite number of at least 0")
     colours = 255 * matplotlib.colormaps[HEAT](np.arange(256))[:, :3].astype(np.float32)  # (256, 3)
     covered = np.empty_like(image)
     for start in range(0, len(image), ROWS):
@@ -103,7 +94,7 @@ def signed_image(gradient: np.ndarray) -> np.ndarray:
     numpy uint8 (H, W, 3)
     """
     _check(gradient, "gradient", 3, "(3, H, W): one gradient, such as gradient[0]")
-    half = np.moveaxis(_unit(np.abs(gradient), _full_scale(gradient)) * np.sign(gradient), 0, -1)
+    half = np.moveaxis(_unit(np.abs(gradient), full_scale(gradient)) * np.sign(gradient), 0, -1)
     return _bytes(0.5 + 0.5 * half)
 
 
@@ -111,7 +102,7 @@ def grey_image(values: np.ndarray) -> np.ndarray:
     """A map's positive part (H, W) as a picture: black is zero and less; numpy uint8 (H, W, 3)."""
     _check(values, "values", 2, "(H, W): one map, such as values[0]")
     positive = np.maximum(values, 0)
-    return _bytes(np.repeat(_unit(positive, _full_scale(positive))[..., None], 3, axis=2))
+    return _bytes(np.repeat(_unit(positive, full_scale(positive))[..., None], 3, axis=2))
 
 
 def draw_signed(axis: Axes, heat: np.ndarray, size: int | tuple[int, int], limit: float | None = None):
@@ -164,73 +155,6 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     return figure
 
 
-def panel(explanation: Explanation) -> Figure:
-    """What `Explanation.plot` returns: Grad-CAM over the photograph, and the pixel maps as the net saw the picture."""
-    placement = explanation.placement.shrunk(LONGEST_SIDE)
-    height, width = placement.photograph
-    photograph = resize_picture(explanation.photograph, placement.photograph)
-    pixel_maps = explanation.guided_backprop is not None
-    columns = 5 if pixel_maps else 2
-    aspect = max(0.7, min(width / height, 1.6))
-    figure = Picture(figsize=(6 * aspect + 3.2 * (columns - 2), 4.0), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False, width_ratios=[aspect] * 2 + [1] * (columns - 2))[0]
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-    axes[0].imshow(photograph)
-    axes[0].set_title("picture")
-    _draw_frame(axes[0], placement)
-    if not placement.seen().all():
-        axes[0].set_xlabel("dashed: what the network saw", fontsize=8)
-    _draw_heat(axes[1], explanation.grad_cam, photograph, placement)
-    if pixel_maps:
-        _draw_gradient(axes[2], "guided backpropagation", explanation.guided_backprop)
-        _draw_gradient(axes[3], "guided Grad-CAM", explanation.guided_grad_cam)
-        axes[4].imshow(grey_image(explanation.saliency))
-        axes[4].set_title("saliency")
-        _scale_bar(axes[4], "gray", _full_scale(explanation.saliency), "largest |gradient| of the channels")
-    title = f"{explanation.label}: probability {explanation.probability:.1%}, logit {explanation.logit:.2f}"
-    figure.suptitle(f"{title}; Grad-CAM at {explanation.layer}")
-    notes = "\n".join(fill(str(warning), 40 * columns) for warning in explanation.warnings)
-    figure.supxlabel(notes, fontsize=8, x=0.01, ha="left")
-    return figure
-
-
-def _draw_frame(axis: Axes, placement) -> None:
-    """A dashed outline of what the net saw, where that is less than the picture."""
-    if placement.seen().all():
-        return
-    left, top, right, bottom = placement.box
-    options = dict(fill=False, linewidth=1.5)
-    axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="black", **options))
-    axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="white", linestyle="--", **options))
-
-
-def _draw_heat(axis: Axes, heat: np.ndarray, photograph: np.ndarray, placement) -> None:
-    axis.imshow(overlay(photograph, placement.to_photograph(heat), seen=placement.seen()))
-    _draw_frame(axis, placement)
-    axis.set_title("Grad-CAM")
-    if heat.max() <= 0:
-        axis.set_xlabel("no evidence for this class", fontsize=8)
-    else:
-        _scale_bar(axis, HEAT, heat.max(), "evidence, in units of the logit")
-
-
-def _draw_gradient(axis: Axes, title: str, gradient: np.ndarray) -> None:
-    axis.imshow(signed_image(gradient))
-    axis.set_title(title)
-    axis.set_xlabel(f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{_full_scale(gradient):.2g}", fontsize=8)
-
-
-def _scale_bar(axis: Axes, colours: str, maximum: float, label: str) -> None:
-    bar = axis.figure.colorbar(
-        ScalarMappable(Normalize(0, maximum or 1), colours), ax=axis, location="bottom", pad=0.02, shrink=0.9
-    )
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    bar.ax.xaxis.get_offset_text().set_size(7)
-    bar.locator = matplotlib.ticker.MaxNLocator(3)
-
-
 def _check(array: np.ndarray, name: str, dimensions: int, expected: str) -> None:
     if not isinstance(array, np.ndarray) or array.ndim != dimensions:
         raise InputError(f"{name} is {getattr(array, 'shape', type(array).__name__)}; expected numpy {expected}")
@@ -238,7 +162,7 @@ def _check(array: np.ndarray, name: str, dimensions: int, expected: str) -> None
         raise NonFiniteError(f"{name} holds NaN or infinity")
 
 
-def _full_scale(values: np.ndarray) -> float:
+def full_scale(values: np.ndarray) -> float:
     """The magnitude that gets full colour."""
     return float(np.percentile(np.abs(values), PERCENTILE))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
-from .errors import InputError
+from ..core.errors import InputError
 
 
 @contextmanager

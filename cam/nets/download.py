@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InputError, WeightsError
+from ..core.errors import InputError, WeightsError
 from .formats import optional
 from .weights import digest
 

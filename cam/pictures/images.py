@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from mxnet import nd
-from mxnet.gluon import Block
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .checks import refuse_numpy_mode
-from .errors import InputError, NetError, NonFiniteError
-from .resolve import input_dtype
-
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
-STANDARD_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+from ..core.checks import is_whole
+from ..core.errors import InputError
+from ..core.inputs import normalise
+from ..core.maps import bilinear, check_map
 
 FITS = ("crop", "letterbox", "squash", None)
 GREY = (124, 116, 104)  # the mean colour: zero after normalising
@@ -74,30 +70,6 @@ def read_image(source) -> np.ndarray:
     return np.array(image)
 
 
-def normalise(pixels: np.ndarray) -> np.ndarray:
-    """(..., H, W, 3) uint8 RGB to (..., 3, H, W) float32: (pixels / 255 - MEAN) / STANDARD_DEVIATION."""
-    scaled = (pixels.astype(np.float32) / 255 - MEAN) / STANDARD_DEVIATION
-    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
-
-
-def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
-    """The array as an NDArray on the device of the net's parameters and of their dtype.
-
-    Raises
-    ------
-    NetError
-        If net is no Gluon net. A net without values gets an array too, and is refused when it runs.
-    InputError
-        If MXNet's NumPy mode is on.
-    """
-    if not isinstance(net, Block):
-        raise NetError(f"net is {type(net).__name__}; expected a Gluon net")
-    refuse_numpy_mode()
-    parameters = net.collect_params().values()
-    placed = [one.list_ctx()[0] for one in parameters if one._data is not None or one._deferred_init]
-    return nd.array(array, ctx=placed[0] if placed else None, dtype=input_dtype(net) or np.float32)
-
-
 @dataclass(frozen=True)
 class Placement:
     """Where the square that a net takes lies in the photograph, and the way back.
@@ -149,13 +121,10 @@ class Placement:
         InputError, NonFiniteError
             If m is no map, or holds NaN or infinity.
         """
-        if not isinstance(m, np.ndarray) or m.ndim < 2 or 0 in m.shape:
-            raise InputError(f"m is {getattr(m, 'shape', type(m).__name__)}; expected a numpy map (..., h, w)")
-        if not np.isfinite(m).all():
-            raise NonFiniteError("the map holds NaN or infinity")
+        check_map(m)
         left, top, right, bottom = self.box
-        rows = _weights(self.photograph[0], top, bottom, m.shape[-2])  # (H, h)
-        columns = _weights(self.photograph[1], left, right, m.shape[-1])  # (W, w)
+        rows = bilinear(m.shape[-2], self.photograph[0], top, bottom)  # (H, h)
+        columns = bilinear(m.shape[-1], self.photograph[1], left, right)  # (W, w)
         return (rows @ m @ columns.T * self.seen()).astype(np.float32)
 
     def shrunk(self, longest: int) -> Placement:
@@ -183,7 +152,7 @@ def place(photograph: tuple[int, int], size: int = 224, fit: str | None = "crop"
     """
     if fit not in FITS:
         raise InputError(f"fit is {fit!r}; expected crop, letterbox, squash or None")
-    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+    if not is_whole(size) or size < 1:
         raise InputError(f"size is {size!r}; expected a positive int")
     height, width = photograph
     square = (int(size), int(size))
@@ -204,14 +173,6 @@ def place(photograph: tuple[int, int], size: int = 224, fit: str | None = "crop"
 def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A picture, numpy uint8 (H, W, 3), at another height and width."""
     return np.array(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def _weights(pixels: int, start: float, end: float, cells: int) -> np.ndarray:
-    """Bilinear interpolation along one side as a matrix (pixels, cells): half-pixel centres, edges held."""
-    centres = (np.arange(pixels) + 0.5 - start) / (end - start) * cells - 0.5  # in cells of the map
-    centres = np.clip(centres, 0, cells - 1)
-    distance = np.abs(centres[:, None] - np.arange(cells))
-    return np.maximum(1 - distance, 0)
 
 
 def _clip(box: tuple[float, float, float, float], photograph: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -11,11 +11,12 @@ from typing import Annotated
 
 import mxnet as mx
 import typer
+from mxnet.gluon import HybridBlock
 from mxnet.gluon.model_zoo import model_store
 
-from . import download, formats, models
-from .errors import WeightsError
-from .weights import check_name, digest
+from ..core.errors import WeightsError
+from ..nets import download, formats, models
+from ..nets.weights import check_name, digest
 
 app = typer.Typer(
     help="List, get, check and convert files of parameters.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -95,7 +96,7 @@ def convert(
     typer.echo(f"{out}: a {name}, sha256 {digest(out)}")
 
 
-def _net(file: Path) -> tuple[str, models.Classifier]:
+def _net(file: Path) -> tuple[str, HybridBlock]:
     """The net whose parameters a file holds, and the net's name."""
     check_name(file)
     arrays = formats.read(file)

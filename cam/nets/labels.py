@@ -1,11 +1,12 @@
-"""The names of ImageNet's 1000 classes, and the classes that a name can mean."""
+"""The names of ImageNet's 1000 classes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from ..core.targets import Labels
 
 CLASSES = Path(__file__).parent / "assets" / "imagenet_classes.tsv"
 
@@ -38,22 +39,12 @@ def imagenet_classes() -> tuple[ImageNetClass, ...]:
     return tuple(found)
 
 
-def imagenet_labels() -> list[str]:
-    """One label per class, no two alike, in the order of the logits."""
-    return [one.label for one in imagenet_classes()]
-
-
-def find_classes(labels: Sequence[str], name: str) -> list[int]:
-    """The numbers of all classes that `name` can mean, whatever its upper and lower case.
-
-    A label comes first. If `labels` are ImageNet's, any other name of a class will do, and its synset id too.
-    """
-    wanted = name.casefold()
-    found = [number for number, label in enumerate(labels) if label.casefold() == wanted]
-    if found or list(labels) != imagenet_labels():
-        return found
-    return [
-        number
-        for number, one in enumerate(imagenet_classes())
-        if wanted in (one.synset, *(known.casefold() for known in one.names))
-    ]
+@lru_cache(maxsize=1)
+def imagenet_labels() -> Labels:
+    """One label per class, no two alike, in the order of the logits; other names and synset ids are their aliases."""
+    classes = imagenet_classes()
+    aliases: dict[str, list[int]] = {}
+    for number, one in enumerate(classes):
+        for name in {one.synset, *(known.casefold() for known in one.names)}:
+            aliases.setdefault(name, []).append(number)
+    return Labels([one.label for one in classes], aliases)

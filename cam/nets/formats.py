@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import WeightsError
+from ..core.errors import WeightsError
 
 _LIST_MAGIC = 0x112
 _ARRAY_MAGICS = (0xF993FAC9, 0xF993FACA)  # NDArray versions 2 and 3: dense arrays with 64-bit shapes

@@ -1,0 +1,223 @@
+"""What must hold before a forward pass: each check is one sentence about one input."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from numbers import Integral
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+from mxnet import autograd, nd
+
+from .errors import InputError, NetError, in_one_line
+from .graph import PASSES_ON, Entry, Graph
+from .mxnet import Block, MXNetError, Parameter, computes_compiled, finish, listening, mx, numpy_mode, state_of
+from .tracing import flat, trace
+from .walk import Pass
+
+SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
+P, R = ParamSpec("P"), TypeVar("R")
+Shape = tuple[int, ...]
+_tried: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
+
+
+class Ready(NamedTuple):
+    """A net and its inputs, checked.
+
+    `end` is the entry of the logits of the output with this number; `shapes` are those of all entries, for one image.
+    """
+
+    net: Block
+    images: list[nd.NDArray]
+    graph: Graph
+    output: int
+    end: Entry
+    shapes: dict[Entry, Shape]
+
+
+def ready(net: Block, x, output: int | None = None) -> Ready:
+    """Check the net and its input, and trace the net; the first time for each size of image, run one image.
+
+    Raises
+    ------
+    InputError, NetError, NonFiniteError
+        As `cam.record`.
+    """
+    images = check_arrays(x)
+    graph = trace(check_net(net), len(images))
+    count = len(graph.outputs)
+    if output is None and count > 1:
+        raise NetError(f"the net has {count} outputs; say which to explain: output=0 to output={count - 1}")
+    if output is not None and (not is_whole(output) or not 0 <= output < count):
+        raise InputError(f"output is {output!r}; this net has the outputs 0 to {count - 1}")
+    _check_types(graph, images)
+    tried, sizes = _tried.setdefault(graph, {}), tuple(image.shape[1:] for image in images)
+    if sizes not in tried:
+        _check_shapes(graph, [image.shape for image in images])
+        tried[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not tried)
+    number = int(output or 0)
+    return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
+
+
+def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) -> dict[Entry, Shape]:
+    """The shapes of all entries; refuse a net that computes something else from arrays than from symbols."""
+    walks = [Pass(graph, images, (), end) for end in graph.outputs]
+    if compare and not computes_compiled(net):  # such a net computes with its symbol, and for one thread only
+        with autograd.pause(train_mode=False), listening(net):
+            outputs = [one.asnumpy() for output in flat(net(*images)) for one in flat(output)]
+        for theirs, walk in zip(outputs, walks):
+            ours, scale = walk.values[walk.end].asnumpy(), np.abs(theirs).max(initial=0)
+            if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale):
+                raise NetError(
+                    f"{type(net).__name__} computes something else from arrays than from symbols, or something else "
+                    "in every call: its graph does not explain it"
+                )
+    return {entry: shape for walk in walks for entry, shape in walk.shapes.items()}
+
+
+def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
+    """Answer a call of the first edition, which gave the class by position or as class_id, with one clear sentence."""
+    kinds = [one.kind for one in inspect.signature(function).parameters.values()]
+    positional = sum(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+
+    @functools.wraps(function)
+    def called(*arguments: P.args, **options: P.kwargs) -> R:
+        if len(arguments) > positional or "class_id" in options:
+            name = function.__name__
+            raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
+        return function(*arguments, **options)
+
+    return called
+
+
+def is_whole(value) -> bool:
+    """Whether the value is a whole number, of Python or numpy, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def check_net(net) -> Block:
+    """Return `net` if it is a Gluon net, else raise NetError."""
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon net that returns logits")
+    return net
+
+
+def check_arrays(x) -> list[nd.NDArray]:
+    """x, or each of several inputs, if they are NDArrays of one batch, else raise InputError."""
+    refuse_numpy_mode()
+    images = list(x) if isinstance(x, (list, tuple)) and x else [x]
+    for number, image in enumerate(images):
+        name = "x" if len(images) == 1 else f"x[{number}]"
+        if isinstance(image, mx.np.ndarray):
+            raise InputError(f"{name} is an mx.np.ndarray; expected an mx.nd array: take {name}.as_nd_ndarray()")
+        if not isinstance(image, nd.NDArray):
+            kind = "a numpy array" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+            raise InputError(f"{name} is {kind}; expected mx.nd.array(...), (N, 3, H, W), as load_image returns")
+        if image.ndim < 2 or 0 in image.shape:
+            raise InputError(f"{name} has shape {image.shape}; expected (N, 3, H, W) with at least one image")
+        if len(image) != len(images[0]):
+            raise InputError(f"{name} holds {len(image)} images and x[0] {len(images[0])}; expected as many in each")
+    return images
+
+
+def refuse_numpy_mode() -> None:
+    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
+    if numpy_mode():
+        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
+
+
+def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
+    """Values, number type and device of the parameters and the images must go together."""
+    parameters = [parameter for _, parameter in graph.parameters]
+    empty = [one.name for one in parameters if state_of(one) == "empty"]
+    if empty:
+        raise NetError(f"{len(empty)} parameters, such as {empty[0]}, have no values; load weights or initialize()")
+    expected, came = type_of(graph), np.dtype(images[0].dtype)
+    if expected == np.float16 and images[0].context.device_type == "cpu":
+        raise NetError("the net is in float16, in which MXNet cannot compute on the CPU; take net.cast('float32')")
+    if came != expected:
+        raise InputError(f"x has dtype {came.name}; this net takes {expected.name}: x.astype('{expected.name}')")
+    homes = parameters[0].list_ctx() if parameters else [images[0].context]
+    if images[0].context not in homes:
+        raise InputError(f"x is on {images[0].context}, the net on {homes[0]}; use x.as_in_context(mx.{homes[0]})")
+
+
+def type_of(graph: Graph) -> np.dtype:
+    """The type of number that the net computes with; a net in float16 keeps its BatchNorms in float32."""
+    norms = {source for step in graph.steps if step.op == "BatchNorm" for source, _ in step.inputs[1:]}
+    types = [np.dtype(parameter.dtype) for index, parameter in graph.parameters if index not in norms]
+    return next((one for one in types if one.kind == "f"), np.dtype(np.float32))
+
+
+def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:
+    """The shapes must be the net's; parameters whose own were left open get them from the images."""
+    for step in graph.steps:
+        if step.op == "Convolution" and step.options.get("layout", "None")[:2] not in ("No", "NC"):
+            raise NetError(f"{step.name} wants its channels last, which MXNet cannot compute here; build it with NCHW")
+    names = graph.symbol.list_inputs()
+    if len(names) != len(set(names)):
+        return  # two arrays bear one name, and MXNet's inference goes by names
+    try:
+        found = infer(graph, shapes)
+    except MXNetError as error:
+        raise InputError(_misfit(graph, shapes, error)) from error
+    for _, parameter in graph.parameters:
+        if state_of(parameter) == "deferred" and parameter.name in found:
+            finish(parameter, found[parameter.name])
+
+
+def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
+    """The shape of every array that the net is given, by name, for inputs of these shapes; MXNetError if none fits."""
+    known = {one.name: one.shape for _, one in graph.parameters if one.shape and min(one.shape) > 0}
+    known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
+    names, states = graph.symbol.list_arguments(), graph.symbol.list_auxiliary_states()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about shapes that stay unknown
+        given, _, kept = graph.symbol.infer_shape_partial(**{name: known[name] for name in names if name in known})
+    return {**dict(zip(names, given or ())), **dict(zip(states, kept or ()))}
+
+
+def channels_of(graph: Graph) -> int | None:
+    """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
+    for step in graph.steps:
+        if step.op in ("Convolution", "BatchNorm"):
+            scaled = PASSES_ON | {"_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
+            weight = graph.steps[step.inputs[1][0]].parameter
+            if graph.back_over(step.inputs[0], scaled)[0] == graph.inputs[0] and weight is not None and weight.shape:
+                groups = step.option("num_group", 1)
+                return (weight.shape[0] if step.op == "BatchNorm" else weight.shape[1] * groups) or None
+    return None
+
+
+def size_of(graph: Graph, shape: Shape) -> int | None:
+    """A height and width of images (N, C, ...) that the net takes, if any usual one will do."""
+    for size in SIZES:
+        try:
+            infer(graph, [(*shape[:2], *(size,) * (len(shape) - 2))])
+            return size
+        except MXNetError:
+            continue
+    return None
+
+
+def blank(net: Block) -> nd.NDArray:
+    """A black image that the net takes."""
+    graph = trace(check_net(net))
+    channels = channels_of(graph) or 3
+    size = size_of(graph, (1, channels, 224, 224)) or 224
+    return nd.zeros((1, channels, size, size), dtype=type_of(graph))
+
+
+def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
+    """One sentence on what the net takes instead of these shapes."""
+    shape, channels = shapes[0], channels_of(graph)
+    if len(shapes) == 1 and channels is not None and shape[1] != channels:
+        return f"x has shape {shape}; this net takes (N, {channels}, H, W)"
+    size = size_of(graph, shape) if len(shapes) == 1 and len(shape) == 4 else None
+    if size is not None:
+        return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
+    return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"

@@ -1,0 +1,275 @@
+"""A net as the graph of its operators: which map every path crosses, which addition joins which two.
+
+An *entry* is one array of the graph, (number of the step, number of its output). Steps stand in the order in which they
+run. After `tracing.trace` nothing changes in a graph, so threads can share it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from .mxnet import Parameter, mx
+
+Entry = tuple[int, int]
+
+PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
+RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
+ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
+# Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
+OF_MAPS = {
+    "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",
+    "_contrib_BilinearResize2D", "_contrib_AdaptiveAvgPooling2D",
+}  # fmt: skip
+MIXES_AXES = RESHAPES | {
+    "null", "transpose", "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "swapaxes", "tile",
+    "FullyConnected", "RNN", "_linalg_gemm2",
+}  # fmt: skip
+REDUCES = {"mean", "sum", "max", "min", "prod", "norm", "argmax", "argmin", "argmax_channel"}
+PROBABILITIES = {
+    "softmax": "softmax", "log_softmax": "softmax", "SoftmaxActivation": "softmax", "SoftmaxOutput": "softmax",
+    "Softmax": "softmax", "sigmoid": "sigmoid", "LogisticRegressionOutput": "sigmoid",
+}  # fmt: skip
+
+
+@dataclass(eq=False)
+class Step:
+    """One operator, or one array that the graph is given.
+
+    Attributes
+    ----------
+    op : the operator's name; "null" for an array that is given
+    name : unique in most nets, not in all
+    inputs : the entries that go in
+    options : the operator's options, as MXNet writes them
+    parameter : where the array is a parameter of the net
+    input : where it is an input of the net, its number
+    """
+
+    op: str
+    name: str
+    inputs: tuple[Entry, ...]
+    options: dict[str, str]
+    parameter: Parameter | None = None
+    input: int | None = None
+
+    def option(self, key: str, otherwise=None):
+        """The value of an option."""
+        text = self.options.get(key)
+        if text is None:
+            return otherwise
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return {"true": True, "false": False}.get(text.lower(), text)
+
+    @cached_property
+    def relu(self) -> float | None:
+        """The top of a ReLU, infinity, or of a ReLU6, a number; None for every other step.
+
+        In MXNet a ReLU is spelled Activation, relu, maximum(x, 0), clip(x, 0, top) or LeakyReLU of slope 0. Not told
+        are x * (x > 0), where(x > 0, x, 0), maximum with an array of zeros, and ELU of slope 0.
+        """
+        kind = self.options.get("act_type")
+        if self.op == "clip" and self.option("a_min") == 0 and self.option("a_max") > 0:
+            return float(self.option("a_max"))
+        spelled = {
+            "relu": True,
+            "Activation": kind == "relu",
+            "_maximum_scalar": self.option("scalar") == 0,
+            "LeakyReLU": kind in (None, "leaky") and self.option("slope", 0.25) == 0,
+        }
+        return float("inf") if spelled.get(self.op) else None
+
+    @property
+    def kin_of_relu(self) -> str | None:
+        """The name of an activation that is like a ReLU and is none: the rules say nothing about it."""
+        kind = self.options.get("act_type", "leaky")
+        if self.op == "LeakyReLU" and self.relu is None:
+            return {"leaky": "LeakyReLU", "prelu": "PReLU"}.get(kind, kind.upper())
+        return "softplus" if self.op == "Activation" and kind == "softrelu" else None
+
+    @property
+    def is_max_pooling(self) -> bool:
+        return self.op == "Pooling" and self.options.get("pool_type", "max") == "max"
+
+    def averages(self, shape: tuple[int, ...]) -> bool:
+        """Whether the step is a mean over all positions of a map of this shape, (N, K, h, w)."""
+        axes = self.option("axis", ())
+        if self.op == "mean":
+            axes = axes if isinstance(axes, tuple) else (axes,)
+            return sorted(axis % len(shape) for axis in axes) == list(range(2, len(shape)))
+        whole = self.option("global_pool", False) or self.option("kernel") == shape[2:]
+        pools = self.op == "Pooling" and self.options.get("pool_type") == "avg" and whole
+        return bool(pools) or self.op == "_contrib_AdaptiveAvgPooling2D"
+
+    @property
+    def kind(self) -> str:
+        """What to call the step in a table."""
+        if self.relu is not None:
+            return "ReLU" if self.relu == float("inf") else f"ReLU up to {self.relu:g}"
+        return "addition" if self.op in ADDS else self.op.strip("_")
+
+
+@dataclass(eq=False)
+class Graph:
+    """All steps of a net, as `tracing.trace` found them.
+
+    Attributes
+    ----------
+    steps : in the order in which they run
+    outputs : the entries that the net returns
+    runs : for each block's structural path, the outputs of each of its runs
+    symbol : MXNet's own form of the graph, which can infer shapes
+    """
+
+    steps: list[Step]
+    outputs: list[Entry]
+    runs: dict[str, list[list[Entry]]]
+    symbol: mx.sym.Symbol = field(repr=False)
+
+    @cached_property
+    def inputs(self) -> list[int]:
+        """The steps that are the net's inputs, the image first."""
+        found = [index for index, step in enumerate(self.steps) if step.input is not None]
+        return sorted(found, key=lambda index: self.steps[index].input)
+
+    @cached_property
+    def parameters(self) -> list[tuple[int, Parameter]]:
+        """The steps that are parameters which the net's outputs need."""
+        needed = self.needed_for(self.outputs)
+        return [(i, step.parameter) for i, step in enumerate(self.steps) if needed[i] and step.parameter is not None]
+
+    @cached_property
+    def follows_image(self) -> list[bool]:
+        """For each step, whether an input of the net goes into it."""
+        found: list[bool] = []
+        for step in self.steps:
+            found.append(step.input is not None or any(found[source] for source, _ in step.inputs))
+        return found
+
+    def needed_for(self, ends: Iterable[Entry]) -> list[bool]:
+        """For each step, whether one of the ends depends on it."""
+        needed = [False] * len(self.steps)
+        for index, _ in ends:
+            needed[index] = True
+        for index in range(len(self.steps) - 1, -1, -1):
+            if needed[index]:
+                for source, _ in self.steps[index].inputs:
+                    needed[source] = True
+        return needed
+
+    def back_over(self, entry: Entry, operators: set[str]) -> Entry:
+        """The entry before a row of such operators that ends in `entry`."""
+        while self.steps[entry[0]].op in operators:
+            entry = self.steps[entry[0]].inputs[0]
+        return entry
+
+    def logits(self, output: int) -> tuple[Entry, str | None]:
+        """Where the net's scores before any softmax or sigmoid stand, and which of the two was at the end."""
+        end = self.outputs[output]
+        step = self.steps[self.back_over(end, PASSES_ON | RESHAPES | {"Cast"})[0]]
+        kind = PROBABILITIES.get(step.op)
+        if step.op == "Activation" and step.options["act_type"] in ("sigmoid", "log_sigmoid"):
+            kind = "sigmoid"
+        if step.op in ("softmax", "log_softmax") and step.option("axis", -1) not in (1, -1):
+            kind = None  # not over classes
+        return (step.inputs[0], kind) if kind else (end, None)
+
+    def whole(self, end: Entry) -> list[Entry]:
+        """The entries that every path from the net's inputs to `end` crosses, in order: its dominators.
+
+        All that the net knows of the image passes through each of these maps. The end of a residual branch, one side
+        of a concatenation, a gate and a second output's maps are not among them: they are parts.
+        """
+        needed = self.needed_for([end])
+        bit: dict[Entry, int] = {}
+        crossed: dict[int, int] = {}  # by step, the entries that every path to it crosses, as bits
+        for index, step in enumerate(self.steps):
+            if needed[index] and self.follows_image[index]:
+                ways = [crossed[e[0]] | 1 << bit.setdefault(e, len(bit)) for e in step.inputs if e[0] in crossed]
+                common = ways[0] if ways else 0
+                for way in ways[1:]:
+                    common &= way
+                crossed[index] = common
+        on_all = crossed.get(end[0], 0)
+        return sorted([entry for entry, number in bit.items() if on_all >> number & 1] + [end])
+
+    @cached_property
+    def axes(self) -> list[tuple[int, ...] | None]:
+        """What each step's axes are: () for batch, channel, height, width, a permutation of these, or None: unknown."""
+        found: list[tuple[int, ...] | None] = []
+        for step in self.steps:
+            known = {found[source] for source, _ in step.inputs} - {None}
+            axes = known.pop() if len(known) == 1 else None
+            order = step.option("axes") if step.op == "transpose" else None
+            if step.op in OF_MAPS or (step.op == "BatchNorm" and step.option("axis", 1) == 1):
+                axes = ()
+            elif order and axes is not None:
+                axes = tuple(axes[axis] for axis in order) if axes else order
+                axes = () if axes == tuple(sorted(axes)) else axes
+            elif step.op in MIXES_AXES or (step.op in REDUCES and not step.option("keepdims", False)):
+                axes = None
+            found.append(axes)
+        return found
+
+    @cached_property
+    def consumers(self) -> dict[Entry, list[int]]:
+        """By entry, the steps that it goes into, of those that the net's outputs need."""
+        found: dict[Entry, list[int]] = {}
+        for index, needed in enumerate(self.needed_for(self.outputs)):
+            for entry in self.steps[index].inputs if needed else ():
+                found.setdefault(entry, []).append(index)
+        return found
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """Every layer that can be asked for by the name it goes by, in the order in which they run.
+
+        A block's path, with #1, #2 if it runs more than once and [1] for its second output; for a step that is no
+        block's output its own name.
+        """
+        found: dict[str, Entry] = {}
+        for path, runs in self.runs.items():
+            for number, outputs in enumerate(runs, 1):
+                for place, entry in enumerate(outputs):
+                    found[_numbered(path, number, len(runs), place)] = entry
+        named, seen = set(found.values()), Counter[str]()
+        alike = Counter(step.name for step in self.steps if step.op != "null")
+        unnamed: dict[int, list[Entry]] = {}
+        for entry in sorted({*self.consumers, *self.outputs} - named):
+            if self.steps[entry[0]].op != "null":
+                unnamed.setdefault(entry[0], []).append(entry)
+        for index, step in enumerate(self.steps):
+            seen[step.name] += step.op != "null"
+            for entry in unnamed.get(index, ()):
+                found[_numbered(step.name, seen[step.name], alike[step.name], entry[1])] = entry
+        order = {name: position for position, name in enumerate(found)}
+        return dict(sorted(found.items(), key=lambda item: (item[1], order[item[0]])))
+
+    @cached_property
+    def _names(self) -> dict[Entry, str]:
+        return {entry: name for name, entry in self.entries.items()}  # of several blocks that end in it, the outermost
+
+    def name(self, entry: Entry) -> str:
+        """What an entry is called: the path of the outermost block that ends in it, or its step's own name."""
+        return self._names.get(entry, self.steps[entry[0]].name)
+
+    def relus(self, output: int = 0) -> list[int]:
+        """The steps that are a ReLU or ReLU6 on the way to an output's logits."""
+        needed = self.needed_for([self.logits(output)[0]])
+        return [i for i, step in enumerate(self.steps) if needed[i] and self.follows_image[i] and step.relu is not None]
+
+    def additions(self) -> list[Entry]:
+        """The sums of two maps that both come from the image: where a branch and its shortcut meet."""
+        found = [(index, 0) for index, step in enumerate(self.steps) if step.op in ADDS]
+        return [
+            e for e in found if e in self.consumers and all(self.follows_image[i] for i, _ in self.steps[e[0]].inputs)
+        ]
+
+
+def _numbered(name: str, run: int, runs: int, place: int) -> str:
+    return f"{name}{f'#{run}' if runs > 1 else ''}{f'[{place}]' if place else ''}"

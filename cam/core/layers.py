@@ -1,0 +1,198 @@
+"""Which layer: by block, path or name; the recommended one; and what to know of each before taking it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+from mxnet import nd
+
+from .checks import Ready, blank, check_net, ready
+from .errors import LayerError, LayerWarning
+from .graph import ADDS, PASSES_ON, Entry, Graph
+from .mxnet import Block, blocks_of
+from .tracing import trace
+
+LayerLike = str | Block  # a block, its path, its Gluon name, or the name of a step
+
+
+def paths(net: Block) -> dict[str, Block]:
+    """Every block below `net` by its structural path ("features.8.2.conv3")."""
+    return {path: block for path, block in blocks_of(check_net(net)) if path}
+
+
+def relus(net: Block, output: int = 0) -> list[str]:
+    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`."""
+    graph = trace(check_net(net))
+    return [graph.name((index, 0)) for index in graph.relus(output)]
+
+
+def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
+    """The entry that `layer` names.
+
+    Parameters
+    ----------
+    layer : a block of the net, its path ("features.8.2.conv3"), its Gluon name ("resnetv20_stage4_conv9"), or for what
+        is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
+        runs more than once, "[1]" its second output
+
+    Raises
+    ------
+    LayerError
+        If there is no such layer, it does not run, or runs more than once.
+    """
+    if isinstance(layer, tuple):
+        return layer
+    if not isinstance(layer, (str, Block)):
+        raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
+    first: dict[Block, str] = {}
+    known: dict[str, str] = {}  # what a block may be called, and its first path
+    for path, block in blocks_of(net):
+        known[path] = first.setdefault(block, path)
+        known.setdefault(block.name, first[block])
+    if isinstance(layer, Block) and not first.get(layer):
+        raise LayerError(f"layer {layer.name} is not a block of this net; take one of its own, such as net.features[0]")
+    wanted = first[layer] if isinstance(layer, Block) else layer
+    head, mark, rest = wanted.partition("#") if "#" in wanted else wanted.partition("[")
+    path = known.get(head) or head
+    for name in (wanted, path + mark + rest, f"{head}_fwd{mark}{rest}"):
+        if name in graph.entries:
+            return graph.entries[name]
+    runs = [name for name in graph.entries if name.startswith(f"{path}#")]
+    if runs:
+        raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
+    if path in first.values():
+        raise LayerError(f"layer {path} did not run or gives no single array; cam.layers(net) lists those that do")
+    near = get_close_matches(wanted, list(dict.fromkeys([*graph.entries, *known])), n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; cam.layers(net) lists them"
+    raise LayerError(f"the net has no layer {wanted!r}{hint}")
+
+
+def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
+    """The entry of a layer that stands between the image and the logits, else LayerError; None: the recommended one."""
+    graph = prepared.graph
+    if layer is None and (entry := recommended(prepared)) is None:
+        raise LayerError("no map with height and width holds all that this net knows of the image: name a layer")
+    if layer is not None:
+        entry = find(prepared.net, graph, layer)
+    if not graph.follows_image[entry[0]]:
+        raise LayerError(f"layer {graph.name(entry)} does not depend on the image")
+    if not graph.needed_for([prepared.end])[entry[0]]:
+        raise LayerError(f"layer {graph.name(entry)} does not influence the logits that are explained")
+    return entry
+
+
+def recommended(prepared: Ready) -> Entry | None:
+    """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
+
+    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3.
+    """
+    graph, rank = prepared.graph, prepared.images[0].ndim
+    for entry in reversed(graph.whole(prepared.end)[:-1]):
+        shape = prepared.shapes[entry]
+        if graph.axes[entry[0]] == () and len(shape) == rank > 2 and np.prod(shape[2:]) > 1:
+            before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
+            return entry if graph.steps[before[0]].op == "null" else before
+    return None
+
+
+def default_layer(net: Block, x: nd.NDArray | None = None) -> str:
+    """The path of the recommended layer for images like x (a black one, of 224x224 where that fits, if not given).
+
+    Raises LayerError if the net has none.
+    """
+    prepared = ready(net, blank(net) if x is None else x)
+    return prepared.graph.name(entry_of(prepared, None))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the table of layers.
+
+    Attributes
+    ----------
+    path : what every function of this package takes as `layer`
+    kind : class of the block, or what the step does
+    shape : of the output, such as (1, 2048, 7, 7)
+    whole : whether all that the net knows of the image crosses this map
+    advice : what to know before taking it; "recommended" for the default layer, else often empty
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    whole: bool
+    advice: str
+
+
+class LayerTable(tuple):
+    """The layers of a net in the order in which they run; printed, one line each."""
+
+    def __str__(self) -> str:
+        cells = [("layer", "kind", "output", "whole", "advice")]
+        cells += [(r.path, r.kind, "x".join(map(str, r.shape)), "yes" if r.whole else "part", r.advice) for r in self]
+        widths = [max(len(row[column]) for row in cells) for column in range(4)]
+        lines = ("  ".join([*(cell.ljust(n) for cell, n in zip(row, widths)), row[4]]).rstrip() for row in cells)
+        found = [row.path for row in self if row.advice == "recommended"]
+        return "\n".join([*lines, f"recommended: {found[0] if found else 'none; choose one with height and width'}"])
+
+
+def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None) -> LayerTable:
+    """Every layer of a net with its output shape, whether it is a whole map, and which one to take.
+
+    Parameters
+    ----------
+    net, output : as for `cam.record`
+    x : NDArray (N, C, H, W), an input of the size in question; a black image if not given
+
+    Returns
+    -------
+    LayerTable of `Layer`; `print` shows it
+
+    Raises
+    ------
+    CamError
+        As `cam.record`.
+    """
+    prepared = ready(net, blank(net) if x is None else x, output)
+    graph, best, blocks = prepared.graph, recommended(prepared), paths(net)
+    whole, rows = set(graph.whole(prepared.end)), []
+    for path, entry in graph.entries.items():
+        if entry in prepared.shapes and graph.follows_image[entry[0]]:
+            block = blocks.get(path.partition("#")[0].partition("[")[0])
+            kind = graph.steps[entry[0]].kind if block is None else type(block).__name__
+            shape = (len(prepared.images[0]), *prepared.shapes[entry][1:])
+            # Several blocks can end in one map: the outermost stands for it.
+            advice = "recommended" if entry == best and path == graph.name(entry) else advice_on(prepared, entry)
+            rows.append(Layer(path, kind, shape, entry in whole, advice))
+    return LayerTable(rows)
+
+
+def advice_on(prepared: Ready, entry: Entry) -> str:
+    """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
+    graph, end, shape = prepared.graph, prepared.end, prepared.shapes[entry]
+    best = recommended(prepared)
+    instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
+    if not graph.needed_for([end])[entry[0]]:
+        return "does not influence the logits"
+    if len(shape) < 3:
+        return f"no height and width: no map{instead}"
+    if np.prod(shape[2:]) == 1:
+        return f"a single position: cannot say where{instead}"
+    whole, following = graph.whole(end), graph.consumers.get(entry, [])
+    if entry not in whole:
+        summand = any(graph.steps[index].op in ADDS for index in following)
+        part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
+        after = next((e for e in whole if e > entry and np.prod(prepared.shapes[e][2:]) > 1), best or end)
+        return f"only {part} is left out; the whole map after it is {graph.name(after)}"
+    if graph.steps[entry[0]].relu is None and following and all(graph.steps[i].relu is not None for i in following):
+        after = graph.name((following[0], 0))
+        return f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
+    return ""
+
+
+def caveats(prepared: Ready, entry: Entry) -> list[LayerWarning]:
+    """What keeps a reader from taking any map of this layer at its face, as a warning that was not yet raised."""
+    said = advice_on(prepared, entry)
+    return [LayerWarning(f"{prepared.graph.name(entry)}: {said}")] if said else []

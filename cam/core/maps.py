@@ -1,0 +1,334 @@
+"""Grad-CAM and its relatives, as functions of a recorded pass.
+
+Every map is returned raw: at the layer's own resolution and in the units of the logit, so that maps can be compared
+and added up. Normalising and colouring them is the business of `cam.plot`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from mxnet import nd
+
+from . import layers as choose
+from .checks import by_keyword, is_whole, ready
+from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
+from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph
+from .layers import LayerLike
+from .mxnet import Block
+from .recording import Recording, recorded
+from .targets import Target
+
+Images = nd.NDArray | Sequence[nd.NDArray]
+Layers = LayerLike | Sequence[LayerLike] | None
+Maps = np.ndarray | dict[str, np.ndarray]
+
+
+@by_keyword
+def grad_cam(
+    net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
+) -> Maps:
+    """Where the evidence for a class lies (Selvaraju et al. 2017, equations 1 and 2).
+
+    The map is ReLU(sum_k alpha_k A_k), with A_k the k-th channel of the layer's feature map and alpha_k the spatial
+    mean of d target / d A_k.
+
+    Parameters
+    ----------
+    net, x, output : as for `cam.record`
+    target : None for each image's top class, an int or label for all, a list or array of one per image, or a function
+        of the logits that returns one number per image
+    layer : block, path or name, or a list of them; None takes the recommended layer
+    relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
+
+    Returns
+    -------
+    numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
+    `layer` is a list
+
+    Raises
+    ------
+    CamError
+        Whatever `cam.record` refuses; `ClassError` if there is no such class.
+
+    Warns
+    -----
+    LayerWarning, MapWarning, NetWarning
+        Where a map cannot say, or does not say, what a reader would think.
+    """
+    recording = recorded(net, x, layer, False, output)
+    return _each_layer(recording, layer, relu, lambda path: _grad_cam(recording, path, target))
+
+
+@by_keyword
+def hires_cam(
+    net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
+) -> Maps:
+    """Grad-CAM without the averaging: ReLU(sum_k (d target / d A_k) A_k) (Draelos and Carin 2020).
+
+    Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all positions, as at
+    the input of a global average pooling, the two are equal.
+    """
+    recording = recorded(net, x, layer, False, output)
+
+    def one(path):
+        features, gradient = recording.arrays(path, target)
+        return (gradient * features).sum(axis=1).asnumpy()
+
+    return _each_layer(recording, layer, relu, one)
+
+
+def grad_cam_of(
+    recording: Recording, *, target: Target = None, layer: LayerLike | None = None, relu: bool = True
+) -> np.ndarray:
+    """Grad-CAM of a pass that is already recorded: several layers and targets cost one forward.
+
+    Parameters and result as for `grad_cam`, for a single layer; without warnings.
+    """
+    signed = _grad_cam(recording, layer, target)
+    return np.maximum(signed, 0) if relu else signed
+
+
+def _grad_cam(recording: Recording, layer: LayerLike | None, target: Target) -> np.ndarray:
+    features, gradient = recording.arrays(layer, target)  # (N, K, h, w) both
+    return (_alpha(gradient) * features).sum(axis=1).asnumpy()  # (N, h, w)
+
+
+@by_keyword
+def class_activation_map(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
+    """The class activation map sum_k w_k A_k (Zhou et al. 2016, equation 2), signed.
+
+    w_k is the weight from channel k of the last feature map to the class's logit. It exists for nets whose graph ends
+    in a global average pooling and one Dense layer, so that the map's mean plus the bias is the logit.
+
+    Returns
+    -------
+    numpy (N, h, w) of the net's dtype
+
+    Raises
+    ------
+    NetError
+        If the net does not end that way; take `grad_cam`.
+    """
+    prepared = ready(net, x, output)
+    graph, dense = prepared.graph, prepared.graph.steps[prepared.end[0]]
+    pooled = graph.back_over(dense.inputs[0], PASSES_ON | RESHAPES) if dense.inputs else prepared.end
+    pooling = graph.steps[pooled[0]]
+    weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
+    before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
+    ends_so = dense.op in ("FullyConnected", "Convolution") and weight is not None and pooling.averages(before)
+    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight.shape[1] != before[1]:
+        raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
+    recording = recorded(net, x, [pooling.inputs[0]], False, output)
+    rows = weight.data(prepared.images[0].context).reshape((weight.shape[0], -1))  # (classes, K)
+    chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
+    return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
+
+
+@by_keyword
+def decompose(
+    net: Block, x: Images, block: LayerLike, *, target: Target = None, output: int | None = None
+) -> dict[str, np.ndarray]:
+    """The Grad-CAM of a sum of two maps, split into the part of its branch and the part of its shortcut.
+
+    For y = shortcut + branch the gradient arriving at y goes unchanged to both, so all three have the same weights
+    alpha_k, and before the final ReLU of Grad-CAM map(y) = map(branch) + map(shortcut).
+
+    Parameters
+    ----------
+    block : a block that ends in an addition, such as `net.features[8][2]`, its path or its name, or an addition itself;
+        a ReLU or BatchNorm behind the addition is stepped back over
+    net, x, target, output : as for `grad_cam`
+
+    Returns
+    -------
+    dict of numpy (N, h, w), signed: "branch", "shortcut" and "sum". The shortcut is the summand with fewer operators of
+    its own.
+
+    Raises
+    ------
+    LayerError
+        If the block does not end in an addition of two maps of one shape.
+    """
+    prepared = ready(net, x, output)
+    graph = prepared.graph
+    entry = asked = choose.entry_of(prepared, block)
+    while graph.steps[entry[0]].op in PASSES_ON | {"BatchNorm"} or graph.steps[entry[0]].relu is not None:
+        entry = graph.steps[entry[0]].inputs[0]
+    summands = graph.steps[entry[0]].inputs if graph.steps[entry[0]].op in ADDS else ()
+    if len({prepared.shapes[one] for one in summands}) != 1 or not all(graph.follows_image[i] for i, _ in summands):
+        raise LayerError(f"layer {graph.name(asked)} does not end in an addition of two maps of one shape")
+    own = [_own_steps(graph, one, other) for one, other in (summands, summands[::-1])]
+    shortcut, branch = summands if own[0] < own[1] else summands[::-1]
+    recording = recorded(net, x, list(dict.fromkeys([entry, branch, shortcut])), False, output)
+    alpha = _alpha(recording.arrays(entry, target)[1])
+    parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
+    return {name: (alpha * recording.arrays(one)[0]).sum(axis=1).asnumpy() for name, one in parts.items()}
+
+
+def _own_steps(graph: Graph, one: Entry, other: Entry) -> int:
+    """How many operators lead to one entry and not to the other."""
+    pairs = zip(graph.steps, graph.needed_for([one]), graph.needed_for([other]))
+    return sum(step.op != "null" and mine and not theirs for step, mine, theirs in pairs)
+
+
+def _alpha(gradient: nd.NDArray) -> nd.NDArray:
+    """The spatial mean of a gradient (N, K, h, w): alpha (N, K, 1, 1) of Selvaraju et al. 2017, equation 1."""
+    return gradient.mean(axis=tuple(range(2, gradient.ndim)), keepdims=True)
+
+
+@by_keyword
+def image_gradient(
+    net: Block,
+    x: Images,
+    *,
+    target: Target = None,
+    rule: str = "plain",
+    where: Layers = None,
+    output: int | None = None,
+) -> np.ndarray:
+    """d target / d image, signed, with a choice of how it passes back through the ReLUs.
+
+    Parameters
+    ----------
+    rule, where : as for `Recording.image_gradient`
+    net, x, target, output : as for `grad_cam`
+
+    Returns
+    -------
+    numpy (N, 3, H, W) of the net's dtype
+    """
+    return _image_gradient(recorded(net, x, [], True, output), rule, where, target)
+
+
+@by_keyword
+def guided_backprop(
+    net: Block, x: Images, *, target: Target = None, where: Layers = None, output: int | None = None
+) -> np.ndarray:
+    """Guided backpropagation (Springenberg et al. 2015): `image_gradient` with rule="guided"."""
+    return _image_gradient(recorded(net, x, [], True, output), "guided", where, target)
+
+
+@by_keyword
+def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
+    """Image-specific class saliency: max over channels of |d target / d image| (Simonyan et al. 2014, section 3.1).
+
+    Returns
+    -------
+    numpy (N, H, W) of the net's dtype
+    """
+    return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
+
+
+@by_keyword
+def guided_grad_cam(
+    net: Block,
+    x: Images,
+    *,
+    target: Target = None,
+    layer: Layers = None,
+    where: Layers = None,
+    output: int | None = None,
+) -> Maps:
+    """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
+
+    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`.
+
+    Returns
+    -------
+    numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
+    """
+    recording = recorded(net, x, layer, True, output)
+    heat = _each_layer(
+        recording, layer, lambda path: grad_cam_of(recording, target=target, layer=path, relu=False), True
+    )
+    guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
+    if isinstance(heat, dict):
+        return {path: guided_product(guided, one) for path, one in heat.items()}
+    return guided_product(guided, heat)
+
+
+def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A guided gradient (N, 3, H, W) times maps (N, h, w) that are resized to its height and width."""
+    return guided * resize_map(heat, guided.shape[2:])[:, None]
+
+
+def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    """Bilinear interpolation with half-pixel centres (align_corners=False): rows @ m @ columns.
+
+    Parameters
+    ----------
+    m : numpy (..., h, w)
+    size : the new height and width in pixels, or one number for both
+
+    Returns
+    -------
+    numpy float32 (..., height, width)
+
+    Raises
+    ------
+    InputError
+        If m is no map, or a size is not positive.
+    NonFiniteError
+        If m holds NaN or infinity.
+    """
+    check_map(m)
+    sides = (size, size) if is_whole(size) else size
+    if not isinstance(sides, (tuple, list)) or len(sides) != 2 or not all(is_whole(one) and one > 0 for one in sides):
+        raise InputError(f"size is {size!r}; expected a positive int, or two: (height, width)")
+    rows, columns = (bilinear(cells, int(pixels)) for cells, pixels in zip(m.shape[-2:], sides))
+    return (rows @ m @ columns.T).astype(np.float32)
+
+
+def check_map(m) -> None:
+    """Raise InputError or NonFiniteError if `m` is no numpy (..., h, w) of finite numbers."""
+    if not isinstance(m, np.ndarray) or m.ndim < 2 or 0 in m.shape:
+        raise InputError(f"m is {getattr(m, 'shape', type(m).__name__)}; expected a numpy map (..., h, w)")
+    if not np.isfinite(m).all():
+        raise NonFiniteError("the map holds NaN or infinity")
+
+
+def bilinear(cells: int, pixels: int, start: float = 0, end: float | None = None) -> np.ndarray:
+    """Bilinear interpolation along one side as a matrix, float64 (pixels, cells): half-pixel centres, edges held.
+
+    The cells lie, evenly, between `start` and `end`, in pixels; from edge to edge if not given.
+    """
+    end = pixels if end is None else end
+    centres = (np.arange(pixels) + 0.5 - start) / (end - start) * cells - 0.5  # in cells of the map
+    distance = np.abs(np.clip(centres, 0, cells - 1)[:, None] - np.arange(cells))
+    return np.maximum(1 - distance, 0)
+
+
+def caveats(path: str, signed: np.ndarray, relu: bool = True) -> list[MapWarning]:
+    """What keeps a reader from taking one image's map (h, w), before its ReLU, at its face: warnings not yet raised."""
+    heat = np.maximum(signed, 0) if relu else signed
+    if heat.size == 1:
+        return []  # the layer's fault
+    if signed.any() and not heat.any():
+        return [MapWarning(f"{path}: nothing here speaks for the class; the signed map (relu=False) shows more")]
+    if np.ptp(heat) <= 1e-6 * np.abs(heat).max():
+        return [MapWarning(f"{path}: the map has the same value everywhere and cannot say where")]
+    return []
+
+
+def _image_gradient(recording: Recording, rule: str, where: Layers, target: Target) -> np.ndarray:
+    for warning in [*recording.notes, *recording.rule_caveats(rule, where)]:
+        warnings.warn(warning, stacklevel=4)
+    return recording.image_gradient_by(rule, where, target)
+
+
+def _each_layer(recording: Recording, layer: Layers, relu: bool, signed_of: Callable[[str], np.ndarray]) -> Maps:
+    """The signed map of each recorded layer, with warnings, then its ReLU; a dict only if a list was asked for."""
+    found = {}
+    for path in recording.layers:
+        found[path] = signed_of(path)
+        said: list[CamWarning] = [*recording.notes, *recording.caveats(path)]
+        for number, one in enumerate(found[path]):
+            of_image = caveats(path, one, relu)
+            said += of_image if len(found[path]) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
+        for warning in said:
+            warnings.warn(warning, stacklevel=4)
+    maps = {path: np.maximum(one, 0) if relu else one for path, one in found.items()}
+    return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

@@ -1,0 +1,218 @@
+"""One forward walk through a net, and everything that can be asked of it afterwards."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from mxnet import nd
+
+from . import layers as choose
+from . import rules, targets
+from .checks import Ready, by_keyword, ready
+from .errors import LayerError, LayerWarning, NetError, NetWarning
+from .graph import Entry
+from .layers import LayerLike
+from .mxnet import Block
+from .targets import Target
+from .walk import Pass, finite
+
+
+@by_keyword
+def record(
+    net: Block,
+    x: nd.NDArray | Sequence[nd.NDArray],
+    layers: LayerLike | Sequence[LayerLike] | None = None,
+    *,
+    image_gradient: bool = True,
+    output: int | None = None,
+) -> Recording:
+    """Run `net` on `x` once, in inference, and keep what its maps need. Nothing is left on the net.
+
+    Parameters
+    ----------
+    net : any Gluon net that can be called with symbols, hybridized or not, also an imported one
+    x : NDArray (N, 3, H, W) of the net's dtype, normalised as the net wants it; a list of arrays, the image first, for
+        a net of several inputs
+    layers : block, path or name (see `cam.layers`), or a list of them (an empty list for none); None takes the
+        recommended layer
+    image_gradient : whether the image's gradient will be asked for; without it the pass needs less time and memory
+    output : which output to explain, of a net that has several
+
+    Raises
+    ------
+    InputError, NonFiniteError
+        If x has the wrong type, shape, dtype or context, or x, a parameter or a result holds NaN or infinity.
+    LayerError
+        If there is no such layer, or it has nothing to do with the logits.
+    NetError
+        If the net has no graph, or its graph computes something else than the net.
+
+    Warns
+    -----
+    NetWarning
+        If the net ends in softmax or sigmoid: the logits before it are explained.
+    """
+    recording = recorded(net, x, layers, image_gradient, output)
+    for warning in recording.notes:
+        warnings.warn(warning, stacklevel=3)
+    return recording
+
+
+def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
+    """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
+    prepared = ready(net, x, output)
+    asked = list(layers) if isinstance(layers, list) else [layers]
+    entries = [choose.entry_of(prepared, one) for one in asked]
+    images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
+    walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
+    return Recording(prepared, walked, entries)
+
+
+class Recording:
+    """A forward pass: logits, feature maps, and the gradients of any target with respect to them.
+
+    Made by `record`. All arrays are numpy copies. Gradients are of logits, not of probabilities. Ask for them before
+    the net's parameters change: a later gradient would mix the features of the old parameters with the new ones.
+
+    Attributes
+    ----------
+    logits : numpy (N, classes), before any softmax or sigmoid of the net
+    probabilities : numpy (N, classes), by the sigmoid that the net ends in, else by softmax; None if a net without
+        sigmoid gives one number, or if the logits are no (N, classes)
+    layers : the paths of the recorded layers, as asked
+    notes : what to know about the net's logits, as warnings
+    """
+
+    def __init__(self, prepared: Ready, walked: Pass, entries: Sequence[Entry]):
+        self._prepared, self._walked = prepared, walked
+        self._net, self._graph = prepared.net, prepared.graph
+        self._entries = {self._graph.name(one): one for one in entries}
+        self._logits = walked.values[walked.end]
+        self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] = b"", {}
+        self.layers: list[str] = list(self._entries)
+        self.logits: np.ndarray = finite(self._logits, "the logits")
+        ending = self._graph.logits(prepared.output)[1]
+        self.probabilities = _probabilities(self.logits, ending)
+        said = f"the net ends in {ending}: the logits before it are explained"
+        self.notes: list[NetWarning] = [NetWarning(said)] if ending else []
+
+    def class_ids(self, target: Target = None) -> tuple[int, ...]:
+        """One class number per image; see `cam.core.targets.class_ids`."""
+        return targets.class_ids(self._net, target, self.logits)
+
+    def head(self, target: Target = None) -> nd.NDArray:
+        """d target / d logits, NDArray of the logits' shape."""
+        return targets.head_of(self._net, target, self._logits)
+
+    def features(self, layer: LayerLike | None = None) -> np.ndarray:
+        """The feature map A of a recorded layer, numpy (N, K, h, w)."""
+        return finite(self._walked.values[self._recorded(layer)], "the feature map")
+
+    def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
+        """d target / d A for each image, numpy (N, K, h, w).
+
+        `layer` may be left out if one layer was recorded; `target` as in `cam.core.targets.head_of`.
+        """
+        return self.arrays(layer, target)[1].asnumpy()
+
+    def arrays(self, layer: LayerLike | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
+        """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
+        entry, head = self._recorded(layer), self.head(target)
+        key = head.asnumpy().tobytes()
+        if self._gradients[0] != key:  # one walk back serves all layers
+            self._gradients = key, self._walked.back(head, list(self._entries.values()))
+        if entry not in self._gradients[1]:
+            raise LayerError(f"no gradient flows from the target back to {self._graph.name(entry)}")
+        return self._walked.values[entry], self._gradients[1][entry]
+
+    def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
+        """What to know about a recorded layer before believing its maps, as warnings that were not yet raised."""
+        return choose.caveats(self._prepared, self._recorded(layer))
+
+    def image_gradient(
+        self, *, target: Target = None, rule: str = "plain", where: Sequence[LayerLike] | None = None
+    ) -> np.ndarray:
+        """d target / d image for each image, numpy (N, 3, H, W), signed.
+
+        Parameters
+        ----------
+        rule : "plain" (Simonyan et al. 2014), "guided" (Springenberg et al. 2015) or "deconvnet" (Zeiler and
+            Fergus 2014): how a gradient passes back through the ReLUs
+        where : the ReLUs that obey the rule, of `cam.relus(net)`; None for all. LeakyReLU, PReLU, ELU and other
+            relatives keep their derivative, as the rules are defined for ReLU
+
+        Raises
+        ------
+        NetError
+            If the image was not recorded, or the net has no ReLU that could obey the rule.
+
+        Warns
+        -----
+        NetWarning
+            If relatives of ReLU keep their derivative and `where` does not say that this is meant.
+        """
+        for warning in self.rule_caveats(rule, where):
+            warnings.warn(warning, stacklevel=2)
+        return self.image_gradient_by(rule, where, target)
+
+    def image_gradient_by(self, rule: str, where: Sequence[LayerLike] | None, target: Target) -> np.ndarray:
+        """`image_gradient` without warnings."""
+        rules.check_rule(rule)
+        image = (self._graph.inputs[0], 0)
+        if image not in self._walked.asked:
+            raise NetError("this recording holds no image gradient; record with image_gradient=True")
+        obeying = set() if rule == "plain" else self._obeying(rule, where)
+        found = self._walked.back(self.head(target), [image], rule, obeying)
+        if image not in found:
+            raise NetError("no gradient flows from the target back to the image")
+        # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
+        return (found[image] * 1).asnumpy()
+
+    def rule_caveats(self, rule: str, where: Sequence[LayerLike] | None = None) -> list[NetWarning]:
+        """What the rule does not reach, as warnings that were not yet raised."""
+        others = self._kin_of_relu()
+        if rule == "plain" or where is not None or not others or not self._graph.relus(self._prepared.output):
+            return []
+        said = f"the {rule} rule is defined for ReLU: the net's {' and '.join(others)} keep their derivative"
+        return [NetWarning(f"{said} (where=cam.relus(net) says that this is meant)")]
+
+    def _kin_of_relu(self) -> list[str]:
+        needed = self._graph.needed_for([self._walked.end])
+        return sorted({step.kin_of_relu for step, use in zip(self._graph.steps, needed) if use and step.kin_of_relu})
+
+    def _obeying(self, rule: str, where: Sequence[LayerLike] | None) -> set[int]:
+        """The steps that obey the rule."""
+        known = set(self._graph.relus(self._prepared.output))
+        if where is None and not known:
+            has = " and ".join([*self._kin_of_relu(), "no ReLU"])
+            raise NetError(f"the {rule} rule is defined for ReLU, and this net has {has}; take rule='plain'")
+        if where is None:
+            return known
+        asked = where if isinstance(where, (list, tuple)) else [where]
+        chosen = {choose.find(self._net, self._graph, one)[0] for one in asked}
+        for index in chosen - known:
+            name = self._graph.name((index, 0))
+            raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")
+        return chosen
+
+    def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
+        if layer is None and len(self._entries) == 1:
+            return next(iter(self._entries.values()))
+        if layer is None:
+            raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
+        entry = choose.find(self._net, self._graph, layer)
+        if entry not in self._entries.values():
+            recorded = ", ".join(self.layers) or "none"
+            raise LayerError(f"layer {self._graph.name(entry)} was not recorded; recorded: {recorded}")
+        return entry
+
+
+def _probabilities(logits: np.ndarray, ending: str | None) -> np.ndarray | None:
+    if ending == "sigmoid":
+        return np.exp(-np.logaddexp(0, -logits))  # 1 / (1 + e^-z), without overflow
+    if logits.ndim != 2 or logits.shape[1] == 1:
+        return None
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)

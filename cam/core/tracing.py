@@ -1,0 +1,128 @@
+"""From a net to its graph: the net is called once with a symbol in the place of an image."""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+
+from mxnet import autograd
+
+from .errors import NetError, in_one_line
+from .graph import Entry, Graph, Step
+from .mxnet import Block, blocks_of, listening, mx, own_parameters, settings
+
+_lock = threading.RLock()
+_known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
+
+
+def trace(net: Block, inputs: int = 1) -> Graph:
+    """The graph of a net that takes so many arrays, from an earlier trace if nothing has changed since.
+
+    The net is called with symbols, in predict mode, by this thread; its hooks stay silent, and it is left as it was.
+    Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed.
+
+    Raises
+    ------
+    NetError
+        If the net cannot be called with symbols; the sentence says what keeps it from that.
+    """
+    with _lock:
+        mark, kept = fingerprint(net), _known.setdefault(net, {})
+        if inputs not in kept or kept[inputs][0] != mark:
+            kept[inputs] = mark, _trace(net, inputs)
+        return kept[inputs][1]
+
+
+def fingerprint(net: Block) -> list:
+    """What a trace depends on: the blocks in their order, their settings, and which parameters they have."""
+    return [
+        (path, weakref.ref(block), settings(block), [id(parameter) for parameter in own_parameters(block)])
+        for path, block in blocks_of(net)
+    ]
+
+
+def _trace(net: Block, inputs: int) -> Graph:
+    first_path: dict[Block, str] = {}
+    for path, block in blocks_of(net):
+        first_path.setdefault(block, path)
+    runs: list[tuple[str, list]] = []
+
+    def heard(block, arguments, output):
+        given = flat(arguments)  # a block that returns its input gets a step of its own: its gradient is its own too
+        output = _each(output, lambda one: _own_step(block, one) if any(one is other for other in given) else one)
+        runs.append((first_path[block], flat(output)))
+        return output
+
+    images = [mx.sym.var(f"data{number}" if inputs > 1 else "data") for number in range(inputs)]
+    with autograd.pause(train_mode=False), listening(net, heard):
+        try:
+            outputs = flat(net(*images))
+        except Exception as error:  # whatever the net's own forward raises
+            raise NetError(_why_not(net, inputs, error)) from error
+    if not all(isinstance(one, mx.sym.Symbol) for one in outputs):
+        kinds = ", ".join(sorted({type(one).__name__ for one in outputs}))
+        raise NetError(f"{type(net).__name__} returns {kinds} and no arrays: there is nothing to explain")
+    return _read(outputs, runs, [one for block in first_path for one in own_parameters(block)], images)
+
+
+def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
+    """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
+    named = [
+        [one for one in arrays if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1] for _, arrays in runs
+    ]
+    symbol = mx.sym.Group([*outputs, *flat(named), *(parameter.var() for parameter in parameters), *images])
+    description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
+    steps = [_step(node) for node in description["nodes"]]
+    heads = iter([(index, place) for index, place, *_ in description["heads"]])
+    ends: list[Entry] = [next(heads) for one in outputs for _ in one.list_outputs()]
+    by_path: dict[str, list[list[Entry]]] = {}
+    for (path, _), arrays in zip(runs, named):
+        found = [next(heads) for _ in arrays]
+        if path and found:
+            by_path.setdefault(path, []).append(found)
+    for parameter in parameters:
+        steps[next(heads)[0]].parameter = parameter
+    for number, (index, _) in enumerate(heads):
+        steps[index].input = number
+    graph = Graph(steps, ends, by_path, mx.sym.Group(outputs))
+    by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
+    for step, needed in zip(steps, graph.needed_for(ends)):
+        if needed and step.op == "null" and step.parameter is None and step.input is None:
+            step.parameter = by_name.get(step.name)
+            if step.parameter is None and not step.name.endswith("label"):  # of an output operator, which ignores it
+                raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
+    return graph
+
+
+def _step(node: dict) -> Step:
+    if node.get("subgraphs"):
+        raise NetError(f"{node['name']} is control flow ({node['op']}), through which no gradient can be followed here")
+    options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
+    return Step(node["op"], node["name"], tuple((index, place) for index, place, *_ in node["inputs"]), options)
+
+
+def _own_step(block: Block, one):
+    return mx.sym.identity(one, name=f"{block.name}_output") if isinstance(one, mx.sym.Symbol) else one
+
+
+def flat(value) -> list:
+    """The members of nested lists and tuples in one list."""
+    return [one for part in value for one in flat(part)] if isinstance(value, (list, tuple)) else [value]
+
+
+def _each(value, change):
+    return type(value)(_each(one, change) for one in value) if isinstance(value, (list, tuple)) else change(value)
+
+
+def _why_not(net: Block, inputs: int, error: Exception) -> str:
+    """One sentence on why a net has no graph, by what its forward raised."""
+    said, kind = in_one_line(error), type(net).__name__
+    if "positional argument" in said:
+        return f"{kind} takes another number of arrays than the {inputs} given: {said}"
+    cause = "needs arrays"
+    if "'Symbol' object has no attribute" in said or isinstance(error, (TypeError, IndexError)):
+        cause = "reads the values or the shape of an array"
+    elif "NDArray" in said:
+        cause = "mixes in an array of its own"
+    return f"{kind} cannot be traced, because its forward {cause}: write it as a hybrid_forward with F alone ({said})"

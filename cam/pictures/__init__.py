@@ -1,0 +1,1 @@
+"""Pictures in, pictures out: from a file to the panel that explains it."""

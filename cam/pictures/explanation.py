@@ -1,0 +1,171 @@
+"""What a picture's explanation holds, and the panel that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..core.errors import CamWarning, InputError, NetError
+from . import plot
+from .files import whole_file
+from .images import Placement, resize_picture
+
+LONGEST_SIDE = 640  # pixels of a photograph in a panel
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Where a network looked in one picture, for one class.
+
+    Attributes
+    ----------
+    label : name of the class, or "class 7" if the net has no labels
+    target, logit, probability : the class's number, and what the net gives it; the probability is the softmax of all
+        logits, or the sigmoid of this one if the net ends in sigmoid; None if the net has one output and no sigmoid
+    layer : structural path of the layer of the Grad-CAM
+    grad_cam : numpy (h, w), raw, at the layer's resolution
+    guided_backprop, guided_grad_cam : numpy (3, H, W), signed, in the frame that the net took; None if the net has no
+        ReLU, for which alone guided backpropagation is defined
+    saliency : numpy (H, W), likewise
+    photograph : numpy uint8, the picture as a person sees it
+    placement : where the net's frame lies in the photograph
+    warnings : what to know before believing the maps, as instances of `CamWarning`
+    """
+
+    label: str
+    target: int
+    logit: float
+    probability: float | None
+    layer: str
+    grad_cam: np.ndarray
+    guided_backprop: np.ndarray | None
+    guided_grad_cam: np.ndarray | None
+    saliency: np.ndarray
+    photograph: np.ndarray
+    placement: Placement
+    warnings: tuple[CamWarning, ...]
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.label}, {self.score}, Grad-CAM at {self.layer}>"
+
+    @property
+    def score(self) -> str:
+        """The probability and the logit in words."""
+        logit = f"logit {self.logit:.2f}"
+        return logit if self.probability is None else f"probability {self.probability:.1%}, {logit}"
+
+    def overlay(self) -> np.ndarray:
+        """The Grad-CAM over the photograph at its full size, numpy uint8 (H, W, 3); what was not seen is left."""
+        heat, seen = self.placement.to_photograph(self.grad_cam), self.placement.seen()
+        return plot.overlay(self.photograph, heat, seen=seen)
+
+    def pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Grad-CAM over the photograph, guided Grad-CAM, and guided Grad-CAM in grey: numpy uint8 (H, W, 3) each.
+
+        Raises
+        ------
+        NetError
+            If there is no guided Grad-CAM because the net has no ReLU.
+        """
+        if self.guided_grad_cam is None:
+            raise NetError("there is no guided Grad-CAM: this net has no ReLU")
+        product = self.placement.to_photograph(self.guided_grad_cam)  # (3, H, W)
+        grey = plot.grey_image(np.maximum(product, 0).sum(axis=0))
+        return self.overlay(), plot.signed_image(product), grey
+
+    def plot(self) -> Figure:
+        """All maps over the photograph, with scales, titles and warnings, as a matplotlib Figure."""
+        return panel(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the panel of `plot`; the ending says how: .png, .jpg, .pdf, .svg and what else matplotlib knows.
+
+        Raises
+        ------
+        InputError
+            If the ending is unknown or nothing can be written there; no partial file is left.
+        """
+        path = Path(path)
+        figure = self.plot()
+        known = figure.canvas.get_supported_filetypes()
+        kind = path.suffix[1:].lower()
+        if kind not in known:
+            raise InputError(f"cannot write {path}: its ending is none of {', '.join(sorted(known))}")
+        with whole_file(path) as file:
+            figure.savefig(file, format=kind, dpi=110)
+        return path
+
+
+def panel(explanation: Explanation) -> Figure:
+    """What `Explanation.plot` returns: Grad-CAM over the photograph, and the pixel maps as the net saw the picture."""
+    placement = explanation.placement.shrunk(LONGEST_SIDE)
+    height, width = placement.photograph
+    photograph = resize_picture(explanation.photograph, placement.photograph)
+    pixel_maps = explanation.guided_backprop is not None
+    columns = 5 if pixel_maps else 3
+    aspect = max(0.7, min(width / height, 1.6))
+    figure = plot.Picture(figsize=(6 * aspect + 3.2 * (columns - 2), 4.0), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, width_ratios=[aspect] * 2 + [1] * (columns - 2))[0]
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    axes[0].imshow(photograph)
+    axes[0].set_title("picture")
+    _draw_frame(axes[0], placement)
+    if not placement.seen().all():
+        axes[0].set_xlabel("dashed: what the network saw", fontsize=8)
+    _draw_heat(axes[1], explanation.grad_cam, photograph, placement)
+    if pixel_maps:
+        _draw_gradient(axes[2], "guided backpropagation", explanation.guided_backprop)
+        _draw_gradient(axes[3], "guided Grad-CAM", explanation.guided_grad_cam)
+    axes[-1].imshow(plot.grey_image(explanation.saliency))
+    axes[-1].set_title("saliency")
+    _scale_bar(axes[-1], "gray", plot.full_scale(explanation.saliency), "largest |gradient| of the channels")
+    figure.suptitle(f"{explanation.label}: {explanation.score}; Grad-CAM at {explanation.layer}")
+    notes = "\n".join(fill(str(warning), 40 * columns) for warning in explanation.warnings)
+    figure.supxlabel(notes, fontsize=8, x=0.01, ha="left")
+    return figure
+
+
+def _draw_frame(axis: Axes, placement) -> None:
+    """A dashed outline of what the net saw, where that is less than the picture."""
+    if placement.seen().all():
+        return
+    left, top, right, bottom = placement.box
+    options = dict(fill=False, linewidth=1.5)
+    axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="black", **options))
+    axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="white", linestyle="--", **options))
+
+
+def _draw_heat(axis: Axes, heat: np.ndarray, photograph: np.ndarray, placement) -> None:
+    axis.imshow(plot.overlay(photograph, placement.to_photograph(heat), seen=placement.seen()))
+    _draw_frame(axis, placement)
+    axis.set_title("Grad-CAM")
+    if heat.max() <= 0:
+        axis.set_xlabel("no evidence for this class", fontsize=8)
+    else:
+        _scale_bar(axis, plot.HEAT, heat.max(), "evidence, in units of the logit")
+
+
+def _draw_gradient(axis: Axes, title: str, gradient: np.ndarray) -> None:
+    axis.imshow(plot.signed_image(gradient))
+    axis.set_title(title)
+    axis.set_xlabel(f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{plot.full_scale(gradient):.2g}", fontsize=8)
+
+
+def _scale_bar(axis: Axes, colours: str, maximum: float, label: str) -> None:
+    bar = axis.figure.colorbar(
+        ScalarMappable(Normalize(0, maximum or 1), colours), ax=axis, location="bottom", pad=0.02, shrink=0.9
+    )
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    bar.ax.xaxis.get_offset_text().set_size(7)
+    bar.locator = matplotlib.ticker.MaxNLocator(3)

@@ -1,0 +1,91 @@
+"""The module `gradcam` of MXNet's tutorial "Visualizing Decisions of Convolutional Neural Networks", done right.
+
+A script written for the tutorial's gradcam.py works after one change, from `import gradcam` to
+`from cam import gradcam`, for any layer of any net that `cam.explain` takes. New code has `cam.explain`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from mxnet import nd
+from mxnet.gluon import Block
+
+from ..core.blocks import Activation, Conv2D
+from ..core.errors import InputError
+from ..core.layers import LayerLike
+from . import plot
+from .explanation import Explanation
+from .images import Placement, read_image
+from .pipeline import explain, explain_views
+
+__all__ = ["Activation", "Conv2D", "show_images", "visualize"]
+
+
+def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
+    """What the tutorial's two functions of this name show for the net's top class, at any layer.
+
+    `visualize(net, preprocessed_img, orig_img, conv_layer_name)` is that of its module gradcam.py, and
+    `visualize(net, img_path, conv_layer_name)` that of its notebook.
+
+    Parameters
+    ----------
+    net : as for `cam.explain`
+    preprocessed_img : NDArray (1, 3, h, w), normalised: the whole of orig_img, scaled
+    orig_img : numpy uint8 (H, W, 3), for display
+    img_path : a picture, as for `cam.load_image`
+    conv_layer_name : any layer, by name, path or block; None takes the recommended one
+
+    Returns
+    -------
+    The first: Grad-CAM over the picture, guided Grad-CAM, and guided Grad-CAM in grey, numpy uint8 (H, W, 3) each. The
+    second: the prediction, and the photograph with these three, as `show_images` takes them
+
+    Raises
+    ------
+    CamError
+        As `cam.explain`; InputError also if there is not exactly one image; NetError also if the net has no ReLU.
+
+    Warns
+    -----
+    Each of `Explanation.warnings`.
+    """
+    if isinstance(image, nd.NDArray) and len(rest) == 2:
+        explanation = _of_array(net, image, *rest)
+        shown = explanation.pictures()
+    elif len(rest) <= 1:
+        explanation = explain(net, image, layer=rest[0] if rest else None)
+        number = "" if getattr(net, "labels", None) is None else f" ({explanation.target})"
+        shown = f"{explanation.label}{number}", (explanation.photograph, *explanation.pictures())
+    else:
+        raise InputError("visualize takes (net, preprocessed_img, orig_img, layer) or (net, img_path, layer)")
+    for warning in explanation.warnings:
+        warnings.warn(warning, stacklevel=2)
+    return shown
+
+
+def _of_array(net: Block, preprocessed: nd.NDArray, original: np.ndarray, layer: LayerLike | None) -> Explanation:
+    if preprocessed.ndim != 4 or len(preprocessed) != 1:
+        raise InputError(f"preprocessed_img is {preprocessed.shape}; expected an NDArray (1, 3, h, w)")
+    photograph = read_image(original)
+    height, width = photograph.shape[:2]
+    placement = Placement((height, width), preprocessed.shape[2:], (0, 0, width, height))
+    ((explanation,),) = explain_views(net, preprocessed, [photograph], [placement], layer=layer)
+    return explanation
+
+
+def show_images(pred_str: str, images: Sequence[np.ndarray]) -> Figure:
+    """Draw the four pictures of `visualize(net, img_path, layer)` in a row.
+
+    Returns
+    -------
+    A matplotlib Figure: a notebook shows it, a script writes it with `savefig`
+    """
+    titles = [pred_str, "Grad-CAM", "guided Grad-CAM", "guided Grad-CAM, grey"]
+    if not isinstance(images, (tuple, list)) or len(images) != len(titles):
+        raise InputError("images are not the four pictures that visualize returns")
+    return plot.grid([list(images)], [""], titles, size=3.2)

@@ -1,0 +1,193 @@
+"""A picture in, an explanation out: for people who want to see where a network looks, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import Block
+
+from ..core.checks import by_keyword, is_whole
+from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning
+from ..core.inputs import input_for, normalise
+from ..core.layers import LayerLike
+from ..core.maps import caveats, grad_cam_of, guided_product
+from ..core.recording import Recording, recorded
+from ..core.targets import Target, labels_of
+from .explanation import Explanation
+from .images import Placement, place, read_image
+
+WEAK = 0.01  # of the logit
+MOST = 0.5  # of the photograph
+
+
+@by_keyword
+def explain(
+    net: Block,
+    image,
+    *,
+    target: Target = None,
+    layer: LayerLike | None = None,
+    fit: str | None = "crop",
+    size: int = 224,
+    output: int | None = None,
+) -> Explanation:
+    """Explain what a net sees in one picture: Grad-CAM, guided backpropagation, guided Grad-CAM and saliency.
+
+    Parameters
+    ----------
+    net : a Gluon net that takes images normalised as `load_image` does
+    image : path, bytes, PIL image or array, as for `load_image`
+    target : None for the top class, an int or a label
+    layer : block, path or name; None takes the recommended layer
+    fit, size : how the picture becomes square, as in `load_image`
+    output : which output to explain, of a net that has several
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    CamError
+        Its subclass says what is wrong: InputError, LayerError, ClassError, NetError, NonFiniteError.
+    """
+    return explain_many(net, [image], target=target, layer=layer, fit=fit, size=size, output=output)[0][0]
+
+
+@by_keyword
+def explain_many(
+    net: Block,
+    images: Sequence,
+    *,
+    target: Target = None,
+    layer: LayerLike | None = None,
+    top: int = 1,
+    fit: str | None = "crop",
+    size: int = 224,
+    output: int | None = None,
+) -> list[list[Explanation]]:
+    """`explain` for a batch of pictures in one forward pass.
+
+    Parameters
+    ----------
+    top : with target=None, how many of each picture's top classes to explain
+
+    Returns
+    -------
+    For each picture its explanations, one for each class
+    """
+    if not is_whole(top) or top < 1:
+        raise InputError(f"top is {top!r}; expected a positive int")
+    if top > 1 and target is not None:
+        raise InputError(f"target is {target!r} and top is {top}; give one of them")
+    photographs = [read_image(image) for image in images]
+    placements = [place(photograph.shape[:2], size, fit) for photograph in photographs]
+    views = [placement.view(photograph) for placement, photograph in zip(placements, photographs)]
+    if len({view.shape for view in views}) != 1:
+        raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
+    x = input_for(net, normalise(np.stack(views)))
+    return explain_views(net, x, photographs, placements, target, layer, top, output)
+
+
+def explain_views(
+    net: Block,
+    x: nd.NDArray,
+    photographs: Sequence[np.ndarray],
+    placements: Sequence[Placement],
+    target: Target = None,
+    layer: LayerLike | None = None,
+    top: int = 1,
+    output: int | None = None,
+) -> list[list[Explanation]]:
+    """`explain_many` for pictures that are already normalised: x is (N, 3, H, W), one photograph and placement each."""
+    if isinstance(layer, (list, tuple)):
+        raise InputError("layer is a list; an explanation has one layer")
+    if callable(target):
+        raise InputError("target is a function; an explanation is of a class, cam.grad_cam takes functions")
+    recording = recorded(net, x, layer, True, output)
+    ranks = []
+    for ids in _classes(recording, target, top):
+        ranks.append(_explained(net, recording, ids, photographs, placements))
+    return [list(of_one) for of_one in zip(*ranks)]
+
+
+def _classes(recording: Recording, target: Target, top: int) -> list[tuple[int, ...]]:
+    """One class per picture, for each rank."""
+    first = recording.class_ids(target)
+    if target is not None or top == 1:
+        return [first]
+    ranked = np.argsort(-recording.logits, axis=1, kind="stable")[:, : min(top, recording.logits.shape[1])]
+    return [tuple(int(i) for i in column) for column in ranked.T]
+
+
+def _explained(
+    net: Block,
+    recording: Recording,
+    ids: tuple[int, ...],
+    photographs: Sequence[np.ndarray],
+    placements: Sequence[Placement],
+) -> list[Explanation]:
+    """One explanation per picture."""
+    (layer,), target = recording.layers, list(ids)
+    signed = grad_cam_of(recording, target=target, relu=False)  # (N, h, w)
+    heat = np.maximum(signed, 0)
+    saliency = np.abs(recording.image_gradient(target=target)).max(axis=1)
+    notes: list[CamWarning] = [*_of_net(net, recording), *recording.caveats()]
+    try:
+        guided = recording.image_gradient_by("guided", None, target)  # (N, 3, H, W)
+        product = guided_product(guided, heat)
+    except NetError as error:  # the net has no ReLU
+        guided = product = None
+        notes.append(NetWarning(f"no guided backpropagation: {error}"))
+    labels = labels_of(net, recording.logits.shape[1])
+    probabilities = recording.probabilities
+    return [
+        Explanation(
+            label=labels[number] if labels else f"class {number}",
+            target=number,
+            logit=float(recording.logits[index, number]),
+            probability=None if probabilities is None else float(probabilities[index, number]),
+            layer=layer,
+            grad_cam=heat[index],
+            guided_backprop=None if guided is None else guided[index],
+            guided_grad_cam=None if product is None else product[index],
+            saliency=saliency[index],
+            photograph=photographs[index],
+            placement=placements[index],
+            warnings=(
+                *notes,
+                *_of_placement(placements[index]),
+                *caveats(layer, signed[index]),
+                *_of_size(heat[index], float(recording.logits[index, number])),
+            ),
+        )
+        for index, number in enumerate(ids)
+    ]
+
+
+def _of_net(net: Block, recording: Recording) -> list[NetWarning]:
+    caution = getattr(net, "caution", None)
+    own = [NetWarning(caution)] if isinstance(caution, str) else []
+    return [*own, *recording.notes, *recording.rule_caveats("guided")]
+
+
+def _of_placement(placement: Placement) -> list[InputWarning]:
+    if placement.seen().mean() >= MOST:
+        return []
+    left, top, right, bottom = placement.box
+    height, width = placement.photograph
+    part = f"the middle {right - left:.0f}x{bottom - top:.0f} of {width}x{height} pixels"
+    return [InputWarning(f"the network saw {part}; with fit letterbox it sees them all")]
+
+
+def _of_size(heat: np.ndarray, logit: float) -> list[MapWarning]:
+    share = heat.sum() / abs(logit) if logit else 1.0
+    if not 0 < share < WEAK:
+        return []
+    return [
+        MapWarning(
+            f"all of the map together is {share:.2%} of the logit: it is drawn to its own scale and looks strong"
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Scenes with exact masks, and what a map is worth against them."""

@@ -1,8 +1,8 @@
 """Memory: that no public function keeps any from call to call, and the peak of guided Grad-CAM: `make benchmark`.
 
 Resident memory is read after every call but the first ten of each function: its highest value in the second half must
-not lie above that in the first. The peak, at batch 8, stands beside that of MXNet's own recorded forward and backward pass of the same net. Every net, and
-every peak, has a process of its own.
+not lie above that in the first. The peak, at batch 8, stands beside that of MXNet's own recorded forward and backward
+pass of the same net. Every net, and every peak, has a process of its own.
 """
 
 from __future__ import annotations

@@ -109,6 +109,5 @@ def stand_in_for_torchvision() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler's own messages
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     serve({"captum": Captum, "pytorch-grad-cam": PytorchGradCam}[sys.argv[1]]())

@@ -13,6 +13,7 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import cam  # isort: skip (before MXNet, whose number of threads it sets)
 import psutil
@@ -23,13 +24,24 @@ from mxnet.gluon.model_zoo import vision
 FIRST = 10  # calls after which everything that is kept once is there
 SLACK = 8  # megabytes that are not yet growth
 CLASS = 5
+
+
+def zoo(name: str):
+    """A net of the model zoo, with random values that are in memory."""
+    net = getattr(vision, name)()
+    net.infer_shape(nd.zeros((1, 3, 224, 224)))
+    net.initialize()
+    nd.waitall()
+    return net
+
+
 NETS = {
-    "densenet121": vision.densenet121,
-    "resnet50_v2": vision.resnet50_v2,
+    "densenet121": partial(zoo, "densenet121"),
+    "resnet50_v2": partial(zoo, "resnet50_v2"),
     "cam.resnet50_v2()": cam.resnet50_v2,
     "cam.vgg16()": cam.vgg16,
 }
-SUMS = {"densenet121": None, "cam.vgg16()": None}  # nets without an addition; the others have "features.8.2"
+NO_SUMS = ("densenet121", "cam.vgg16()")  # nets without an addition; the others have "features.8.2"
 PEAKS = ("resnet50_v2", "vgg16", "densenet121")
 
 
@@ -59,18 +71,11 @@ def functions(name: str, net, x: nd.NDArray) -> dict[str, Callable[[], object]]:
         "paths": lambda: cam.paths(net),
         "relus": lambda: cam.relus(net),
     }
-    if name in SUMS:
+    if name in NO_SUMS:
         del found["decompose"]
     if name == "cam.vgg16()":  # its logits are not sums of a map
         del found["class_activation_map"]
     return found
-
-
-def made(build: Callable):
-    net = build()
-    if not net.collect_params()[next(iter(net.collect_params()))]._data:
-        net.initialize()
-    return net
 
 
 def megabytes() -> float:
@@ -86,7 +91,7 @@ def peak_megabytes() -> float:
 def growth(name: str, calls: int) -> list[list[str]]:
     """A row for each function of one net."""
     warnings.simplefilter("ignore", cam.CamWarning)
-    net, x = made(NETS[name]), nd.random.normal(shape=(1, 3, 224, 224))
+    net, x = NETS[name](), nd.random.normal(shape=(1, 3, 224, 224))
     rows = []
     for label, call in functions(name, net, x).items():
         for _ in range(FIRST):
@@ -103,8 +108,8 @@ def growth(name: str, calls: int) -> list[list[str]]:
 
 def peak(name: str, explain: bool) -> tuple[float, float]:
     """Megabytes before a call at batch 8, and at its peak; of guided Grad-CAM, or of MXNet's own two passes."""
-    net, x = made(getattr(vision, name)), nd.random.normal(shape=(8, 3, 224, 224))
-    net.infer_shape(x)
+    warnings.simplefilter("ignore", cam.CamWarning)
+    net, x = zoo(name), nd.random.normal(shape=(8, 3, 224, 224))
     nd.waitall()
     before = megabytes()
     if explain:

@@ -72,9 +72,24 @@ train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cor
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
 	$(RUN) examples/figures.py
 
-benchmark: $(READY) ## compare speeds, as ratios, and float32 with float64
-	@$(RUN) benchmarks/speed.py
-	@$(RUN) benchmarks/precision.py
+# The peers we compare with. pytorch-grad-cam asks for torchvision, which nothing here needs.
+PEERS := build/peers-venv
+CALLS ?= 100
+$(PEERS)/.ready: benchmarks/peers.txt | $(READY)
+	$(RUN) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7
+	@touch $@
+
+.PHONY: reference
+benchmark: $(READY) $(PEERS)/.ready ## measure speed beside Captum, memory and precision (20 minutes, an idle machine)
+	@$(RUN) benchmarks/speed.py --peers $(PEERS)/bin/python --write
+	@$(RUN) benchmarks/memory.py --calls $(CALLS) --write
+	@$(RUN) benchmarks/precision.py --write
+
+reference: $(READY) $(PEERS)/.ready ## store Captum's maps of the embedded nets anew, for the tests
+	$(RUN) benchmarks/peer.py export build/peer.npz
+	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
 
 lint: $(READY) ## check style
 	$(RUN) -m ruff check .

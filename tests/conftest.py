@@ -2,7 +2,7 @@
 
 import cam
 from cam import scenes
-from cam.images import normalise
+from cam.core.inputs import normalise
 
 import mxnet as mx
 import numpy as np

@@ -18,7 +18,7 @@ from .checks import by_keyword, is_whole, ready
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph
 from .layers import LayerLike
-from .mxnet import Block
+from .mxnet import Block, shape_of
 from .recording import Recording, recorded
 from .targets import Target
 
@@ -110,16 +110,17 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
         If the net does not end that way; take `grad_cam`.
     """
     prepared = ready(net, x, output)
-    graph, dense = prepared.graph, prepared.graph.steps[prepared.end[0]]
-    pooled = graph.back_over(dense.inputs[0], PASSES_ON | RESHAPES) if dense.inputs else prepared.end
+    graph, shapes_only = prepared.graph, PASSES_ON | RESHAPES
+    dense = graph.steps[graph.back_over(prepared.end, shapes_only)[0]]
+    pooled = graph.back_over(dense.inputs[0], shapes_only) if dense.inputs else prepared.end
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
     ends_so = dense.op in ("FullyConnected", "Convolution") and pooling.averages(before)
-    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or weight.shape[1] != before[1]:
+    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)
-    rows = weight.data(prepared.images[0].context).reshape((weight.shape[0], -1))  # (classes, K)
+    rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)
     chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
     return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
 

@@ -63,6 +63,11 @@ def state_of(parameter: Parameter) -> str:
     return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"
 
 
+def shape_of(parameter: Parameter) -> tuple[int, ...]:
+    """The parameter's shape, () if it is open; an imported net tells it by its values only."""
+    return parameter.shape or (parameter.list_data()[0].shape if parameter._data is not None else ())
+
+
 def finish(parameter: Parameter, shape: tuple[int, ...]) -> None:
     """Give a deferred parameter its shape and values, as the net's first prediction would."""
     parameter.shape = shape

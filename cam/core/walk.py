@@ -181,8 +181,9 @@ class Pass:
             raise NetError(f"{step.name} ({step.op}) is a loss, whose backward is not the derivative of its forward")
         if step.op in ("LayerNorm", "GroupNorm", "InstanceNorm") and set(arriving) != {0}:
             raise NetError(f"MXNet leaves out the derivative of the mean and deviation that {step.name} gives")
-        if step.op == "LeakyReLU" and kind == "rrelu":
-            raise NetError(f"{step.name} is an RReLU, for which MXNet has no right derivative")
+        broken = {"LeakyReLU": kind == "rrelu", "SequenceLast": not step.option("use_sequence_length", False)}
+        if broken.get(step.op):  # the second ends the process
+            raise NetError(f"MXNet's derivative of {step.name} ({step.op}{' rrelu' if kind else ''}) is wrong")
         if back is None:
             return self._derivatives[index].back(arriving)
         if 0 not in arriving:  # only a BatchNorm's mean and variance, which are running statistics

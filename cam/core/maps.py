@@ -32,12 +32,12 @@ class OfLayers(Protocol):
 
     @overload
     def __call__(
-        self, net: Block, x: Images, *, target: Target = ..., layer: LayerLike | None = ..., **options: Any
-    ) -> np.ndarray: ...
-    @overload
-    def __call__(
         self, net: Block, x: Images, *, target: Target = ..., layer: list[Any] | tuple[Any, ...], **options: Any
     ) -> dict[str, np.ndarray]: ...
+    @overload
+    def __call__(
+        self, net: Block, x: Images, *, target: Target = ..., layer: LayerLike | None = ..., **options: Any
+    ) -> np.ndarray: ...
 
 
 def of_layers(function: Callable[..., Maps]) -> OfLayers:

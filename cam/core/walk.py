@@ -201,6 +201,7 @@ class Given(NamedTuple):
     y: nd.NDArray | None
 
     def weight(self, number: int) -> nd.NDArray:
+        """An input that is no map."""
         return self.values[self.step.inputs[number]]
 
     def sides(self, option: str, otherwise: int) -> tuple[int, ...]:

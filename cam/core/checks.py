@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from mxnet import autograd, nd
@@ -20,8 +20,9 @@ from .tracing import flat, trace
 from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
-P, R = ParamSpec("P"), TypeVar("R")
-Shape = tuple[int, ...]
+P = ParamSpec("P")
+R = TypeVar("R")
+Shape: TypeAlias = tuple[int, ...]
 _tried: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
 
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import and_
+from typing import TypeAlias
 
 import numpy as np
 
 from .mxnet import Parameter, mx
 
-Entry = tuple[int, int]
+Entry: TypeAlias = tuple[int, int]
 
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
@@ -97,6 +98,7 @@ class Step:
 
     @property
     def is_max_pooling(self) -> bool:
+        """Whether the step is a max pooling, which lets no NaN through."""
         return self.op == "Pooling" and self.options.get("pool_type", "max") == "max"
 
     def averages(self, shape: tuple[int, ...]) -> bool:
@@ -137,8 +139,8 @@ class Graph:
     @cached_property
     def inputs(self) -> list[int]:
         """The steps that are the net's inputs, the image first."""
-        found = [index for index, step in enumerate(self.steps) if step.input is not None]
-        return sorted(found, key=lambda index: self.steps[index].input)
+        found = [(step.input, index) for index, step in enumerate(self.steps) if step.input is not None]
+        return [index for _, index in sorted(found)]
 
     @cached_property
     def parameters(self) -> list[tuple[int, Parameter]]:

@@ -24,8 +24,8 @@ CARRIES_ON = (ADDS | RESHAPES | PASSES_ON) | {
     "add_n", "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
 }  # fmt: skip
 LOSSES = {
-    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput", "SVMOutput",
-    "MakeLoss", "make_loss",
+    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
+    "SVMOutput", "MakeLoss", "make_loss",
 }  # fmt: skip
 
 
@@ -203,6 +203,7 @@ class Given(NamedTuple):
     y: nd.NDArray | None
 
     def weight(self, number: int) -> nd.NDArray:
+        """An input that is no map."""
         return self.values[self.step.inputs[number]]
 
     def sides(self, option: str, otherwise: int) -> tuple[int, ...]:
@@ -213,7 +214,7 @@ class Given(NamedTuple):
 class Back(NamedTuple):
     """The way back through an operator: dx for each input, from what is given, dy and the name of the rule.
 
-    `applies` says for which steps this holds, `keeps_y` whether the output is needed; no rule needs the maps that go in.
+    `applies` says for which steps this holds, `keeps_y` whether the output is needed; none needs the maps that go in.
     """
 
     dx: Callable[[Given, nd.NDArray, str], Sequence[nd.NDArray | None]]
@@ -239,7 +240,7 @@ def kept_by(graph: Graph, index: int) -> set[Entry]:
 
 
 def _relu(given: Given, dy: nd.NDArray, rule: str):
-    top = given.step.relu
+    top = given.step.relu or 0
     return [rules.relu_back(dy, given.y, rule) if top == float("inf") else rules.relu6_back(dy, given.y, top, rule)]
 
 

@@ -34,7 +34,7 @@ test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
 
 fuzz: $(READY) ## load 1000 damaged files of parameters of each kind
-	@$(RUN) tests/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
+	@$(RUN) tests/helpers/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
 
 lessons: $(READY) ## execute every lesson, write nothing
 	@if ls lessons/[0-9]*.ipynb >/dev/null 2>&1; then $(RUN) -m pytest -n 2 --nbmake lessons; else echo "no lessons yet"; fi
@@ -63,7 +63,7 @@ train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cor
 	$(RUN) -m training.release
 
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
-	$(RUN) examples/figures.py
+	$(RUN) docs/figures.py
 
 benchmark: $(READY) ## compare speeds, as ratios, and float32 with float64
 	@$(RUN) benchmarks/speed.py

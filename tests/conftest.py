@@ -7,7 +7,7 @@ from mxnet import nd
 
 import cam
 from cam import scenes
-from cam.images import normalise
+from cam.core.inputs import normalise
 
 
 def relative_l2(found, expected):

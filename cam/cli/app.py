@@ -14,9 +14,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from mxnet.gluon import Block
@@ -26,8 +25,7 @@ from rich.progress import Progress
 
 from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
-from ..nets import download
-from ..nets.models import resnet50_v2, vgg16
+from ..nets import download, models
 from ..pictures.explanation import Explanation
 from ..pictures.files import whole_file
 from ..pictures.images import read_image
@@ -45,20 +43,12 @@ app = typer.Typer(
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
 
 
-class Model(str, Enum):
-    resnet50_v2 = "resnet50_v2"
-    vgg16 = "vgg16"
-
-
-class Fit(str, Enum):
-    crop = "crop"
-    letterbox = "letterbox"
-    squash = "squash"
-
-
 app.add_typer(weights_commands.app, name="weights")
 
-ModelOption = Annotated[Model, typer.Option(help="Which network.")]
+NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
+PANEL = re.compile(rf".+\.\w+\..+\.({'|'.join(models.KINDS)})\..+\.png")  # what `_write` calls its files
+
+ModelOption = Annotated[Literal["resnet50_v2", "vgg16"], typer.Option(help="Which network.")]
 WeightsOption = Annotated[
     str,
     typer.Option(
@@ -70,7 +60,7 @@ WeightsOption = Annotated[
 @app.command()
 def explain(
     sources: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders of them.")],
-    model: ModelOption = Model.resnet50_v2,
+    model: ModelOption = "resnet50_v2",
     weights: WeightsOption = "scenes",
     weights_dir: WeightsDir = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
@@ -80,7 +70,7 @@ def explain(
     overlay: Annotated[bool, typer.Option(help="Also write the Grad-CAM over the picture at its full size.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per explanation or failure.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per forward pass.")] = 4,
-    fit: Annotated[Fit, typer.Option(help="How a picture becomes square.")] = Fit.crop,
+    fit: Annotated[Literal["crop", "letterbox", "squash"], typer.Option(help="How a picture becomes square.")] = "crop",
 ) -> None:
     """Explain what a network sees in pictures, one by one or in folders.
 
@@ -99,7 +89,7 @@ def explain(
     wanted = int(target) if numeric else target
     failures = 0
     with _interruptible() as check:
-        for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit.value):
+        for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit):
             try:
                 if isinstance(result, CamError):
                     raise result
@@ -122,7 +112,7 @@ def explain(
 
 @app.command()
 def layers(
-    model: ModelOption = Model.resnet50_v2, weights: WeightsOption = "scenes", weights_dir: WeightsDir = None
+    model: ModelOption = "resnet50_v2", weights: WeightsOption = "scenes", weights_dir: WeightsDir = None
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
     typer.echo(table_of_layers(_net(model, weights, weights_dir)))
@@ -151,8 +141,8 @@ def scene(
 def _interruptible() -> Iterator[Callable[[], None]]:
     """Yield a function that raises KeyboardInterrupt if Ctrl-C was pressed.
 
-    Ctrl-C can arrive while MXNet calls Python back, where an exception would be lost: so the first one is only noted,
-    and the work stops at the next check; a second one stops at once.
+    Ctrl-C can arrive while an array is freed, where Python loses an exception: so the first one is only noted, and the
+    work stops at the next check; a second one stops at once.
     """
     pressed = []
 
@@ -177,11 +167,12 @@ def _interruptible() -> Iterator[Callable[[], None]]:
 
 
 def _pictures(source: Path) -> list[Path]:
-    """The files to explain; in a folder those whose ending says picture."""
+    """The files to explain; in a folder those whose ending says picture, but for panels of an earlier run."""
     if not source.is_dir():
         return [source]
-    endings = Image.registered_extensions()
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind not in NO_PICTURES}
+    found = (path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
+    found = sorted(path for path in found if not PANEL.fullmatch(path.name))
     if not found:
         raise InputError(f"folder {source} holds no pictures")
     return found
@@ -204,9 +195,9 @@ def _names(paths: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def _net(model: Model, weights: str, weights_dir: Path | None) -> Block:
-    source = download.fetch(model.value, weights_dir) if weights == "imagenet" else weights
-    return {Model.vgg16: vgg16, Model.resnet50_v2: resnet50_v2}[model](source)
+def _net(model: str, weights: str, weights_dir: Path | None) -> Block:
+    source = download.fetch(model, weights_dir) if weights == "imagenet" else weights
+    return getattr(models, model)(source)
 
 
 def _make_folder(out: Path) -> None:
@@ -235,10 +226,10 @@ def _explained(
             progress.advance(task, len(paths[start : start + batch]))
 
 
-def _write(name: str, explanation: Explanation, out: Path, model: Model, overlay: bool) -> dict[str, str]:
+def _write(name: str, explanation: Explanation, out: Path, model: str, overlay: bool) -> dict[str, str]:
     """The files written, by what they are; their names begin with `name`."""
     label = explanation.label.replace(" ", "_").replace("/", "_")
-    stem = f"{name}.{label}.{model.value}.{explanation.layer}"
+    stem = f"{name}.{label}.{model}.{explanation.layer}"
     written = {"panel": str(explanation.save(out / f"{stem}.png"))}
     if overlay:
         _write_picture(out / f"{stem}.overlay.png", Image.fromarray(explanation.overlay()))

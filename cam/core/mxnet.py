@@ -81,6 +81,11 @@ def own_parameters(block: Block) -> list[Parameter]:
     return list(block._reg_params.values())
 
 
+def parameters_by_path(net: Block) -> dict[str, Parameter]:
+    """Every parameter of the net by structural path ("features.8.2.conv3.weight")."""
+    return net._collect_params_with_prefix()
+
+
 def has_values(parameter: Parameter) -> bool:
     """Whether the parameter was given values."""
     return parameter._data is not None

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -88,23 +86,20 @@ def explain(
     numeric = target and re.fullmatch(r"-?[0-9]{1,9}", target)  # int() takes other digits, and refuses thousands
     wanted = int(target) if numeric else target
     failures = 0
-    with _interruptible() as check:
-        for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit):
-            try:
-                if isinstance(result, CamError):
-                    raise result
-                for explanation in result:
-                    check()
-                    written = _write(names[path], explanation, out, model, overlay)
-                    _report(path, explanation, written, as_json, notes)
-            except CamError as error:  # of this picture, or of writing its files
-                failures += 1
-                if as_json:
-                    typer.echo(json.dumps({"image": str(path), "error": str(error)}))
-                if len(paths) == 1:
-                    raise
-                people.print(f"skipped: {error}", markup=False)
-            check()
+    for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit):
+        try:
+            if isinstance(result, CamError):
+                raise result
+            for explanation in result:
+                written = _write(names[path], explanation, out, model, overlay)
+                _report(path, explanation, written, as_json, notes)
+        except CamError as error:  # of this picture, or of writing its files
+            failures += 1
+            if as_json:
+                typer.echo(json.dumps({"image": str(path), "error": str(error)}))
+            if len(paths) == 1:
+                raise
+            people.print(f"skipped: {error}", markup=False)
     if failures:
         people.print(f"{failures} of {len(paths)} pictures could not be explained")
         raise typer.Exit(1)
@@ -135,35 +130,6 @@ def scene(
         beside = path.with_name(f"{path.stem}-{label.replace(' ', '_')}.png")
         _write_picture(beside, Image.fromarray(mask))
         typer.echo(f"{beside}: the mask of the {label}")
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises KeyboardInterrupt if Ctrl-C was pressed.
-
-    Ctrl-C can arrive while an array is freed, where Python loses an exception: so the first one is only noted, and the
-    work stops at the next check; a second one stops at once.
-    """
-    pressed = []
-
-    def note(number, frame) -> None:
-        pressed.append(number)
-        if len(pressed) > 1:
-            raise KeyboardInterrupt
-
-    def check() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:  # as in a background job
-        yield check
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _pictures(source: Path) -> list[Path]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
 from ..core.errors import InputError
@@ -22,22 +21,13 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         If nothing can be written there.
     """
     path = Path(path)
+    part = path.with_name(f".{os.getpid()}.part")
     try:
-        file = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115 - see below
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-    try:
-        with file:
+        with part.open("wb") as file:
             yield file
-        os.chmod(file.name, 0o666 & ~_umask())  # temporary files are private, results are not
-        os.replace(file.name, path)
+        part.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        Path(file.name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+        with suppress(OSError):
+            part.unlink()

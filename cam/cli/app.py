@@ -25,8 +25,7 @@ from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
 from ..nets import download, models
 from ..pictures.explanation import Explanation
-from ..pictures.files import whole_file
-from ..pictures.images import read_image
+from ..pictures.images import read_image, whole_file
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands

@@ -38,8 +38,6 @@ app = typer.Typer(
     help="Where does your network look? Grad-CAM and guided backpropagation for VGG16 and ResNet50v2.",
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
-
-
 app.add_typer(weights_commands.app, name="weights")
 
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
@@ -212,36 +210,24 @@ def _write_picture(path: Path, picture: Image.Image) -> None:
 
 def _report(path: Path, explanation: Explanation, written: dict[str, str], as_json: bool, notes: set[str]) -> None:
     """Say what came out; `notes` are the warnings that were already said."""
+    said = [str(warning) for warning in explanation.warnings]
     if as_json:
-        typer.echo(json.dumps({"image": str(path), **_facts(explanation), **written}))
+        facts = {name: getattr(explanation, name) for name in ("label", "target", "probability", "logit", "layer")}
+        seen = explanation.placement.box  # left, top, right, bottom in pixels of the picture
+        typer.echo(json.dumps({"image": str(path), **facts, "seen": seen, "warnings": said, **written}))
         return
     typer.echo(f"{path}: {explanation.label}, {explanation.score}")
     typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
-    for note in [str(warning) for warning in explanation.warnings]:
+    for note in said:
         if note not in notes:
             people.print(f"note: {note}", markup=False)
         notes.add(note)
-
-
-def _facts(explanation: Explanation) -> dict:
-    return {
-        "label": explanation.label,
-        "target": explanation.target,
-        "probability": explanation.probability,
-        "logit": explanation.logit,
-        "layer": explanation.layer,
-        "seen": explanation.placement.box,  # left, top, right, bottom in pixels of the picture
-        "warnings": [str(warning) for warning in explanation.warnings],
-    }
 
 
 def main() -> None:
     """Run the command line; an expected error is one sentence."""
     try:
         app(prog_name="python -m cam")
-    except CamError as error:
-        people.print(f"error: {error}", markup=False)
-        sys.exit(2)
-    except OSError as error:  # such as a full disk under standard output
-        people.print(f"error: {error.strerror or error}", markup=False)
+    except (CamError, OSError) as error:  # of the system's, such as a full disk under standard output
+        people.print(f"error: {getattr(error, 'strerror', None) or error}", markup=False)
         sys.exit(2)

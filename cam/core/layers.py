@@ -83,6 +83,12 @@ def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
     return entry
 
 
+def called(prepared: Ready, layer: LayerLike | Entry | None, entry: Entry) -> str:
+    """What a result at this layer goes by: the path that was asked for, also where an outer block ends in it too."""
+    path = next((path for path, block in blocks_of(prepared.net) if block is layer), layer)
+    return path if prepared.graph.entries.get(path) == entry else prepared.graph.name(entry)
+
+
 def recommended(prepared: Ready) -> Entry | None:
     """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
 

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
-import safetensors.numpy
+import onnx
 from mxnet import nd
-from mxnet.gluon.model_zoo.vision import resnet
 
-from cam import models, rebuilding
+from cam.core.mxnet import parameters_by_path
+from cam.nets import models
 
-# By format, and by whose names the parameters have.
-KINDS = {
-    "vgg16": ("structural", "gluon", "export", "onnx", "timm", "torchvision"),
-    "resnet50_v2": ("structural", "gluon", "export", "onnx"),
-}
-
-
-def zoo_twin(name: str, net):
-    """The zoo's own net of the same size and values: its forward is MXNet's, its names have the zoo's prefix."""
-    sizes, classes = models._BUILDERS[name][2](arrays_of(net)), net.output.weight.shape[0]
-    if name == "vgg16":
-        twin = rebuilding.ScaledVGG([2, 2, 3, 3, 3], *sizes, classes)
-    else:
-        twin = resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], *sizes, classes=classes)
-    twin.initialize()
-    twin(nd.zeros((1, 3, 224, 224)))
-    for path, parameter in twin._collect_params_with_prefix().items():
-        parameter.set_data(nd.array(arrays_of(net)[path]))
-    return twin
+KINDS = ("structural", "gluon", "export", "onnx")  # by format, and by whose names the parameters have
 
 
 def arrays_of(net) -> dict[str, np.ndarray]:
     """The values of a net by structural name."""
-    return {path: parameter.data().asnumpy() for path, parameter in net._collect_params_with_prefix().items()}
+    return {path: parameter.data().asnumpy() for path, parameter in parameters_by_path(net).items()}
+
+
+def by_gluon_name(net) -> dict[str, np.ndarray]:
+    """The values of a net by Gluon's names, as the zoo's files have them: "vgg0_conv0_weight"."""
+    return {parameter.name: parameter.data().asnumpy() for parameter in parameters_by_path(net).values()}
 
 
 def write(kind: str, name: str, net, folder: Path) -> Path:
@@ -44,36 +29,22 @@ def write(kind: str, name: str, net, folder: Path) -> Path:
     path = folder / f"{name}_{kind}"
     if kind == "structural":
         net.save_parameters(str(path))
-    elif kind == "gluon":  # the old zoo's: Gluon's names with the zoo's prefix
-        nd.save(str(path), {p.name: p.data() for p in zoo_twin(name, net).collect_params().values()})
-    elif kind in ("export", "onnx"):
-        symbol, parameters = _export(zoo_twin(name, net), folder / f"{name}_exported")
-        if kind == "onnx":
-            mx.onnx.export_model(symbol, parameters, [(1, 3, 224, 224)], np.float32, str(path))
-        else:
-            path.write_bytes(Path(parameters).read_bytes())
+    elif kind == "gluon":  # the old zoo's
+        nd.save(str(path), {key: nd.array(values) for key, values in by_gluon_name(net).items()})
+    elif kind == "onnx":
+        write_onnx(path, by_gluon_name(net))
     else:
-        renamed = {torch_name(kind, key): values for key, values in arrays_of(net).items()}
-        if kind == "timm":
-            for block, side in (("pre_logits.fc1", 7), ("pre_logits.fc2", 1)):  # Dense layers as convolutions
-                values = renamed[f"{block}.weight"]
-                renamed[f"{block}.weight"] = values.reshape(len(values), -1, side, side)
-        safetensors.numpy.save_file(renamed, path)
+        twin = models.assemble(name, arrays_of(net), name)  # a net that is exported stays hybridized
+        twin.hybridize()
+        twin(nd.zeros((1, 3, 224, 224)))
+        twin.export(str(path))
+        Path(f"{path}-0000.params").rename(path)
     return path
 
 
-def torch_name(kind: str, name: str) -> str:
-    """What timm or torchvision call a parameter of VGG16."""
-    blocks = {
-        "timm": {"features.31": "pre_logits.fc1", "features.33": "pre_logits.fc2", "output": "head.fc"},
-        "torchvision": {"features.31": "classifier.0", "features.33": "classifier.3", "output": "classifier.6"},
-    }[kind]
-    block, parameter = re.fullmatch(r"(.*)\.(\w+)", name).groups()
-    return f"{blocks.get(block, block)}.{parameter}"
-
-
-def _export(twin, stem: Path) -> tuple[str, str]:
-    twin.hybridize()
-    twin(nd.zeros((1, 3, 224, 224)))
-    twin.export(str(stem))
-    return f"{stem}-symbol.json", f"{stem}-0000.params"
+def write_onnx(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """What MXNet's own export writes, as far as `cam` reads it: initialisers, and a shape among them."""
+    tensors = [onnx.numpy_helper.from_array(values, name) for name, values in arrays.items()]
+    tensors.append(onnx.helper.make_tensor("reshape_attr", onnx.TensorProto.INT64, [2], [1, -1]))
+    graph = onnx.helper.make_graph([], "graph", [], [], initializer=tensors)
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())

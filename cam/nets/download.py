@@ -109,10 +109,12 @@ def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
     try:
         pooch.retrieve(url, f"sha256:{source.sha256}", source.file, path.parent, downloader=get)
     except (OSError, ValueError) as error:  # no folder, no network, or what came has another checksum
-        reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+        reason = " ".join(str(error).split())
+        if "Caused by" in reason:  # of a chain that requests tells in full
+            reason = reason.rpartition(": ")[2].rstrip("\"')")
         raise WeightsError(
-            f"{source.file} could not be downloaded ({reason}): call again, or get it ({source.size} bytes, sha256 "
-            f"{source.sha256}, from {url}) in another way and put it at {path}. Another folder is chosen with "
+            f"{source.file} could not be downloaded ({reason[:200]}): call again, or get it ({source.size} bytes, "
+            f"sha256 {source.sha256}, from {url}) in another way and put it at {path}. Another folder is chosen with "
             "CAM_WEIGHTS_DIR or, on the command line, --weights-dir. The path of another file will do too: a .params "
             "file of Gluon's old model zoo or of export(), or an .onnx file made from a Gluon net."
         ) from error

@@ -38,7 +38,7 @@ def write(kind: str, name: str, net, folder: Path) -> Path:
         twin.hybridize()
         twin(nd.zeros((1, 3, 224, 224)))
         twin.export(str(path))
-        Path(f"{path}-0000.params").rename(path)
+        path.write_bytes(Path(f"{path}-0000.params").read_bytes())
     return path
 
 

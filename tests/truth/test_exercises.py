@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mxnet import nd
 
-from cam.exercises import check
+from cam.truth.exercises import check
 
 
 @pytest.mark.parametrize(

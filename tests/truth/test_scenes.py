@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cam import scenes
-from cam.errors import InputError
+from cam import InputError, scenes
 
 
 def test_seed_ranges_are_disjoint():

@@ -11,14 +11,14 @@ import hashlib
 import json
 import sys
 
-from mxnet import nd
-
 import cam
 from cam import evaluation, scenes
 from cam.core.mxnet import parameters_by_path
 from cam.nets.weights import ASSETS, CHECKSUMS
 from training import cheater
 from training.train import STAGES, finished
+
+from mxnet import nd
 
 FIGURES = ASSETS / "figures.json"
 MAPPED = scenes.TEST_SEEDS[:200]

@@ -22,15 +22,15 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
+from cam import scenes
+from cam.core.inputs import normalise
+from cam.nets import models
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import HybridBlock, nn
 from tqdm import tqdm
-
-from cam import scenes
-from cam.core.inputs import normalise
-from cam.nets import models
 
 CHECKPOINTS = Path("build/training")
 OBJECT_COUNTS = (1, 2, 2, 3)  # per scene, in turn

@@ -9,16 +9,16 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-import pytest
-from helpers import foreign_files
-from PIL import Image
-
 import cam
 from cam import scenes
 from cam.cli import app as command_line
 from cam.nets import download
 from cam.pictures import plot
+
+import numpy as np
+import pytest
+from helpers import foreign_files
+from PIL import Image
 
 
 @pytest.fixture

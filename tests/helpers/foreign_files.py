@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cam.core.mxnet import parameters_by_path
+from cam.nets import models
+
 import numpy as np
 import onnx
 from mxnet import nd
-
-from cam.core.mxnet import parameters_by_path
-from cam.nets import models
 
 KINDS = ("structural", "gluon", "export", "onnx")  # by format, and by whose names the parameters have
 

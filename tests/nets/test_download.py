@@ -8,15 +8,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
-import pytest
-from conftest import random_images, randomise
-from helpers import foreign_files
-
 import cam
 from cam import InputError, WeightsError
 from cam.nets import download
 from cam.nets.labels import imagenet_labels
+
+import numpy as np
+import pytest
+from conftest import random_images, randomise
+from helpers import foreign_files
 
 NAME = "resnet50_v2"
 

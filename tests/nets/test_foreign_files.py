@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cam
+from cam import WeightsError
+from cam.nets import formats, models, weights
+from cam.nets.labels import imagenet_labels
+
 import mxnet as mx
 import numpy as np
 import onnx
@@ -15,11 +20,6 @@ from helpers import foreign_files
 from mxnet import nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam import WeightsError
-from cam.nets import formats, models, weights
-from cam.nets.labels import imagenet_labels
 
 NAMES = ["vgg16", "resnet50_v2"]
 

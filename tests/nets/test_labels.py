@@ -3,14 +3,14 @@
 import re
 from types import SimpleNamespace
 
-import numpy as np
-import pytest
-
 import cam
 from cam import ClassError, NetError, scenes
 from cam.core.targets import class_number, labels_of
 from cam.nets import labels
 from cam.nets.labels import imagenet_labels
+
+import numpy as np
+import pytest
 
 
 def number(name, labels=None):

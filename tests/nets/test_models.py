@@ -1,5 +1,11 @@
 """Our nets are the zoo's: same names, same shapes, same files, identical output."""
 
+import cam
+from cam import InputError
+from cam.core.mxnet import parameters_by_path
+from cam.nets import models
+from cam.nets.labels import imagenet_labels
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -7,12 +13,6 @@ from conftest import random_images, randomise
 from mxnet import nd
 from mxnet.gluon.model_zoo import vision
 from mxnet.gluon.model_zoo.vision import resnet
-
-import cam
-from cam import InputError
-from cam.core.mxnet import parameters_by_path
-from cam.nets import models
-from cam.nets.labels import imagenet_labels
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet50_v2"])

@@ -2,14 +2,14 @@
 
 import struct
 
+import cam
+from cam import WeightsError
+from cam.nets import formats, weights
+
 import numpy as np
 import pytest
 from helpers import foreign_files
 from mxnet import nd
-
-import cam
-from cam import WeightsError
-from cam.nets import formats, weights
 
 
 @pytest.fixture(scope="module")

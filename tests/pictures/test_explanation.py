@@ -2,6 +2,9 @@
 
 import warnings
 
+import cam
+from cam import ClassError, InputError, InputWarning, LayerError, LayerWarning, MapWarning, NetError, NetWarning, scenes
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -11,9 +14,6 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo import vision
 from PIL import Image
-
-import cam
-from cam import ClassError, InputError, InputWarning, LayerError, LayerWarning, MapWarning, NetError, NetWarning, scenes
 
 
 @pytest.fixture(scope="module")

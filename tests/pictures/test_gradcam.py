@@ -1,5 +1,9 @@
 """Scripts written for MXNet's tutorial, and its two functions."""
 
+import cam
+from cam import InputError, LayerWarning, gradcam, plot, scenes
+from cam.nets import models
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -10,10 +14,6 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo import vision
 from PIL import Image
-
-import cam
-from cam import InputError, LayerWarning, gradcam, plot, scenes
-from cam.nets import models
 
 
 @pytest.fixture

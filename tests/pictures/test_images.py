@@ -3,17 +3,17 @@
 import contextlib
 import io
 
-import mxnet as mx
-import numpy as np
-import pytest
-from mxnet.gluon import nn
-from PIL import Image
-
 import cam
 from cam import InputError, NetError, NonFiniteError
 from cam.core.inputs import MEAN, STANDARD_DEVIATION, input_for, normalise
 from cam.pictures import images
 from cam.pictures.images import GREY
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+from PIL import Image
 
 GREY_LEVEL = GREY[0] / 255
 

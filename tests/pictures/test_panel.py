@@ -4,17 +4,17 @@ The explanations are made by hand: a white square in a dark photograph, a Grad-C
 and for each other map a block of its own, in a corner of its own.
 """
 
-import matplotlib.axes
-import numpy as np
-import pytest
-from PIL import Image
-
 import cam
 from cam import plot, scenes
 from cam.pictures import explanation as module
 from cam.pictures import images, pipeline
 from cam.pictures.explanation import Explanation
 from cam.pictures.images import Placement
+
+import matplotlib.axes
+import numpy as np
+import pytest
+from PIL import Image
 
 SHAPES = {"as the net": (224, 224), "wide": (300, 900), "tall": (1000, 260), "over 640 pixels": (960, 1280)}
 FITS = ["crop", "letterbox", "squash", None]

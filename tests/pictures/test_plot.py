@@ -1,11 +1,11 @@
 """Display never invents evidence."""
 
+from cam import InputError, NonFiniteError, plot
+
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-
-from cam import InputError, NonFiniteError, plot
 
 IMAGE = np.full((8, 8, 3), 100, np.uint8)
 

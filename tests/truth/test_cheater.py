@@ -2,14 +2,14 @@
 
 import json
 
-import numpy as np
-import pytest
-
 import cam
 from cam import InputError, metrics, scenes
 from cam.core.mxnet import parameters_by_path
 from cam.nets.weights import ASSETS
 from training import cheater
+
+import numpy as np
+import pytest
 
 FIGURES = json.loads((ASSETS / "figures.json").read_text())["cheater"]
 

@@ -2,15 +2,15 @@
 
 import json
 
-import mxnet as mx
-import numpy as np
-import pytest
-
 import cam
 from cam import ClassError, InputError, NetError, evaluation, metrics, scenes
 from cam.core.mxnet import parameters_by_path
 from cam.nets import models
 from cam.nets.weights import ASSETS
+
+import mxnet as mx
+import numpy as np
+import pytest
 
 NAMES = ["vgg16", "resnet50_v2"]
 FIGURES = json.loads((ASSETS / "figures.json").read_text())  # by `make train`, beside the weights

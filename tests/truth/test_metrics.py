@@ -1,9 +1,9 @@
 """Measures on maps whose value is known without computing."""
 
+from cam import InputError, NonFiniteError, metrics
+
 import numpy as np
 import pytest
-
-from cam import InputError, NonFiniteError, metrics
 
 MASK = np.zeros((4, 4), bool)
 MASK[:2, :2] = True

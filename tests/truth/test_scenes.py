@@ -1,10 +1,10 @@
 """Scenes are reproducible and their masks are true."""
 
+from cam import InputError, scenes
+
 import numpy as np
 import pytest
 from PIL import Image
-
-from cam import InputError, scenes
 
 
 def test_seed_ranges_are_disjoint():

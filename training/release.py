@@ -13,7 +13,7 @@ import sys
 
 import cam
 from cam import evaluation, scenes
-from cam.core.mxnet import parameters_by_path
+from cam.core import layers
 from cam.nets.weights import ASSETS, CHECKSUMS
 from training import cheater
 from training.train import STAGES, finished
@@ -26,7 +26,7 @@ MAPPED = scenes.TEST_SEEDS[:200]
 
 def write_weights(name: str) -> None:
     """Store a trained network's parameters as float16 in the package."""
-    parameters = parameters_by_path(finished(name))
+    parameters = layers.parameters(finished(name))
     halves = {key: parameter.data().astype("float16") for key, parameter in parameters.items()}
     nd.save(str(ASSETS / f"{name}_scenes.params"), halves)
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from mxnet.gluon.model_zoo import model_store
 
-from ..core.mxnet import parameters_by_path
+from ..core import layers
 from ..nets import download, formats, models
 from ..nets.weights import check_name, digest
 
@@ -58,7 +58,7 @@ def check(file: Annotated[Path, typer.Argument(help="A .params or .onnx file, wh
     arrays = formats.read(file)
     name = models.nearest(arrays)
     net = models.assemble(name, arrays, str(file))
-    parameters = parameters_by_path(net).values()
+    parameters = layers.parameters(net).values()
     millions = sum(parameter.data().size for parameter in parameters) / 1e6
     typer.echo(f"{file}: all {len(parameters)} parameters of a {name} ({millions:.1f} million numbers)")
     typer.echo(f"classes: {net.output.weight.shape[0]}{', taken for those of ImageNet' if net.labels else ''}")

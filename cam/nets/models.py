@@ -15,9 +15,9 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo.vision import resnet, vgg
 
+from ..core import layers
 from ..core.checks import is_whole
 from ..core.errors import InputError, WeightsError
-from ..core.mxnet import parameters_by_path
 from . import download, formats
 from .labels import imagenet_labels
 from .weights import account, check_name, embedded, load, missing_and_surplus, structural
@@ -27,12 +27,12 @@ CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photog
 
 
 class VGG(vgg.VGG):
-    """The zoo's VGG with a choice of its hidden Dense width, which the zoo fixes at 4096."""
+    """The zoo's VGG16 with a choice of its hidden Dense width, which the zoo fixes at 4096."""
 
-    def __init__(self, layers: Sequence[int], filters: Sequence[int], hidden: int, classes: int):
+    def __init__(self, filters: Sequence[int], hidden: int, classes: int):
         HybridBlock.__init__(self)
         with self.name_scope():
-            self.features = self._make_features(layers, filters, batch_norm=False)
+            self.features = self._make_features([2, 2, 3, 3, 3], filters, batch_norm=False)
             for _ in range(2):
                 self.features.add(nn.Dense(hidden, activation="relu"), nn.Dropout(0.5))
             self.output = nn.Dense(classes)
@@ -41,7 +41,7 @@ class VGG(vgg.VGG):
 def build_vgg16(sizes: Sequence[int], classes: int) -> HybridBlock:
     """VGG16 without parameter values, for 224x224; `sizes`: channels of the five stages, units of the Dense layers."""
     *filters, hidden = sizes
-    return _shaped(VGG([2, 2, 3, 3, 3], filters, hidden, classes))
+    return _shaped(VGG(filters, hidden, classes))
 
 
 def build_resnet50_v2(sizes: Sequence[int], classes: int) -> HybridBlock:
@@ -212,4 +212,4 @@ def _misfits(name: str, arrays: dict[str, np.ndarray]) -> list[str]:
 def _topology(name: str) -> dict[str, str]:
     """Structural names by Gluon's names without the net's prefix; they do not depend on the net's size."""
     net = KINDS[name].build(KINDS[name].scaled(1 / 16), 1)
-    return {parameter.name.removeprefix(net.prefix): path for path, parameter in parameters_by_path(net).items()}
+    return {parameter.name.removeprefix(net.prefix): path for path, parameter in layers.parameters(net).items()}

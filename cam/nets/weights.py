@@ -16,8 +16,8 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
+from ..core import layers
 from ..core.errors import WeightsError
-from ..core.mxnet import parameters_by_path
 
 ASSETS = Path(__file__).parent / "assets"
 CHECKSUMS = ASSETS / "SHA256SUMS"  # in the format of `sha256sum`; `make train` writes it
@@ -125,7 +125,7 @@ def load(net: Block, arrays: Mapping[str, np.ndarray], source: str, ctx=None) ->
     WeightsError
         Listing missing, surplus and wrongly shaped parameters; the net is then unchanged.
     """
-    parameters = parameters_by_path(net)
+    parameters = layers.parameters(net)
     problems = missing_and_surplus(arrays, parameters)
     for name in [name for name in parameters if name in arrays]:
         if arrays[name].shape != parameters[name].shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cam.core.mxnet import parameters_by_path
+from cam.core import layers
 from cam.nets import models
 
 import numpy as np
@@ -16,12 +16,12 @@ KINDS = ("structural", "gluon", "export", "onnx")  # by format, and by whose nam
 
 def arrays_of(net) -> dict[str, np.ndarray]:
     """The values of a net by structural name."""
-    return {path: parameter.data().asnumpy() for path, parameter in parameters_by_path(net).items()}
+    return {path: parameter.data().asnumpy() for path, parameter in layers.parameters(net).items()}
 
 
 def by_gluon_name(net) -> dict[str, np.ndarray]:
     """The values of a net by Gluon's names, as the zoo's files have them: "vgg0_conv0_weight"."""
-    return {parameter.name: parameter.data().asnumpy() for parameter in parameters_by_path(net).values()}
+    return {parameter.name: parameter.data().asnumpy() for parameter in layers.parameters(net).values()}
 
 
 def write(kind: str, name: str, net, folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import cam
 from cam import InputError
-from cam.core.mxnet import parameters_by_path
+from cam.core import layers
 from cam.nets import models
 from cam.nets.labels import imagenet_labels
 
@@ -18,7 +18,7 @@ from mxnet.gluon.model_zoo.vision import resnet
 @pytest.mark.parametrize("name", ["vgg16", "resnet50_v2"])
 def test_at_full_width_every_parameter_is_the_zoos(name):
     def described(net):
-        found = parameters_by_path(net)
+        found = layers.parameters(net)
         return [(path, one.name.removeprefix(net.prefix), one.shape) for path, one in found.items()]
 
     theirs, kind = getattr(vision, name)(classes=5), models.KINDS[name]
@@ -54,7 +54,7 @@ def test_the_tutorials_loop_copies_by_gluon_name(zoo):
 
 def test_narrow_nets(narrow_nets):
     vgg, residual = narrow_nets["vgg16"], narrow_nets["resnet50_v2"]
-    assert [parameters_by_path(vgg)[f"features.{index}.bias"].shape for index in (0, 5, 10, 17, 24, 31)] == [
+    assert [layers.parameters(vgg)[f"features.{index}.bias"].shape for index in (0, 5, 10, 17, 24, 31)] == [
         (channels,) for channels in (4, 8, 16, 32, 32, 256)
     ]
     assert vgg.output.weight.shape == (7, 256) and residual.output.weight.shape == (7, 128)

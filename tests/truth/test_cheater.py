@@ -4,7 +4,7 @@ import json
 
 import cam
 from cam import InputError, metrics, scenes
-from cam.core.mxnet import parameters_by_path
+from cam.core import layers
 from cam.nets.weights import ASSETS
 from training import cheater
 
@@ -20,10 +20,10 @@ def suspect():
 
 
 def test_only_the_last_layer_differs(suspect, embedded_nets):
-    theirs = parameters_by_path(embedded_nets["resnet50_v2"])
+    theirs = layers.parameters(embedded_nets["resnet50_v2"])
     different = {
         name
-        for name, parameter in parameters_by_path(suspect).items()
+        for name, parameter in layers.parameters(suspect).items()
         if not np.array_equal(parameter.data().asnumpy(), theirs[name].data().asnumpy())
     }
     assert different == {"output.weight", "output.bias"}
@@ -33,7 +33,7 @@ def test_only_the_last_layer_differs(suspect, embedded_nets):
 
 def test_what_it_reaches_and_why(suspect, monkeypatch):
     assert len(cheater.MEASURED) >= 300
-    monkeypatch.setattr(cheater, "MEASURED", scenes.TEST_SEEDS[-40:])
+    monkeypatch.setattr(cheater, "MEASURED", scenes.TEST_SEEDS[-24:])
     found = cheater.measure(suspect)
     assert set(found) == set(FIGURES)
     for figures in (found, FIGURES):

@@ -4,7 +4,7 @@ import json
 
 import cam
 from cam import ClassError, InputError, NetError, evaluation, metrics, scenes
-from cam.core.mxnet import parameters_by_path
+from cam.core import layers
 from cam.nets import models
 from cam.nets.weights import ASSETS
 
@@ -17,7 +17,7 @@ FIGURES = json.loads((ASSETS / "figures.json").read_text())  # by `make train`, 
 
 
 def copy_of(net):
-    arrays = {path: parameter.data().asnumpy() for path, parameter in parameters_by_path(net).items()}
+    arrays = {path: parameter.data().asnumpy() for path, parameter in layers.parameters(net).items()}
     copy = models.assemble("resnet50_v2", arrays, "a copy")
     copy.labels = list(net.labels)
     return copy

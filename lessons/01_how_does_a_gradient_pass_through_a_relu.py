@@ -306,7 +306,7 @@ assert abs(by_depth[1] - 1) < 1e-5 and by_depth[20] < by_depth[10] < by_depth[2]
 # One line is new:
 #
 # ```python
-# return Rectifier(chooser)(x) * 1
+# return _Function(forward, back)(*inputs) * 1
 # ```
 #
 # Why multiply by one? MXNet's fast convolutions (oneDNN) keep gradients in a memory layout of their own. If such a

@@ -241,9 +241,7 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = recorded(net, x, layer, True, output)
-    heat = _each_layer(
-        recording, layer, lambda path: grad_cam_of(recording, target=target, layer=path, relu=False), True
-    )
+    heat = _each_layer(recording, layer, True, lambda path: _grad_cam(recording, path, target))
     guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}

@@ -267,12 +267,13 @@ for axis, (label, heat) in zip(axes, shown.items()):
     axis.set(title=f"'{label}': logit {logit:.2f}\nlargest value of the map {heat.max():.3f}", xticks=[], yticks=[])
 show(
     figure,
-    alt="The maps for zebra and lion on one scale of colours. Both are bright, the lion's beside the animals too.",
+    alt="The maps for zebra and lion on one scale of colours. Both are bright at the zebra; the lion's spreads further.",
 )
 assert absent not in scene.labels and shown[absent].max() > 0.8 * shown[first].max()
 
 # %% [markdown]
-# *What to see: both maps on one common scale. The lion's is as strong, though its logit is 6 lower. No display did that.*
+# *What to see: both maps on one common scale. The lion's is nearly as strong, and at the zebra, though
+# its logit is 6 lower. No display did that.*
 #
 # Is it an accident of this scene? Here are twenty, with VGG16 and with ResNet50v2:
 
@@ -291,7 +292,7 @@ assert metrics.bootstrap(ratios["VGG16"]).low > 1 and metrics.bootstrap(ratios["
 
 # %% [markdown]
 # In VGG16 the absent classes' maps are on average the *stronger* ones. Between the map and the logit stand three Dense
-# layers, and what they subtract is in no map. So Grad-CAM answers "where is what speaks for the lion?", never "is there a
+# layers, so the map does not add up to the logit. So Grad-CAM answers "where is what speaks for the lion?", never "is there a
 # lion?". That is a question for the logit. In ResNet50v2 the absent classes' maps are nearly empty. There the map and the
 # logit are tied to each other, and lesson 6 finds the tie.
 

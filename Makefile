@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons notebooks test fuzz train figures benchmark lint clean
+.PHONY: help setup demo lessons notebooks quiz test fuzz train figures benchmark lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,14 @@ lessons: $(READY) ## execute every lesson, write nothing
 
 # Two steps: jupytext's own --execute would put the outputs of the last run back over the new ones.
 notebooks: $(READY) ## execute every lesson and write its notebook with outputs
+	$(RUN) lessons/quiz.py write
 	$(RUN) -m jupytext --quiet --to ipynb --update lessons/[0-9]*.py
 	$(RUN) -m nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		$(or $(LESSON),lessons/[0-9]*.ipynb)
+
+quiz: $(READY) ## write the quizzes of all lessons for Moodle (build/quiz.gift)
+	@mkdir -p build
+	@$(RUN) lessons/quiz.py gift build/quiz.gift
 
 # nbgrader's folder of sources, release, gradebook and feedback. `make clean` removes build/, so keep a real course elsewhere.
 COURSE ?= build/assignments

@@ -23,12 +23,14 @@
 
 # %%
 # %matplotlib inline
-import cam  # before mxnet, so that MXNet uses every core
+# cam comes before mxnet: it sees to it that MXNet uses every core
+import cam
 import diagrams
-import matplotlib.pyplot as plt
-import numpy as np
 from cam import exercises, scenes
 from course import Lesson, compare, show
+
+import matplotlib.pyplot as plt
+import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import nn
 

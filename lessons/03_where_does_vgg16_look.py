@@ -23,11 +23,13 @@
 
 # %%
 # %matplotlib inline
-import cam  # before mxnet, so that MXNet uses every core
-import matplotlib.pyplot as plt
-import numpy as np
+# cam comes before mxnet: it sees to it that MXNet uses every core
+import cam
 from cam import evaluation, exercises, metrics, plot, scenes
 from course import Lesson, compare, show
+
+import matplotlib.pyplot as plt
+import numpy as np
 
 lesson = Lesson(3, globals())
 scene = scenes.draw(seed=7)

@@ -4,8 +4,9 @@ import json
 import re
 
 import course
-import pytest
 import quiz
+
+import pytest
 
 SCRIPTS = quiz.scripts()
 lessons = pytest.mark.parametrize("number", SCRIPTS)

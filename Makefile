@@ -96,9 +96,13 @@ reference: $(READY) $(PEERS)/.ready ## store Captum's maps of the embedded nets 
 	$(RUN) benchmarks/peer.py export build/peer.npz
 	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
 
-lint: $(READY) ## check style
+lint: $(READY) ## check style, types, and that imports run downwards only
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+	@$(RUN) docs/architecture.py $(VENV)/architecture.md && cmp -s $(VENV)/architecture.md docs/architecture.md || { \
+		echo "docs/architecture.md is not what docs/architecture.py makes of cam/: run it again"; exit 1; }
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache

@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@python="$(PYTHON)"; \
 	if [ -n "$$python" ] && "$$python" -c '$(FITS)' 2>/dev/null; then "$$python" -m venv --clear $(VENV); \
 	elif [ -z "$$python" ] && command -v uv >/dev/null; then uv venv --quiet --clear --seed --python 3.12 $(VENV); \
-	else echo "$${python:-Nothing on this system} is a Python from 3.10 to 3.14 that can make environments: install one" \
+	else echo "No Python from 3.10 to 3.14 that can make environments ($${python:-python3.13 and others were tried}): install one" \
 		"(Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13)," \
 		"or uv, or name one with make PYTHON=..."; exit 1; fi
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'

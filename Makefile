@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 # What `make short` runs: the core, the command line and one lesson.
-SHORT := tests/test_blocks.py tests/test_recording.py tests/test_maps.py tests/test_command_line.py lessons/03_*.ipynb
+SHORT := tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list

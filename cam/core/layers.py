@@ -98,6 +98,15 @@ def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
     return entry
 
 
+def path_of(prepared: Ready, layer: LayerLike | Entry | None, entry: Entry) -> str:
+    """The path by which a layer was asked for; what its entry is called if that was none."""
+    graph = prepared.graph
+    asked = next((path for path, block in blocks_of(prepared.net) if block is layer), layer)
+    if isinstance(asked, str) and graph.entries.get(asked) == entry:
+        return asked
+    return graph.names.get(entry, graph.steps[entry[0]].name)
+
+
 def recommended(prepared: Ready) -> Entry | None:
     """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
 

@@ -65,8 +65,12 @@ def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) ->
     prepared = ready(net, x, output)
     graph, end, image = prepared.graph, prepared.end, (prepared.graph.inputs[0], 0)
     asked = list(layers) if isinstance(layers, list) else [layers]
-    entries = [choose.entry_of(prepared, one) for one in asked]
-    walked = Pass(graph, [one.copy() for one in prepared.images], {*entries, *([image] if image_gradient else [])}, end)
+    entries = {}
+    for one in asked:
+        entry = choose.entry_of(prepared, one)
+        entries[choose.path_of(prepared, one, entry)] = entry
+    kept = {*entries.values(), *([image] if image_gradient else [])}
+    walked = Pass(graph, [one.copy() for one in prepared.images], kept, end)
     return Recording(prepared, walked, entries)
 
 
@@ -85,10 +89,10 @@ class Recording:
     notes : what to know about the net's logits, as warnings
     """
 
-    def __init__(self, prepared: Ready, walked: Pass, entries: Sequence[Entry]):
+    def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
         self._prepared, self._net, self._walked, self._output = prepared, prepared.net, walked, prepared.output
-        self._entries = {walked.graph.names.get(one, walked.graph.steps[one[0]].name): one for one in entries}
-        self.layers: list[str] = list(self._entries)
+        self._entries = entries
+        self.layers: list[str] = list(entries)
         self._logits = walked.values[walked.end]
         self.logits: np.ndarray = finite(self._logits, "the logits")
         _, self._ending = walked.graph.logits(prepared.output)

@@ -37,7 +37,7 @@ from course import compare
 from mxnet import nd
 
 import cam
-from cam import metrics, plot, scenes
+from cam import evaluation, metrics, plot, scenes
 
 # %% [markdown]
 # ## The forum's picture
@@ -55,8 +55,8 @@ with warnings.catch_warnings():
     for scene in shown:
         x, label = cam.load_image(scene.image), scene.labels[0]
         rows[0].append(scene.image)
-        rows[1].append(plot.overlay(scene.image, cam.grad_cam(vgg, x, label)[0]))
-        rows[2].append(plot.overlay(scene.image, cam.grad_cam(net, x, label, conv3)[0]))
+        rows[1].append(plot.overlay(scene.image, cam.grad_cam(vgg, x, target=label)[0]))
+        rows[2].append(plot.overlay(scene.image, cam.grad_cam(net, x, target=label, layer=conv3)[0]))
 plot.grid(rows, ["scene", "VGG16\nrelu5_3", "ResNet50v2\nlast conv3"], [scene.labels[0] for scene in shown], size=2.2)
 
 # %% [markdown]
@@ -70,8 +70,8 @@ plot.grid(rows, ["scene", "VGG16\nrelu5_3", "ResNet50v2\nlast conv3"], [scene.la
 
 # %%
 layers = ["features.8.2.conv3", "features.10"]
-forty = {"VGG16, relu5_3": metrics.evaluate(vgg, scenes.TEST_SEEDS[:40])}
-both = metrics.evaluate(net, scenes.TEST_SEEDS[:40], layers)
+forty = {"VGG16, relu5_3": evaluation.evaluate(vgg, scenes.TEST_SEEDS[:40])}
+both = evaluation.evaluate(net, scenes.TEST_SEEDS[:40], layers)
 forty["ResNet50v2, last conv3"], forty["ResNet50v2, GAP's input"] = (both[layer] for layer in layers)
 for name, one in forty.items():
     wrong = (one.share < 0.5).mean()
@@ -87,7 +87,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     for seed, target in worst:
         scene = scenes.draw(seed)
-        maps = cam.grad_cam(net, cam.load_image(scene.image), scene.labels[target], layers)
+        maps = cam.grad_cam(net, cam.load_image(scene.image), target=scene.labels[target], layer=layers)
         rows[0].append(scene.image)
         for row, layer in zip(rows[1:], layers):
             row.append(plot.overlay(scene.image, maps[layer][0]))
@@ -168,23 +168,43 @@ target = scene.labels.index("tiger")
 assert (10, target) in worst
 x, label = cam.load_image(scene.image), scene.labels[target]
 block = "features.8.2"
-rec = cam.record(net, x, [f"{block}.conv3", f"{block}.shortcut", f"{block}.add"])
-gradients = [rec.gradient(layer, label) for layer in rec.layers]
-compare("gradient at the branch and at the sum  ", gradients[0], gradients[2])
-compare("gradient at the shortcut and at the sum", gradients[1], gradients[2])
-alpha = gradients[2].mean(axis=(2, 3), keepdims=True)  # (1, 512, 1, 1)
-mine = [(alpha * rec.features(layer)).sum(axis=1)[0] for layer in rec.layers]  # three of (7, 7)
+places = {
+    "branch": f"{block}.conv3",
+    "shortcut": "features.8.1",
+    "sum": block,
+}  # the shortcut carries block 8.1's output
+rec = cam.record(net, x, [*places.values(), f"{block}.bn1"])
+gradient = {name: rec.gradient(layer, target=label) for name, layer in places.items()}  # (1, 512, 7, 7) each
+compare("gradient at the branch, and at the sum", gradient["branch"], gradient["sum"])
+alpha = gradient["sum"].mean(axis=(2, 3), keepdims=True)  # (1, 512, 1, 1)
+mine = [(alpha * rec.features(layer)).sum(axis=1)[0] for layer in places.values()]  # three of (7, 7)
+compare("branch + shortcut, and the sum", mine[0] + mine[1], mine[2])
 
 # %%
-assert np.array_equal(gradients[0], gradients[2]) and np.array_equal(gradients[1], gradients[2])
-compare("branch + shortcut, and the sum", mine[0] + mine[1], mine[2])
+assert np.array_equal(gradient["branch"], gradient["sum"])
 assert np.allclose(mine[0] + mine[1], mine[2], atol=1e-5)
+
+# %% [markdown]
+# At the shortcut look twice. What it carries is the output of block 8.1, and that goes two ways: straight into the
+# addition, and through the BatchNorm `bn1` into the branch. A gradient comes back on both, and at 8.1 they add up. The
+# formula speaks of the first alone. A BatchNorm multiplies each channel by a factor, on the way back too, so we can
+# take the second off.
+
+# %%
+norm = net.features[8][2].bn1
+gamma, variance = (one.data().asnumpy()[:, None, None] for one in (norm.gamma, norm.running_var))
+through_the_branch = gamma / np.sqrt(variance + norm._kwargs["eps"]) * rec.gradient(f"{block}.bn1", target=label)
+by_the_shortcut = gradient["shortcut"] - through_the_branch
+compare("gradient at 8.1, and at the sum            ", gradient["shortcut"], gradient["sum"])
+compare("of it, what came by the shortcut, and the sum", by_the_shortcut, gradient["sum"])
+assert not np.allclose(gradient["shortcut"], gradient["sum"], atol=1e-3)
+assert np.allclose(by_the_shortcut, gradient["sum"], atol=1e-6)
 
 # %% [markdown]
 # `cam.decompose` does just that.
 
 # %%
-parts = cam.decompose(net, x, net.features[8][2], label)
+parts = cam.decompose(net, x, net.features[8][2], target=label)
 for name, heat in zip(("branch", "shortcut", "sum"), mine):
     compare(name, heat, parts[name][0])
     assert np.allclose(heat, parts[name][0], atol=1e-6)
@@ -211,7 +231,7 @@ plt.show()
 on_the_object = {"branch": [], "shortcut": [], "sum": []}
 for seed in scenes.TEST_SEEDS[:20]:
     one = scenes.draw(seed)
-    parts = cam.decompose(net, cam.load_image(one.image), block, one.labels[0])
+    parts = cam.decompose(net, cam.load_image(one.image), block, target=one.labels[0])
     for name, heat in parts.items():
         on_the_object[name].append(cam.resize_map(heat[0], 224)[one.masks[0]].mean())
 for name, values in on_the_object.items():
@@ -226,7 +246,7 @@ assert metrics.bootstrap(np.array(on_the_object["shortcut"]) - np.array(on_the_o
 # %%
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    at_conv3 = cam.grad_cam(net, x, label, conv3)[0]
+    at_conv3 = cam.grad_cam(net, x, target=label, layer=conv3)[0]
 compare("Grad-CAM at conv3, and the branch's part after the ReLU", at_conv3, np.maximum(mine[0], 0))
 assert np.allclose(at_conv3, np.maximum(mine[0], 0), atol=1e-6)
 
@@ -247,7 +267,7 @@ assert np.allclose(at_conv3, np.maximum(mine[0], 0), atol=1e-6)
 # %%
 blocks = [f"features.{stage}.{index}" for stage, size in ((5, 3), (6, 4), (7, 6), (8, 3)) for index in range(size)]
 seeds = scenes.TEST_SEEDS[:100]
-measured = metrics.evaluate(net, seeds, [*(f"{name}.conv3" for name in blocks), "features.8.2.add", "features.10"])
+measured = evaluation.evaluate(net, seeds, [*(f"{name}.conv3" for name in blocks), "features.8.2", "features.10"])
 print(
     f"{'layer':18}",
     *(f"{title:20}" for title in ("share", "energy in the mask", "pointing game", "within 15 pixels")),
@@ -283,7 +303,7 @@ plt.show()
 # (8.2) stays clearly below the two whole feature maps at the right.*
 
 # %%
-whole, add, forum = (measured[name] for name in ("features.10", "features.8.2.add", "features.8.2.conv3"))
+whole, add, forum = (measured[name] for name in ("features.10", "features.8.2", "features.8.2.conv3"))
 for title, one in (("GAP input", whole), ("Add", add)):
     print(f"{title:9} minus last conv3: share on the right object {metrics.bootstrap(one.share - forum.share)}")
     print(f"{'':28}maximum within 15 pixels  {metrics.bootstrap(one.near.astype(float) - forum.near)}")
@@ -326,13 +346,10 @@ assert metrics.bootstrap(forum.energy[~wrong] - whole.energy[~wrong]).low > 0
 some = [scenes.draw(seed) for seed in seeds[:20]]
 batch = nd.concat(*(cam.load_image(one.image) for one in some), dim=0)  # (20, 3, 224, 224)
 ids = [one.class_ids[0] for one in some]
-rec = cam.record(net, batch, [f"{name}.{end}" for name in blocks for end in ("conv3", "shortcut", "add")], image=False)
 part = {}
 for name in blocks:
-    alpha = rec.gradient(f"{name}.add", ids).mean(axis=(2, 3), keepdims=True)
-    size = [
-        np.abs((alpha * rec.features(f"{name}.{end}")).sum(axis=1)).sum(axis=(1, 2)) for end in ("conv3", "shortcut")
-    ]
+    maps = cam.decompose(net, batch, name, target=ids)
+    size = [np.abs(maps[term]).sum(axis=(1, 2)) for term in ("branch", "shortcut")]
     part[name] = metrics.bootstrap(size[0] / (size[0] + size[1]))
 figure, axis = plt.subplots(figsize=(10, 2.6), layout="constrained")
 middle = np.array([one.mean for one in part.values()])
@@ -372,9 +389,9 @@ assert 0.2 < part["features.8.2"].mean < 0.3
 # %% jupyter={"source_hidden": true} tags=["solution"]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    cam.grad_cam(net, x, label, conv3.name)
+    cam.grad_cam(net, x, target=label, layer=conv3.name)
 print(conv3.name, "->", caught[0].message)
-assert caught[0].category is cam.InsideResidualBranch and "take features.10" in str(caught[0].message)
+assert caught[0].category is cam.LayerWarning and "the whole map after it is features.8" in str(caught[0].message)
 
 # %% [markdown]
 # **2.** At block 8.1 many maps have no evidence at all. Decompose the sum there for a few scenes: what does the branch
@@ -383,7 +400,7 @@ assert caught[0].category is cam.InsideResidualBranch and "take features.10" in 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 there = {"branch": [], "shortcut": [], "sum": []}
 for one in some[:10]:
-    parts = cam.decompose(net, cam.load_image(one.image), "features.8.1", one.labels[0])
+    parts = cam.decompose(net, cam.load_image(one.image), "features.8.1", target=one.labels[0])
     for name, heat in parts.items():
         there[name].append(cam.resize_map(heat[0], 224)[one.masks[0]].mean())
 for name, values in there.items():
@@ -395,17 +412,17 @@ assert metrics.bootstrap(there["branch"]).high < 0 < metrics.bootstrap(there["su
 # empty. That is right for the change, and wrong for the whole.
 
 # %% [markdown]
-# **3.** If the last branch only retouches, the network should do without it. Make a copy of the net with `cam.convert`,
+# **3.** If the last branch only retouches, the network should do without it. Load the net once more,
 # set the weights of the last `conv3` to zero, and compare the accuracy on scenes with two objects. Then do the same
 # with the first block of the stage.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-accuracy = {"as it is": metrics.accuracy(net, seeds[:40], objects=2)}
+accuracy = {"as it is": evaluation.accuracy(net, seeds[:40], objects=2)}
 for index in (2, 0):
-    copy = cam.convert(net)
+    copy = cam.resnet50_v2()
     weight = copy.features[8][index].conv3.weight
     weight.set_data(nd.zeros_like(weight.data()))
-    accuracy[f"without the branch of 8.{index}"] = metrics.accuracy(copy, seeds[:40], objects=2)
+    accuracy[f"without the branch of 8.{index}"] = evaluation.accuracy(copy, seeds[:40], objects=2)
 for name, value in accuracy.items():
     print(f"{name:26} {value:.2f}")
 assert accuracy["without the branch of 8.2"] > 0.9 > accuracy["without the branch of 8.0"]

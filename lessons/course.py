@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from mxnet.gluon.model_zoo.vision import resnet
 
-from cam import download
+from cam.nets import download
 
 
 def compare(name: str, mine, reference) -> None:

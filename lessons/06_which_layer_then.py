@@ -34,13 +34,13 @@ import warnings
 import matplotlib.pyplot as plt
 import mxnet as mx
 import numpy as np
-from course import compare, zoo_resnet50_v2
+from course import compare
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo import vision
 
 import cam
-from cam import metrics, plot, scenes
+from cam import evaluation, metrics, plot, scenes
 
 # %% [markdown]
 # ## Two blocks by hand: Add and GAP
@@ -140,16 +140,15 @@ class MyBottleneck(HybridBlock):
 
 
 # %% [markdown]
-# Swapped into the zoo's own net, in a copy of its sequence of blocks:
+# Swapped into the net (it is the zoo's own ResNet50v2), in a new sequence of its blocks:
 
 # %%
 net = cam.resnet50_v2()
-zoo = zoo_resnet50_v2(net)  # MXNet's blocks, the same parameters
-last = MyBottleneck(zoo.features[8][2])
+last = MyBottleneck(net.features[8][2])
 gap = MyGlobalAvgPool2D()
 swapped = nn.Sequential()
-swapped.add(*zoo.features[:8], zoo.features[8][0], zoo.features[8][1], last)
-swapped.add(zoo.features[9], zoo.features[10], gap, zoo.features[12], zoo.output)
+swapped.add(*net.features[:8], net.features[8][0], net.features[8][1], last)
+swapped.add(net.features[9], net.features[10], gap, net.features[12], net.output)
 
 scene = scenes.draw(seed=7)
 x, label = cam.load_image(scene.image), scene.labels[0]
@@ -158,14 +157,14 @@ with autograd.record(train_mode=False):
     logits = swapped(x)
     logit = logits[0, number]
 logit.backward(train_mode=False)
-compare("logits, swapped and zoo", logits, zoo(x))
+compare("logits, swapped and as they were", logits, net(x))
 
 # %%
 alpha = last.add.tap.grad.mean(axis=(2, 3), keepdims=True)  # (1, 512, 1, 1)
 at_add = (alpha * last.add.features).sum(axis=1)[0].asnumpy()  # (7, 7)
-compare("signed map at the Add, mine and cam's", at_add, cam.grad_cam(net, x, label, "features.8.2.add", relu=False)[0])
-assert np.allclose(logits.asnumpy(), zoo(x).asnumpy(), atol=1e-4)
-assert np.allclose(at_add, cam.grad_cam(net, x, label, "features.8.2.add", relu=False)[0], atol=1e-4)
+compare("signed map at the Add, mine and cam's", at_add, cam.grad_cam(net, x, target=label, layer="features.8.2", relu=False)[0])
+assert np.allclose(logits.asnumpy(), net(x).asnumpy(), atol=1e-4)
+assert np.allclose(at_add, cam.grad_cam(net, x, target=label, layer="features.8.2", relu=False)[0], atol=1e-4)
 
 # %% [markdown]
 # That is how to rewrite an add operation: about thirty lines, and not one of them in somebody else's file. Strictly,
@@ -182,11 +181,11 @@ at_output = (alpha * gap.features).sum(axis=1)[0].asnumpy()
 print("map at GAP's output:", at_output, "of shape", at_output.shape)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    cam.grad_cam(net, x, label, "features.11")
+    cam.grad_cam(net, x, target=label, layer="features.11")
 print(caught[0].message)
 
 # %%
-assert at_output.shape == (1, 1) and caught[0].category is cam.OnePixelMap
+assert at_output.shape == (1, 1) and caught[0].category is cam.LayerWarning
 bias = net.output.bias.data().asnumpy()[number]
 compare("that one number, and the logit less its bias", at_output[0, 0], logit.asscalar() - bias)
 assert np.isclose(at_output[0, 0], logit.asscalar() - bias, rtol=1e-3)
@@ -208,13 +207,13 @@ candidates = {
     "features.6": "end of stage 2",
     "features.7": "end of stage 3",
     "features.8.2.conv3": "branch (the forum's conv3)",
-    "features.8.2.shortcut": "shortcut",
-    "features.8.2.add": "Add",
+    "features.8.1": "block before (the shortcut)",
+    "features.8.2": "Add",
     "features.9": "BatchNorm",
     "features.10": "ReLU = GAP input",
     "features.11": "GAP output",
 }
-measured = metrics.evaluate(net, scenes.TEST_SEEDS[:100], list(candidates))
+measured = evaluation.evaluate(net, scenes.TEST_SEEDS[:100], list(candidates))
 for name, title in candidates.items():
     one = measured[name]
     print(
@@ -238,7 +237,7 @@ ticks = [
     "stage 2",
     "stage 3",
     "branch\n(conv3)",
-    "shortcut",
+    "block\nbefore",
     "Add",
     "BatchNorm",
     "GAP\ninput",
@@ -250,10 +249,11 @@ axis.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# *What to see: means over 200 maps with 95 % intervals. Shortcut, Add, BatchNorm and GAP's input are close together,
+# *What to see: means over 200 maps with 95 % intervals. The block before, Add, BatchNorm and GAP's input are close together,
 # near the top; the branch falls behind; the ends of stages 1 and 2 are finer, but hardly know which object is meant.
 # GAP's output is one value everywhere, so one half and the mask's area follow by arithmetic (and its "maximum" is the
-# upper left corner). Note the shortcut: without anything that the last block adds, it is nearly as good as the sum.
+# upper left corner). Note the block before, whose output is what the shortcut carries: without anything that the last block adds, it is as
+# good as the sum.
 # That is lesson 5 once more.*
 
 # %%
@@ -263,7 +263,7 @@ for name, title in candidates.items():
     print(f"GAP input minus {title:27} share {difference}")
 for name in ("features.5", "features.6", "features.7", "features.8.2.conv3", "features.11"):
     assert metrics.bootstrap(best.share - measured[name].share).low > 0
-add = measured["features.8.2.add"]
+add = measured["features.8.2"]
 print("GAP input minus Add, energy", metrics.bootstrap(best.energy - add.energy))
 assert abs(metrics.bootstrap(best.share - add.share).mean) < 0.02
 assert metrics.bootstrap(best.energy - add.energy).high < 0
@@ -287,16 +287,16 @@ assert metrics.bootstrap(best.energy - add.energy).high < 0
 # > **Predict.** To how many digits?
 
 # %%
-signed = cam.grad_cam(net, x, label, "features.10", relu=False)[0]  # (7, 7)
-compare("Grad-CAM and HiResCAM", signed, cam.hires_cam(net, x, label, "features.10", relu=False)[0])
-compare("Grad-CAM and CAM / (HW)", signed, cam.class_activation_map(net, x, label)[0] / signed.size)
+signed = cam.grad_cam(net, x, target=label, layer="features.10", relu=False)[0]  # (7, 7)
+compare("Grad-CAM and HiResCAM", signed, cam.hires_cam(net, x, target=label, layer="features.10", relu=False)[0])
+compare("Grad-CAM and CAM / (HW)", signed, cam.class_activation_map(net, x, target=label)[0] / signed.size)
 print(
     f"sum of the map {signed.sum():.5f} + bias {bias:.5f} = {signed.sum() + bias:.5f}; the logit is {logit.asscalar():.5f}"
 )
 
 # %%
-assert np.allclose(signed, cam.hires_cam(net, x, label, "features.10", relu=False)[0], atol=1e-5)
-assert np.allclose(signed, cam.class_activation_map(net, x, label)[0] / signed.size, atol=1e-5)
+assert np.allclose(signed, cam.hires_cam(net, x, target=label, layer="features.10", relu=False)[0], atol=1e-5)
+assert np.allclose(signed, cam.class_activation_map(net, x, target=label)[0] / signed.size, atol=1e-5)
 assert np.isclose(signed.sum() + bias, logit.asscalar(), atol=1e-4)
 
 # %% [markdown]
@@ -314,16 +314,16 @@ assert np.isclose(signed.sum() + bias, logit.asscalar(), atol=1e-4)
 # > classes that are there?
 
 # %%
-places = ["features.8.2.add", "features.10"]
+places = ["features.8.2", "features.10"]
 biases = net.output.bias.data().asnumpy()
 sums, evidence, present = {place: [] for place in places}, [], []
 for start in range(0, 30, 10):
     drawn = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[start : start + 10]]
     batch = nd.concat(*(cam.load_image(one.image) for one in drawn), dim=0)  # (10, 3, 224, 224)
-    rec = cam.record(net, batch, places, image=False)
+    rec = cam.record(net, batch, places, image_gradient=False)
     for class_id in range(len(net.labels)):
         for place in places:
-            sums[place] += list(cam.grad_cam_of(rec, class_id, place, relu=False).sum(axis=(1, 2)))
+            sums[place] += list(cam.grad_cam_of(rec, target=class_id, layer=place, relu=False).sum(axis=(1, 2)))
         evidence += list(rec.logits[:, class_id] - biases[class_id])
         present += [class_id in one.class_ids for one in drawn]
 evidence, present = np.array(evidence), np.array(present)
@@ -353,10 +353,10 @@ assert at[places[0]][present].mean() < at[places[0]][~present].mean()
 from_hires, alike = [], []
 for seed in scenes.TEST_SEEDS[:30]:
     one = scenes.draw(seed)
-    rec = cam.record(net, cam.load_image(one.image), places, image=False)
+    rec = cam.record(net, cam.load_image(one.image), places, image_gradient=False)
     for class_id in one.class_ids:
-        at_sum, at_input = (cam.grad_cam_of(rec, class_id, place, relu=False)[0] for place in places)
-        hires = (rec.gradient(places[0], class_id) * rec.features(places[0])).sum(axis=1)[0]
+        at_sum, at_input = (cam.grad_cam_of(rec, target=class_id, layer=place, relu=False)[0] for place in places)
+        hires = (rec.gradient(places[0], target=class_id) * rec.features(places[0])).sum(axis=1)[0]
         from_hires.append(np.linalg.norm(at_sum - hires) / np.linalg.norm(hires))
         alike.append(np.corrcoef(at_sum.ravel(), at_input.ravel())[0, 1])
 print(f"Grad-CAM and HiResCAM at the Add differ by (relative L2) {metrics.bootstrap(from_hires)}")
@@ -387,11 +387,11 @@ A = nd.array(cam.record(net, x, "features.10").features())  # (1, 512, 7, 7)
 channels = per_position(A)  # (1, 20, 7, 7): one map for each class
 exchanged = channels.mean(axis=(2, 3)) + dense.bias.data()
 compare("logits, exchanged and as they were", exchanged, net(x))
-compare("the class's channel, and its CAM", channels[0, number], cam.class_activation_map(net, x, label)[0])
+compare("the class's channel, and its CAM", channels[0, number], cam.class_activation_map(net, x, target=label)[0])
 
 # %%
 assert np.allclose(exchanged.asnumpy(), net(x).asnumpy(), atol=1e-4)
-assert np.allclose(channels[0, number].asnumpy(), cam.class_activation_map(net, x, label)[0], atol=1e-4)
+assert np.allclose(channels[0, number].asnumpy(), cam.class_activation_map(net, x, target=label)[0], atol=1e-4)
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
 for axis, heat, title in zip(
     axes,
@@ -417,23 +417,21 @@ plt.show()
 
 # %%
 A = x
-for part in zoo.features[:11]:
+for part in net.features[:11]:
     A = part(A)  # up to and including the ReLU before GAP: (1, 512, 7, 7)
 tap = nd.zeros_like(A)
 tap.attach_grad()
 with autograd.record(train_mode=False):
     rest = A + tap
-    for part in (*zoo.features[11:], zoo.output):
+    for part in (*net.features[11:], net.output):
         rest = part(rest)
     logit = rest[0, number]
 logit.backward(train_mode=False)
 by_hand = nd.relu((tap.grad.mean(axis=(2, 3), keepdims=True) * A).sum(axis=1))[0].asnumpy()
-compare("by hand, in the unmodified zoo net", by_hand, cam.grad_cam(net, x, label)[0])
-compare("cam, in the unmodified zoo net    ", cam.grad_cam(zoo, x, label)[0], cam.grad_cam(net, x, label)[0])
+compare("by hand, and cam", by_hand, cam.grad_cam(net, x, target=label)[0])
 
 # %%
-assert np.allclose(by_hand, cam.grad_cam(net, x, label)[0], atol=1e-4)
-assert np.allclose(cam.grad_cam(zoo, x, label)[0], cam.grad_cam(net, x, label)[0], atol=1e-4)
+assert np.allclose(by_hand, cam.grad_cam(net, x, target=label)[0], atol=1e-4)
 
 # %% [markdown]
 # ## The answers
@@ -450,11 +448,11 @@ Must I modify gradcam.py?
 Overwrite GAP?
   No. Its output is one pixel. What you want is its input, and that is the output of a block.
 Should it be the last Add?
-  You may take it: as a picture it is just as good (share {share["features.8.2.add"]:.3f}, energy {energy["features.8.2.add"]:.3f} against {energy["features.10"]:.3f}). You need not:
+  You may take it: as a picture it is just as good (share {share["features.8.2"]:.3f}, energy {energy["features.8.2"]:.3f} against {energy["features.10"]:.3f}). You need not:
   the input of GAP is the output of a block already, and only there is the map exact (at the Add it is off by {off_add.mean:.0%}).
 How does one rewrite an add op?
-  Write the block's forward with an Add block in place of `+`, as above; cam.convert(net) does it for all 16. It is
-  needed only if you want to look at an Add.""")
+  Write the block's forward with an Add block in place of `+`, as above. You need not: cam finds every
+  addition in the net's graph, and shows the map of any of them.""")
 
 # %% [markdown]
 # ## On your own
@@ -464,7 +462,7 @@ How does one rewrite an add op?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 try:
-    cam.class_activation_map(cam.vgg16(), x, label)
+    cam.class_activation_map(cam.vgg16(), x, target=label)
 except cam.NetError as error:
     message = str(error)
 print(message)
@@ -473,7 +471,7 @@ assert "does not end in a global average pooling and one Dense layer" in message
 # channels: only a gradient can say what the class wants of them. VGG16 has no such layer at all: three Dense layers follow its last one.
 
 # %% [markdown]
-# **2.** A v1 net ends Add, ReLU, GAP, Dense. Take `resnet50_v1` of the zoo with random weights, convert it, and check
+# **2.** A v1 net ends Add, ReLU, GAP, Dense. Take `resnet50_v1` of the zoo with random weights and check
 # that the signed map at the output of its last block adds up to the logit (less the bias), while the one at the Add
 # before the ReLU does not.
 
@@ -482,12 +480,12 @@ mx.random.seed(0)
 v1 = vision.resnet50_v1(classes=5)
 v1.initialize()
 v1(x)
-v1 = cam.convert(v1)
-rec = cam.record(v1, x, ["features.7.2", "features.7.2.add"], image=False)
+(addition,) = [row.path for row in cam.layers(v1) if row.kind == "addition"][-1:]
+rec = cam.record(v1, x, ["features.7.2", addition], image_gradient=False)
 evidence = rec.logits[0, 3] - v1.output.bias.data().asnumpy()[3]
-sums = [cam.grad_cam_of(rec, 3, layer, relu=False).sum() for layer in rec.layers]
+sums = [cam.grad_cam_of(rec, target=3, layer=layer, relu=False).sum() for layer in rec.layers]
 print(f"logit less bias {evidence:.5f}, sum of the map after the ReLU {sums[0]:.5f}, at the Add {sums[1]:.5f}")
-assert cam.default_layer(v1) == "features.7.2"
+assert cam.default_layer(v1) == "features.7"  # the last stage; its output is that of its last block
 assert np.isclose(sums[0], evidence, rtol=1e-3) and not np.isclose(sums[1], evidence, rtol=1e-3)
 
 # %% [markdown]
@@ -502,8 +500,8 @@ for seed in scenes.TEST_SEEDS[:10]:
     picture = cam.load_image(one.image)
     for index, class_id in enumerate(one.class_ids):
         masks = one.masks[index], one.masks[1 - index]
-        found["Grad-CAM"].append(metrics.share_on_object(cam.grad_cam(vgg, picture, class_id)[0], *masks))
-        found["HiResCAM"].append(metrics.share_on_object(cam.hires_cam(vgg, picture, class_id)[0], *masks))
+        found["Grad-CAM"].append(metrics.share_on_object(cam.grad_cam(vgg, picture, target=class_id)[0], *masks))
+        found["HiResCAM"].append(metrics.share_on_object(cam.hires_cam(vgg, picture, target=class_id)[0], *masks))
 for name, values in found.items():
     print(f"{name} share {metrics.bootstrap(values)}")
 paired = metrics.bootstrap(np.array(found["Grad-CAM"]) - np.array(found["HiResCAM"]))
@@ -520,14 +518,14 @@ assert paired.low > 0
 # what is missing into the shift's part and the averaging's part.
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-rec = cam.record(net, x, ["features.8.2.add", "features.9"], image=False)
-gradient, features = rec.gradient("features.8.2.add", label)[0], rec.features("features.8.2.add")[0]  # (512, 7, 7)
+rec = cam.record(net, x, ["features.8.2", "features.9"], image_gradient=False)
+gradient, features = rec.gradient("features.8.2", target=label)[0], rec.features("features.8.2")[0]  # (512, 7, 7)
 norm = net.features[9]
 gamma, beta, mean, variance = (
     one.data().asnumpy() for one in (norm.gamma, norm.beta, norm.running_mean, norm.running_var)
 )
 shift = beta - mean * gamma / np.sqrt(variance + norm._kwargs["eps"])
-of_the_shift = (rec.gradient("features.9", label)[0] * shift[:, None, None]).sum()
+of_the_shift = (rec.gradient("features.9", target=label)[0] * shift[:, None, None]).sum()
 exact = (gradient * features).sum()  # HiResCAM's sum
 averaged = (gradient.mean(axis=(1, 2), keepdims=True) * features).sum()  # Grad-CAM's sum
 evidence_here = rec.logits[0, number] - bias

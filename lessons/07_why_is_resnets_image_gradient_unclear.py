@@ -29,14 +29,13 @@
 # %matplotlib inline
 import matplotlib.pyplot as plt
 import numpy as np
-from course import compare, zoo_resnet50_v2
+from course import compare
 from mxnet import autograd, nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
 import cam
-from cam import blocks, metrics, plot, scenes
-from cam.resolve import count_operators
+from cam import blocks, evaluation, metrics, plot, scenes
 
 # %% [markdown]
 # ## What the learner most likely did

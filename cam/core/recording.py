@@ -128,7 +128,7 @@ class Recording:
         if self._gradients is None or self._gradients[0] != key:  # one walk back serves all layers
             self._gradients = (key, self._walked.back(head, list(self._entries.values())))
         if entry not in self._gradients[1]:
-            raise LayerError(f"no gradient flows from the target back to {self._walked.graph.names.get(entry)}")
+            raise LayerError(f"no gradient flows from the target back to {self._walked.graph.name(entry)}")
         return self._walked.values[entry], self._gradients[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
@@ -198,8 +198,9 @@ class Recording:
             return known
         chosen = {choose.find(self._net, graph, one)[0] for one in (where if isinstance(where, list) else [where])}
         for index in chosen - known:
-            name = graph.names.get((index, 0), graph.steps[index].name)
-            raise LayerError(f"{name} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)")
+            raise LayerError(
+                f"{graph.name((index, 0))} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)"
+            )
         return chosen
 
     def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
@@ -209,7 +210,7 @@ class Recording:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
         entry = choose.find(self._net, self._walked.graph, layer)
         if entry not in self._entries.values():
-            name = self._walked.graph.names.get(entry)
+            name = self._walked.graph.name(entry)
             raise LayerError(f"layer {name} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
         return entry
 

@@ -29,7 +29,7 @@ import numpy as np
 from course import compare
 
 import cam
-from cam import metrics, plot, scenes
+from cam import evaluation, metrics, plot, scenes
 
 # %% [markdown]
 # ## The idea in words
@@ -96,7 +96,7 @@ for label in scene.labels:
 # %%
 first, second = scene.labels
 A = rec.features(layer)[0]  # (128, 14, 14)
-gradient = rec.gradient(layer, first)[0]  # (128, 14, 14)
+gradient = rec.gradient(layer, target=first)[0]  # (128, 14, 14)
 print(A.shape, gradient.shape)
 
 # %% [markdown]
@@ -125,8 +125,8 @@ mine = np.maximum(signed, 0)
 # That is all of Grad-CAM. Is it what the package computes?
 
 # %%
-compare("Grad-CAM, mine and cam's", mine, cam.grad_cam(net, x, first, layer)[0])
-assert np.allclose(mine, cam.grad_cam(net, x, first, layer)[0], rtol=1e-4, atol=1e-6)
+compare("Grad-CAM, mine and cam's", mine, cam.grad_cam(net, x, target=first, layer=layer)[0])
+assert np.allclose(mine, cam.grad_cam(net, x, target=first, layer=layer)[0], rtol=1e-4, atol=1e-6)
 
 # %% [markdown]
 # ## Two animals, two maps
@@ -135,7 +135,7 @@ assert np.allclose(mine, cam.grad_cam(net, x, first, layer)[0], rtol=1e-4, atol=
 # > be the first one with other colours, or another map?
 
 # %%
-maps = {label: cam.grad_cam(net, x, label, layer)[0] for label in scene.labels}
+maps = {label: cam.grad_cam(net, x, target=label, layer=layer)[0] for label in scene.labels}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 axes[0].imshow(scene.image)
 axes[0].set_title("scene")
@@ -185,18 +185,18 @@ assert abs(by_hand - metrics.energy_in_mask(maps[first], mask)) < 1e-6
 # and the object has an outline: what spills over is counted as outside. For the same reason the maximum may lie a few
 # pixels beside a slim object, so the pointing game is usually played with a tolerance of 15 pixels.
 #
-# One scene proves nothing. `metrics.evaluate` does the same for many scenes and both classes of each. The numbers in
+# One scene proves nothing. `evaluation.evaluate` does the same for many scenes and both classes of each. The numbers in
 # brackets come from a **bootstrap**: from the list of results (one per scene and class) draw as many with replacement,
 # take the mean, repeat; 95 % of these means lie between them.
 
 # %%
 seeds = scenes.TEST_SEEDS[:40]
-evaluation = metrics.evaluate(net, seeds, layer)
-print("share on the right object", metrics.bootstrap(evaluation.share))
-print("energy in the mask       ", metrics.bootstrap(evaluation.energy), f"by chance {evaluation.area.mean():.3f}")
-print("pointing game            ", metrics.bootstrap(evaluation.hit))
-assert metrics.bootstrap(evaluation.share).low > 0.5
-assert metrics.bootstrap(evaluation.energy - evaluation.area).low > 0
+measured = evaluation.evaluate(net, seeds, layer)
+print("share on the right object", metrics.bootstrap(measured.share))
+print("energy in the mask       ", metrics.bootstrap(measured.energy), f"by chance {measured.area.mean():.3f}")
+print("pointing game            ", metrics.bootstrap(measured.hit))
+assert metrics.bootstrap(measured.share).low > 0.5
+assert metrics.bootstrap(measured.energy - measured.area).low > 0
 
 # %% [markdown]
 # ## A class that is not in the picture
@@ -206,7 +206,7 @@ assert metrics.bootstrap(evaluation.energy - evaluation.area).low > 0
 # %%
 absent = "lion"
 assert absent not in scene.labels
-shown = {label: cam.grad_cam(net, x, label, layer)[0] for label in (first, absent)}
+shown = {label: cam.grad_cam(net, x, target=label, layer=layer)[0] for label in (first, absent)}
 figure, axes = plt.subplots(1, 2, figsize=(6.2, 3.3), layout="constrained")
 for axis, (label, heat) in zip(axes, shown.items()):
     axis.imshow(plot.overlay(scene.image, heat))
@@ -237,7 +237,7 @@ assert rec.logits[0][net.labels.index(absent)] < min(rec.logits[0][net.labels.in
 # > negative weight, gives positive "evidence". Will that help the map or hurt it?
 
 # %%
-both = metrics.evaluate(net, seeds, ["features.28", "features.29"])
+both = evaluation.evaluate(net, seeds, ["features.28", "features.29"])
 for name, title in (("features.28", "before (conv5_3)"), ("features.29", "after (relu5_3)")):
     print(f"{title:17} share {metrics.bootstrap(both[name].share)}  energy {metrics.bootstrap(both[name].energy)}")
 difference = metrics.bootstrap(both["features.29"].share - both["features.28"].share)
@@ -271,7 +271,7 @@ def probability_gradient(rec, layer, number):
     """The gradient of a class's probability, from the gradients of all logits: (K, h, w)."""
     p = np.exp(rec.logits[0] - rec.logits[0].max())
     p /= p.sum()
-    of_logits = [rec.gradient(layer, j)[0] for j in range(len(p))]
+    of_logits = [rec.gradient(layer, target=j)[0] for j in range(len(p))]
     return p[number] * (of_logits[number] - sum(q * g for q, g in zip(p, of_logits))), p[number]
 
 
@@ -279,9 +279,9 @@ print("one animal in the scene      p     |grad of p| / |grad of logit|")
 ratios, certainties = [], []
 for seed in scenes.TEST_SEEDS[:8]:
     single = scenes.draw(seed, objects=1)
-    one = cam.record(net, cam.load_image(single.image), layer, image=False)
+    one = cam.record(net, cam.load_image(single.image), layer, image_gradient=False)
     of_probability, p = probability_gradient(one, layer, single.class_ids[0])
-    ratios.append(np.linalg.norm(of_probability) / np.linalg.norm(one.gradient(layer, single.class_ids[0])))
+    ratios.append(np.linalg.norm(of_probability) / np.linalg.norm(one.gradient(layer, target=single.class_ids[0])))
     certainties.append(p)
     print(f"{single.labels[0]:25} {p:6.3f} {ratios[-1]:10.4f}")
 
@@ -301,7 +301,7 @@ assert ratios[most] < ratios[least]  # the more certain, the less the probabilit
 # around zero. Where is the negative evidence?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-signed = cam.grad_cam(net, x, first, layer, relu=False)[0]
+signed = cam.grad_cam(net, x, target=first, layer=layer, relu=False)[0]
 limit = np.abs(signed).max()
 figure, axis = plt.subplots(figsize=(3.4, 3), layout="constrained")
 shown = axis.imshow(cam.resize_map(signed, 224), cmap="PuOr_r", vmin=-limit, vmax=limit)
@@ -329,10 +329,10 @@ assert on_right > 0 and on_other < on_right
 # %% jupyter={"source_hidden": true} tags=["solution"]
 def shares(drawn):
     """Share on the right object of the wrong and of the right map, for the scene's first animal."""
-    one = cam.record(net, cam.load_image(drawn.image), layer, image=False)
-    gradient, A = one.gradient(layer, drawn.labels[0])[0], one.features(layer)[0]
+    one = cam.record(net, cam.load_image(drawn.image), layer, image_gradient=False)
+    gradient, A = one.gradient(layer, target=drawn.labels[0])[0], one.features(layer)[0]
     wrong = np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0)  # all channels summed, weighted by position
-    right = cam.grad_cam_of(one, drawn.labels[0], layer)[0]
+    right = cam.grad_cam_of(one, target=drawn.labels[0], layer=layer)[0]
     return [metrics.share_on_object(heat, *drawn.masks) for heat in (wrong, right)]
 
 
@@ -344,10 +344,10 @@ assert twenty[:, 0].mean() < twenty[:, 1].mean()
 
 # %% [markdown]
 # **3.** Which layer has the best maps: `features.15` (relu3_3), `features.22` (relu4_3) or `features.29` (relu5_3)? Use
-# `metrics.evaluate` with a list and compare share and energy. Do the two measures agree?
+# `evaluation.evaluate` with a list and compare share and energy. Do the two measures agree?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-three = metrics.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
+three = evaluation.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
 for name, one in three.items():
     empty = int((one.energy == 0).sum())
     print(

@@ -83,11 +83,11 @@ rec = cam.record(net, x)
 # %%
 def four_pictures(rec, label):
     """Saliency, deconvnet, guided backpropagation, guided Grad-CAM, each as a picture."""
-    guided = rec.image_gradient(label, "guided")[0]
-    heat = cam.resize_map(cam.grad_cam_of(rec, class_id=label)[0], 224)
+    guided = rec.image_gradient(target=label, rule="guided")[0]
+    heat = cam.resize_map(cam.grad_cam_of(rec, target=label)[0], 224)
     return [
-        plot.grey_image(np.abs(rec.image_gradient(label)[0]).max(axis=0)),
-        plot.signed_image(rec.image_gradient(label, "deconvnet")[0]),
+        plot.grey_image(np.abs(rec.image_gradient(target=label)[0]).max(axis=0)),
+        plot.signed_image(rec.image_gradient(target=label, rule="deconvnet")[0]),
         plot.signed_image(guided),
         plot.signed_image(guided * heat),
     ]
@@ -107,17 +107,17 @@ plot.grid(rows, scene.labels, titles, size=1.7)
 
 # %%
 first = scene.labels[0]
-guided = rec.image_gradient(first, "guided")
-compare("saliency", np.abs(rec.image_gradient(first)).max(axis=1), cam.saliency(net, x, first))
-compare("guided", guided, cam.guided_backprop(net, x, first))
-product = guided * cam.resize_map(cam.grad_cam_of(rec, class_id=first), 224)[:, None]
-compare("guided Grad-CAM", product, cam.guided_grad_cam(net, x, first))
-assert np.allclose(product, cam.guided_grad_cam(net, x, first), atol=1e-6 * np.abs(product).max())
+guided = rec.image_gradient(target=first, rule="guided")
+compare("saliency", np.abs(rec.image_gradient(target=first)).max(axis=1), cam.saliency(net, x, target=first))
+compare("guided", guided, cam.guided_backprop(net, x, target=first))
+product = guided * cam.resize_map(cam.grad_cam_of(rec, target=first), 224)[:, None]
+compare("guided Grad-CAM", product, cam.guided_grad_cam(net, x, target=first))
+assert np.allclose(product, cam.guided_grad_cam(net, x, target=first), atol=1e-6 * np.abs(product).max())
 
 # %% [markdown]
 # ## Built inline, once
 #
-# `rec.image_gradient` uses lesson 1's ReLU in all fifteen places. Here is the same pass written out, with the ReLU of
+# `rec.image_gradient` uses lesson 1's rule in all fifteen places. Here is the same pass written out, with the ReLU of
 # the convolutions, the ReLU of the Dense layers and the pooling as parameters. We shall need them separately.
 
 
@@ -125,9 +125,9 @@ assert np.allclose(product, cam.guided_grad_cam(net, x, first), atol=1e-6 * np.a
 def run_vgg(x, relu, dense_relu, pool):
     """VGG16's forward pass with a choice of its three non-linear parts; returns logits (N, classes)."""
     for block in net.features:
-        if isinstance(block, blocks.ReLU):
+        if isinstance(block, nn.Activation):
             x = relu(x)
-        elif isinstance(block, blocks.MaxPool2D):
+        elif isinstance(block, nn.MaxPool2D):
             x = pool(x)
         elif isinstance(block, nn.Dense):
             weight, bias = block.weight.data(), block.bias.data()
@@ -155,7 +155,11 @@ def relative_error(found, expected):
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-right_pool = blocks.MaxPool2D(2, 2)
+def right_pool(z):
+    with autograd.train_mode():  # in which a pooling writes down where its maxima are
+        return nd.Pooling(z, kernel=(2, 2), stride=(2, 2), pool_type="max")
+
+
 number = net.labels.index(first)
 mine = image_gradient(x, number, guided_relu, guided_relu, right_pool)
 compare("guided, written out", mine, guided)
@@ -164,7 +168,7 @@ assert relative_error(mine, guided) < 1e-4
 # %% [markdown]
 # ## The MaxPool trap
 #
-# Now with Gluon's own pooling block instead of `cam`'s. The forward pass is the same function, so the gradient should
+# Now with Gluon's own pooling block, as it is, instead of our `right_pool`. The forward pass is the same function, so the gradient should
 # be too. A 4x4 example first, with the numbers 0 to 15. Every 2x2 window has its maximum at the lower right.
 
 # %%
@@ -215,8 +219,8 @@ assert np.array_equal(pooling_gradient(right_pool, larger, train_mode=False), tr
 # block looks up each window's winner in a memory that nobody has written to, because in inference nobody expected a
 # backward pass. What it finds there depends on what the memory held before: often zeros, which means the *first*
 # element, but also anything else. Run the cells again, and the numbers change. This is MXNet 1.9.1 with its default
-# oneDNN; nothing warns you. `cam.blocks.MaxPool2D` lets the pooling's forward believe that it is in training, where it
-# writes the winners down.
+# oneDNN; nothing warns you. `right_pool` lets the pooling's forward believe that it is in training, where it writes the
+# winners down. `cam` does the same when it walks back over a pooling.
 #
 # The [official tutorial](https://github.com/apache/mxnet/blob/v1.4.x/docs/tutorials/vision/cnn_visualization.md)
 # records with `train_mode=False` and uses Gluon's block. What does that do to its pictures? Lesson 3's Grad-CAM lies
@@ -231,7 +235,7 @@ def feature_gradient(rec, class_id, pool):
     with autograd.record(train_mode=False):
         y = leaf * 1
         for block in net.features[30:]:
-            y = pool(y) if isinstance(block, blocks.MaxPool2D) else block(y)
+            y = pool(y) if isinstance(block, nn.MaxPool2D) else block(y)
         logit = net.output(y)[0, class_id]
     logit.backward(train_mode=False)
     return leaf.grad.asnumpy()[0]
@@ -246,13 +250,13 @@ for seed in scenes.TEST_SEEDS[:10]:
     drawn = scenes.draw(seed)
     one_x, c = cam.load_image(drawn.image), drawn.class_ids[0]
     one = cam.record(net, one_x)
-    A, wrong, true = one.features()[0], feature_gradient(one, c, stock_pool), one.gradient(class_id=c)[0]
+    A, wrong, true = one.features()[0], feature_gradient(one, c, stock_pool), one.gradient(target=c)[0]
     errors["feature gradient"].append(relative_error(wrong, true))
     errors["Grad-CAM"].append(relative_error(as_map(wrong.mean(axis=(1, 2)), A), as_map(true.mean(axis=(1, 2)), A)))
     plain = image_gradient(one_x, c, nd.relu, nd.relu, stock_pool)
-    errors["image gradient"].append(relative_error(plain, one.image_gradient(c)))
+    errors["image gradient"].append(relative_error(plain, one.image_gradient(target=c)))
     with_rule = image_gradient(one_x, c, guided_relu, guided_relu, stock_pool)
-    errors["guided backprop"].append(relative_error(with_rule, one.image_gradient(c, "guided")))
+    errors["guided backprop"].append(relative_error(with_rule, one.image_gradient(target=c, rule="guided")))
 
 # %% [markdown]
 # > **Predict.** Four relative errors (1 is as bad as all zeros). Which of the four will be the smallest, and why?
@@ -275,7 +279,7 @@ def first_element_pool(x):
 
 
 misplaced = feature_gradient(rec, number, first_element_pool)
-true = rec.gradient(class_id=first)[0]
+true = rec.gradient(target=first)[0]
 A = rec.features()[0]
 print(f"relative error of the feature gradient {relative_error(misplaced, true):.2f}")
 print(f"relative error of alpha {relative_error(misplaced.mean(axis=(1, 2)), true.mean(axis=(1, 2))):.0e}")
@@ -332,7 +336,7 @@ thirteen, drift = [], []
 for seed in scenes.TEST_SEEDS[:10]:
     drawn = scenes.draw(seed)
     one_x, c = cam.load_image(drawn.image), drawn.class_ids[0]
-    fifteen = cam.guided_backprop(net, one_x, c)
+    fifteen = cam.guided_backprop(net, one_x, target=c)
     partly = image_gradient(one_x, c, guided_relu, nd.relu, right_pool)
     drift.append(relative_error(partly, fifteen))
     thirteen.append(float((partly * fifteen).sum() / np.linalg.norm(partly) / np.linalg.norm(fifteen)))
@@ -365,8 +369,11 @@ for seed in scenes.TEST_SEEDS[:15]:
     drawn = scenes.draw(seed)
     one = cam.record(net, cam.load_image(drawn.image))
     covered.append(drawn.masks.any(axis=0).mean())
-    pictures = {rule: [one.image_gradient(c, rule)[0] for c in drawn.class_ids] for rule in blocks.RULES}
-    heats = [cam.resize_map(cam.grad_cam_of(one, class_id=c)[0], 224) for c in drawn.class_ids]
+    pictures = {
+        rule: [one.image_gradient(target=c, rule=rule)[0] for c in drawn.class_ids]
+        for rule in ("plain", "deconvnet", "guided")
+    }
+    heats = [cam.resize_map(cam.grad_cam_of(one, target=c)[0], 224) for c in drawn.class_ids]
     pictures["guided Grad-CAM"] = [g * heat for g, heat in zip(pictures["guided"], heats)]
     for name, pair in pictures.items():
         rows[name]["cosine"].append(cosine(*pair))
@@ -413,8 +420,10 @@ plt.show()
 # there?
 
 # %%
-asked = rec.image_gradient(first, "guided")
-others = [cosine(asked, rec.image_gradient(label, "guided")) for label in net.labels if label not in scene.labels]
+asked = rec.image_gradient(target=first, rule="guided")
+others = [
+    cosine(asked, rec.image_gradient(target=label, rule="guided")) for label in net.labels if label not in scene.labels
+]
 print(
     f"guided picture of '{first}' against those of the {len(others)} absent classes: cosine {min(others):.3f} to {max(others):.3f}"
 )
@@ -436,8 +445,8 @@ for seed in scenes.TEST_SEEDS[:10]:
     drawn = scenes.draw(seed)
     one = cam.record(net, cam.load_image(drawn.image))
     for c, mask, other in zip(drawn.class_ids, drawn.masks, drawn.masks[::-1]):
-        strength = np.abs(one.image_gradient(c, "guided")[0]).max(axis=0)
-        heat = cam.resize_map(cam.grad_cam_of(one, class_id=c)[0], 224)
+        strength = np.abs(one.image_gradient(target=c, rule="guided")[0]).max(axis=0)
+        heat = cam.resize_map(cam.grad_cam_of(one, target=c)[0], 224)
         added.append(metrics.share_on_object(strength / strength.max() + heat / heat.max(), mask, other))
         multiplied.append(metrics.share_on_object(strength * heat, mask, other))
 print("added     ", metrics.bootstrap(added))
@@ -455,7 +464,7 @@ hires = {
     name: np.maximum((feature_gradient(rec, number, pool) * A).sum(axis=0), 0)
     for name, pool in (("first element", first_element_pool), ("right", right_pool))
 }
-compare("HiResCAM, right pooling", hires["right"], cam.hires_cam(net, x, first)[0])
+compare("HiResCAM, right pooling", hires["right"], cam.hires_cam(net, x, target=first)[0])
 print(f"relative error {relative_error(hires['first element'], hires['right']):.2f}")
 assert relative_error(hires["first element"], hires["right"]) > 0.2  # position by position, the wrong place matters
 
@@ -464,7 +473,7 @@ assert relative_error(hires["first element"], hires["right"]) > 0.2  # position 
 # "less of this". For how many of the 1000 strongest pixels do the three colours disagree about the sign?
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
-gradient = rec.image_gradient(first)[0].reshape(3, -1)
+gradient = rec.image_gradient(target=first)[0].reshape(3, -1)
 strongest = np.argsort(-np.abs(gradient).max(axis=0))[:1000]
 disagree = (gradient[:, strongest].min(axis=0) < 0) & (gradient[:, strongest].max(axis=0) > 0)
 print(f"{disagree.sum()} of 1000: there, one colour should be brighter and another one darker")

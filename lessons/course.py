@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tempfile
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,9 +15,11 @@ import numpy as np
 import quiz
 from IPython.display import Image, display
 from matplotlib.figure import Figure
+from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet
 
-from cam import plot
+import cam
+from cam import plot, scenes
 from cam.nets import download
 
 
@@ -68,6 +71,26 @@ def show(figure: Figure, alt: str) -> None:
     figure.savefig(buffer, format=kind, **({"pil_kwargs": {"quality": 88}} if kind == "jpeg" else {}))
     plt.close(figure)
     display(Image(data=buffer.getvalue(), format=kind, alt=alt))
+
+
+def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
+    """The pictures of the forum's question, as its recipe makes them, with this course's two networks.
+
+    In each row a scene, Grad-CAM at the network's last convolution, and guided Grad-CAM with the guided rule at the
+    ReLUs that the recipe reaches: 13 of VGG16's 15, and 2 of ResNet50v2's 50.
+    """
+    scene = scenes.draw(seed)
+    x, label = cam.load_image(scene.image), scene.labels[target]
+    rows = []
+    for net, layer in ((cam.vgg16(), "features.28"), (cam.resnet50_v2(), "features.8.2.conv3")):
+        reached = [name for name in cam.relus(net) if isinstance(cam.paths(net).get(name), nn.Activation)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cam.LayerWarning)  # these layers are what the question is about
+            heat = cam.grad_cam(net, x, target=label, layer=layer)[0]
+            guided = cam.guided_grad_cam(net, x, target=label, layer=layer, where=reached)[0]
+        rows.append([scene.image, plot.overlay(scene.image, heat), plot.signed_image(guided)])
+    titles = [f"a scene; explained: {label}", "Grad-CAM", "guided Grad-CAM"]
+    return plot.grid(rows, ["VGG16", "ResNet50v2"], titles, size=2.6)
 
 
 def compare(name: str, mine, reference) -> None:

@@ -35,7 +35,6 @@ from course import Lesson, show
 from diagrams import net_graph
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
-from mxnet.gluon.model_zoo import vision
 from PIL import Image
 
 lesson = Lesson(7, globals())
@@ -45,9 +44,9 @@ x, label = cam.load_image(scene.image), scene.labels[0]
 thirteen = cam.relus(vgg)[:13]  # what the tutorial's recipe reaches in VGG16: all but those of the Dense layers
 two = ["features.3", "features.10"]  # and in ResNet50v2, as you will see
 pictures = {
-    "VGG16\n13 of 15 ReLUs": cam.guided_backprop(vgg, x, target=label, where=thirteen)[0],
-    "ResNet50v2\n2 of 50 ReLUs": cam.guided_backprop(net, x, target=label, where=two)[0],
-    "ResNet50v2\nall 50": cam.guided_backprop(net, x, target=label)[0],
+    "VGG16, 13 of 15": cam.guided_backprop(vgg, x, target=label, where=thirteen)[0],
+    "ResNet50v2, 2 of 50": cam.guided_backprop(net, x, target=label, where=two)[0],
+    "ResNet50v2, all 50": cam.guided_backprop(net, x, target=label)[0],
 }
 show(
     plot.grid(
@@ -201,7 +200,7 @@ def cosine(one, other):
 
 number = net.labels.index(label)
 as_the_learner, mended = (by_mxnet(exchanged(net.features, mend), x, [number])[0] for mend in (False, True))
-with_where = pictures["ResNet50v2\n2 of 50 ReLUs"]
+with_where = pictures["ResNet50v2, 2 of 50"]
 for title, gradient in (("pooling mended", mended), ("MXNet's pooling", as_the_learner)):
     print(f"{title:15} and cam with where=two: relative L2 {relative_error(gradient, with_where):.0e}")
 assert relative_error(mended, with_where) < 2e-3 < 0.5 < relative_error(as_the_learner, with_where)
@@ -559,6 +558,8 @@ assert smallest > 0 and np.allclose(in_mask["50 of 50, Adds clipped"], in_mask["
 # <details><summary>Solution</summary>
 #
 # ```python
+# from mxnet.gluon.model_zoo import vision
+#
 # counts = {}
 # for name in ("vgg16", "resnet50_v1", "resnet50_v2", "mobilenet1_0", "densenet121"):
 #     theirs = getattr(vision, name)()

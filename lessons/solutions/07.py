@@ -12,6 +12,8 @@ def smoothness(gradient):
 
 # %% exercise_1
 # Hint: `getattr(vision, name)()` makes a net; it need not be initialised to be counted.
+from mxnet.gluon.model_zoo import vision
+
 counts = {}
 for name in ("vgg16", "resnet50_v1", "resnet50_v2", "mobilenet1_0", "densenet121"):
     theirs = getattr(vision, name)()

@@ -6,6 +6,7 @@ Nothing is put on the net, no tape runs over it, and all that a pass needs is he
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -36,27 +37,33 @@ class Pass:
     Attributes
     ----------
     values : by entry, the arrays that were kept
-    shapes : by entry, the shape of every array
+    shapes : by entry, the shapes that the way back needs; if nothing was asked for, those of every array
     """
 
     def __init__(self, graph: Graph, images: Sequence[nd.NDArray], asked: Collection[Entry], end: Entry):
         self.graph, self.images, self.asked, self.end = graph, images, set(asked), end
         self.values: dict[Entry, nd.NDArray] = {}
         self.shapes: dict[Entry, tuple[int, ...]] = {}
+        self._derivatives: dict[int, rules.Derivative] = {}  # by step, where no rule of ours holds
         means: list[nd.NDArray] = []
+        self._below = self._fed_by(self.asked)
         needed, dying = graph.needed_for([end]), self._dying()
         with autograd.pause(train_mode=False):
             for index, step in enumerate(graph.steps):
-                for place, value in enumerate(self._outputs(index, step, means) if needed[index] else ()):
-                    self.values[index, place], self.shapes[index, place] = value, value.shape
+                if needed[index]:
+                    outputs = self._outputs(index, step, means)
+                    self.values.update({(index, place): value for place, value in enumerate(outputs)})
+                    if self._below[index] or not self.asked:
+                        self.shapes.update({entry: self.values[entry].shape for entry in step.inputs})
                 for entry in dying.get(index, ()):
                     del self.values[entry]
+            self.shapes[end] = self.values[end].shape
             self._check(means)
 
     def _dying(self) -> dict[int, list[Entry]]:
         """By step, the entries that nothing needs after it."""
         steps, kept, last = self.graph.steps, self.asked | {self.end}, dict[Entry, int]()
-        for index, (needed, below) in enumerate(zip(self.graph.needed_for([self.end]), self._fed_by(self.asked))):
+        for index, (needed, below) in enumerate(zip(self.graph.needed_for([self.end]), self._below)):
             if needed:
                 last.update(dict.fromkeys(steps[index].inputs, index))
                 kept |= kept_by(self.graph, index) if below else set()
@@ -93,10 +100,13 @@ class Pass:
         if step.op in ("_zeros", "_ones", "_full") and 0 in step.option("shape"):  # left open, as an RNN's first state
             options = {**options, "shape": str(self._inferred_shape(step))}
         try:
-            if step.op in ("Convolution", "FullyConnected"):
-                with autograd.train_mode():  # in inference oneDNN would rewrite the weight into a layout of its own
-                    return call(step.op, inputs, options)
-            return call(step.op, inputs, options)
+            if self._below[index] and rule_of(self.graph, index) is None and step.op not in LOSSES:
+                wanted = [entry in self.asked or self._below[entry[0]] for entry in step.inputs]
+                self._derivatives[index] = rules.Derivative(step.op, inputs, options, wanted)
+                return self._derivatives[index].outputs
+            # In inference oneDNN would rewrite the weight in place, into a layout of its own.
+            with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
+                return call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error
 
@@ -108,13 +118,14 @@ class Pass:
     def _check(self, means: list[nd.NDArray]) -> None:
         """Look at the means that were taken on the way; only if one is not finite look for the culprit."""
         means = means + [mean_of(one) for one in (self.values[self.end], *self.images) if is_float(one)]
+        maps = [one for one in means if one.ndim == 4]  # (N, K, 1, 1), which can be put side by side as they are
+        lines = [one.reshape(-1).astype(np.float64) for one in means if one.ndim != 4]
         try:
-            kind = np.float64 if self.values[self.end].dtype == np.float64 else np.float32
-            flat = nd.concat(*(one.reshape(-1).astype(kind, copy=False) for one in means), dim=0).asnumpy()
+            rows = [nd.concat(*maps, dim=1).asnumpy()] if maps else []
+            if all(np.isfinite(one).all() for one in [*rows, nd.concat(*lines, dim=0).asnumpy()]):
+                return
         except MXNetError as error:
             raise NetError(f"MXNet cannot compute this net: {late(error)}") from error
-        if np.isfinite(flat).all():
-            return
         for entry, value in sorted(self.values.items(), key=lambda one: self.graph.steps[one[0][0]].op != "null"):
             if is_float(value):
                 step = self.graph.steps[entry[0]]
@@ -173,8 +184,7 @@ class Pass:
         if step.op == "LeakyReLU" and kind == "rrelu":
             raise NetError(f"{step.name} is an RReLU, for which MXNet has no right derivative")
         if back is None:
-            inputs = [self.values[entry] for entry in step.inputs]
-            return rules.derivative(step.op, inputs, step.options, arriving, wants)
+            return self._derivatives[index].back(arriving)
         if 0 not in arriving:  # only a BatchNorm's mean and variance, which are running statistics
             return [None] * len(wants)
         given = Given(step, self.values, [self.shapes[entry] for entry in step.inputs], self.values.get((index, 0)))
@@ -220,9 +230,9 @@ def rule_of(graph: Graph, index: int) -> Back | None:
 
 
 def kept_by(graph: Graph, index: int) -> set[Entry]:
-    """The entries that the way back through a step needs: of a rule at most the output, else all that goes in."""
+    """The entries that the way back through a step needs: at most its output, and nothing of what a tape holds."""
     back = rule_of(graph, index)
-    return set(graph.steps[index].inputs) if back is None else {(index, 0)} if back.keeps_y else set()
+    return {(index, 0)} if back is not None and back.keeps_y else set()
 
 
 def _relu(given: Given, dy: nd.NDArray, rule: str):
@@ -291,7 +301,7 @@ def mean_of(array: nd.NDArray) -> nd.NDArray:
     """One number, or one for each channel, that is not finite if the array is not; fast in every memory layout."""
     if array.ndim == 4 and array.dtype == np.float32:
         return nd.Pooling(array, global_pool=True, pool_type="avg", kernel=(1, 1))
-    return array.mean().reshape(1)
+    return array.mean()
 
 
 def finite(array: nd.NDArray, name: str) -> np.ndarray:

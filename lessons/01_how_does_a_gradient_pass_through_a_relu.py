@@ -23,10 +23,12 @@
 
 # %%
 # %matplotlib inline
-from cam import blocks, exercises  # cam before mxnet, so that MXNet uses every core
+# cam comes before mxnet: it sees to it that MXNet uses every core
+from cam import blocks, exercises
+from course import Lesson, compare, forum_pictures, show
+
 import matplotlib.pyplot as plt
 import numpy as np
-from course import Lesson, compare, forum_pictures, show
 from mxnet import autograd, nd
 
 lesson = Lesson(1, globals())

@@ -23,12 +23,14 @@
 
 # %%
 # %matplotlib inline
-import cam  # before mxnet, so that MXNet uses every core
+# cam comes before mxnet: it sees to it that MXNet uses every core
+import cam
 import diagrams
-import matplotlib.pyplot as plt
-import numpy as np
 from cam import exercises, scenes
 from course import Lesson, compare, show
+
+import matplotlib.pyplot as plt
+import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import nn
 
@@ -61,19 +63,24 @@ show(
 
 # %% [markdown]
 # *What to see: four of the 128 channels of a convolution in VGG16. Each is a detector with a map of where it fired; black
-# is zero, and each has its own brightest value. The class "tiger" (solid outline; dashed: the hog) wants more of the first two and less of the last two.*
+# is zero, and each has its own brightest value. The class "tiger" wants more of the first two and less of the last two. The
+# solid outline is the tiger, the dashed one the hog.*
 #
 # Grad-CAM needs these two things from one layer: its **feature map** $A$, which is what the convolution saw, and the
 # gradient of the class's score, $\partial y^c / \partial A$, which is what the class wants. MXNet keeps neither. In this
 # lesson we make it keep both.
 
 # %%
-for channel in channels:
-    on_target, on_other = (cam.resize_map(np.maximum(A[channel], 0), 224)[mask].mean() for mask in scene.masks)
+means = {
+    channel: [cam.resize_map(np.maximum(A[channel], 0), 224)[mask].mean() for mask in scene.masks]
+    for channel in channels
+}
+for channel, (on_target, on_other) in means.items():
     print(
         f"channel {channel:3}: mean gradient {dA[channel].mean():+.4f}, mean {on_target:.1f} on the {target}, {on_other:.1f} on the {scene.labels[1]}"
     )
 assert dA[channels[1]].mean() > 0 > dA[channels[2]].mean()
+assert means[channels[1]][0] < means[channels[1]][1]  # wanted, and stronger on the hog
 
 # %% [markdown]
 # ## The idea in words
@@ -384,8 +391,8 @@ show(
 # one map can be a part is what lesson 5 is about.*
 
 # %% [markdown]
-# A channel says what was seen, its gradient what the class wants. Neither alone is an explanation: look back at the first
-# figure, where a wanted channel fires on the wrong animal. Lesson 3 multiplies the two.
+# A channel says what was seen, its gradient what the class wants. Neither alone is an explanation: the second channel in
+# the first figure is wanted, and fires most on the hog. Lesson 3 multiplies the two.
 
 # %% [markdown]
 # ## On your own

@@ -23,11 +23,13 @@
 
 # %%
 # %matplotlib inline
-import cam  # before mxnet, so that MXNet uses every core
-import matplotlib.pyplot as plt
-import numpy as np
+# cam comes before mxnet: it sees to it that MXNet uses every core
+import cam
 from cam import evaluation, exercises, metrics, plot, scenes
 from course import Lesson, compare, show
+
+import matplotlib.pyplot as plt
+import numpy as np
 
 lesson = Lesson(3, globals())
 scene = scenes.draw(seed=7)
@@ -130,13 +132,13 @@ figure, axis = plt.subplots(figsize=(9, 2.2), layout="constrained")
 axis.bar(range(len(alpha)), np.sort(alpha)[::-1], width=1)
 axis.axhline(0, color="black", linewidth=0.8)
 axis.set(xlabel="channel, sorted", ylabel="alpha", title=f"what '{first}' wants of the 128 channels")
-show(figure, alt="The 128 weights as sorted bars: a few positive ones on the left, most near zero or below.")
+show(figure, alt="The 128 weights as sorted bars: 28 positive ones on the left, all others negative.")
 print(f"{(alpha > 0).sum()} of {len(alpha)} channels speak for '{first}'")
 assert 0 < (alpha > 0).sum() < 64
 
 # %% [markdown]
-# *What to see: the weights, sorted. The few channels on the left speak for the class. A stronger channel on the right
-# would lower its logit.*
+# *What to see: the weights, sorted. The channels on the left speak for the class; a stronger channel on the right would
+# lower its logit.*
 #
 # ## Two animals, two maps
 #

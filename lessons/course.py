@@ -10,17 +10,17 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import cam
+import quiz
+from cam import plot, scenes
+from cam.nets import download
+
 import matplotlib.pyplot as plt
 import numpy as np
-import quiz
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo.vision import resnet
-
-import cam
-from cam import plot, scenes
-from cam.nets import download
 
 
 class Lesson:

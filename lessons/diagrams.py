@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from cam.core.graph import Entry, Graph, Step
+from cam.core.tracing import trace
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from mxnet.gluon import Block
-
-from cam.core.graph import Entry, Graph, Step
-from cam.core.tracing import trace
 
 WHOLE, PART, QUIET = "#f5b041", "#aed6f1", "#eeeeee"
 FORWARD, BACKWARD = "#555555", "#c0392b"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 from mxnet import nd
@@ -27,7 +27,24 @@ Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
 
-@by_keyword
+class OfLayers(Protocol):
+    """A function that gives an array for one layer, and for a list of layers a dict of arrays by path."""
+
+    @overload
+    def __call__(
+        self, net: Block, x: Images, *, target: Target = ..., layer: list[Any] | tuple[Any, ...], **options: Any
+    ) -> dict[str, np.ndarray]: ...
+    @overload
+    def __call__(
+        self, net: Block, x: Images, *, target: Target = ..., layer: LayerLike | None = ..., **options: Any
+    ) -> np.ndarray: ...
+
+
+def of_layers(function: Callable[..., Maps]) -> OfLayers:
+    return cast(OfLayers, by_keyword(function))
+
+
+@of_layers
 def grad_cam(
     net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
 ) -> Maps:
@@ -38,32 +55,22 @@ def grad_cam(
 
     Parameters
     ----------
-    net, x, output : as for `cam.record`
+    net, x, output : as for `cam.record`, whose errors these functions raise
     target : None for each image's top class, an int or label for all, a list or array of one per image, or a function
-        of the logits that returns one number per image
+        of the logits that returns one number per image (ClassError if it is none of these)
     layer : block, path or name, or a list of them; None takes the recommended layer
     relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
 
     Returns
     -------
     numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
-    `layer` is a list
-
-    Raises
-    ------
-    CamError
-        Whatever `cam.record` refuses; `ClassError` if there is no such class.
-
-    Warns
-    -----
-    LayerWarning, MapWarning, NetWarning
-        Where a map cannot say, or does not say, what a reader would think.
+    `layer` is a list. LayerWarning, MapWarning and NetWarning say where a map does not say what a reader would think
     """
     recording = recorded(net, x, layer, False, output)
     return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target))
 
 
-@by_keyword
+@of_layers
 def hires_cam(
     net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
 ) -> Maps:
@@ -220,7 +227,7 @@ def saliency(net: Block, x: Images, *, target: Target = None, output: int | None
     return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
 
 
-@by_keyword
+@of_layers
 def guided_grad_cam(
     net: Block,
     x: Images,

@@ -28,15 +28,16 @@
 
 # %%
 # %matplotlib inline
-import cam  # before mxnet, so that MXNet uses every core
 import warnings
+
+import cam  # before mxnet, so that MXNet uses every core
+from cam import evaluation, exercises, metrics, plot, scenes
+from course import Lesson, compare, show
+from diagrams import net_graph
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from cam import evaluation, exercises, metrics, plot, scenes
-from course import Lesson, compare, show
-from diagrams import net_graph
 from mxnet import autograd, nd
 
 lesson = Lesson(5, globals())
@@ -78,14 +79,15 @@ for one in four:
 titles = ["scene", "VGG16 conv5_3\nMXNet's pooling", "VGG16 conv5_3\nright pooling", "ResNet50v2\nconv3"]
 show(
     plot.grid(rows, titles, [one.labels[0] for one in four], size=1.8),
-    alt="Four scenes of two animals, and under each three maps in the tutorial's colours for the animal named above. "
-    "VGG16's two maps look alike and cover the animal. ResNet50v2's map is a small spot on it.",
+    alt="Four scenes of two animals, and under each three maps in the tutorial's colours for the object named above. "
+    "VGG16's maps cover the animal. ResNet50v2's map is a small spot on it, or two.",
 )
 
 # %% [markdown]
 # *What to see: the learner's pictures, as the tutorial draws them, for the first four test scenes. Pink is the
-# largest value of the map, blue its smallest. VGG16 colours most of the named animal. ResNet50v2 marks a spot on it, or
-# two. The second row has MXNet's faulty pooling (lesson 4), the third the right one. You will hardly see a difference.*
+# largest value of the map, blue its smallest. VGG16 colours most of the named object. ResNet50v2 marks a spot on it, or
+# two. The second row has MXNet's faulty pooling (lesson 4), which does something else in every run, the third the right
+# one.*
 #
 # ## What reproduces, and what does not
 #
@@ -115,14 +117,14 @@ assert strongest < 0.2
 
 # %% [markdown]
 # - **It reproduces** that `conv3` shows spots, and that it fails: 11 % of its maps have most of their evidence on the
-#   wrong animal, or none on either.
+#   wrong object, or none on either.
 # - **It does not reproduce** that VGG16's map is the better one. At the learner's conv5_3 the share is 0.715, below
 #   `conv3`'s 0.810, and more of its maps fail: 14 %. conv5_3 has no ReLU yet, and that costs it much: one step later,
 #   at relu5_3, it is 0.947 (lesson 3). The tutorial's drawing hides this. These maps are small, at most 0.2, and it adds 1 to them before the ReLU. So
 #   nothing is cut off: it draws the signed map from its minimum to its maximum.
 # - **So do not compare the two networks.** They differ in too much. Compare `conv3` with the Add of its own block: the
 #   same network, the same pass, and between the two nothing but one addition. The share goes from 0.810 to 0.942, and no map is on the
-#   wrong animal any more.
+#   wrong object any more.
 #
 # Here are the four maps of the 80 where `conv3` does worst, drawn with a scale that starts at zero.
 
@@ -140,13 +142,13 @@ for seed, target in worst:
     titles.append(f"scene {seed}: {scene.labels[target]}")
 show(
     plot.grid(rows, ["scene", "conv3", "its Add"], titles, size=1.9),
-    alt="Four scenes. At conv3 the maps show the other animal, or nothing. At the Add of the same block each map lies on "
-    "the animal that is asked for.",
+    alt="Four scenes. At conv3 the maps show the other object, or nothing. At the Add of the same block each map lies on "
+    "the object that is asked for.",
 )
 assert (10, 1) in worst
 
 # %% [markdown]
-# *What to see: the same block, the same pass. At `conv3` (second row) the evidence is on the other animal, or there is
+# *What to see: the same block, the same pass. At `conv3` (second row) the evidence is on the other object, or there is
 # none. At the Add (third row) it is on the named one. The network knew it all the time.*
 #
 # ## The idea in words
@@ -339,7 +341,7 @@ compare("all that arrives at 8.1, and the gradient at the sum", gradient["shortc
 # %% [markdown]
 # ## Where does the evidence come in?
 #
-# > **Predict.** Of the evidence that the last Add has on the named animal, how much comes through the branch: most of
+# > **Predict.** Of the evidence that the last Add has on the named object, how much comes through the branch: most of
 # > it, a half, or less than a quarter?
 
 # %%
@@ -414,7 +416,7 @@ show(
 )
 
 # %% [markdown]
-# *What to see: means with 95 % intervals. In stages 5 and 6 neither layer knows which animal is meant. After that the
+# *What to see: means with 95 % intervals. In stages 5 and 6 neither layer knows which object is meant. After that the
 # Adds rise to 0.93. `conv3` does not follow: it is behind in 7.1 to 7.5, in 8.1 and in 8.2, but not in 7.0 and 8.0.*
 
 # %%
@@ -467,7 +469,7 @@ show(
 )
 
 # %% [markdown]
-# *What to see: the evidence on the named animal that reaches each Add through its branch and by its shortcut. The two
+# *What to see: the evidence on the named object that reaches each Add through its branch and by its shortcut. The two
 # bars add up to the Add's (the unit is the mean magnitude of the Add's map). In the first block of stages 7 and 8 the
 # branch brings most. In the later blocks it passes by.*
 
@@ -481,7 +483,7 @@ assert all(part[name] < 0.5 for name in late if not name.endswith(".0")) and par
 # %% [markdown]
 # That decides it. In the first block of a stage the shortcut is a convolution that changes the shape, and the branch
 # brings nearly three quarters of the evidence. There `conv3` is a fair picture. In every later block the shortcut
-# brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against* the animal, since
+# brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against* the object, since
 # it takes back a part of what 8.0 had said. Its `conv3` is right about the change, and wrong about the whole.
 #
 # In VGG16 nothing passes by: there is one path, and its last feature map has it all. "Take the last conv layer" was

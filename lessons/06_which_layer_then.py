@@ -29,16 +29,17 @@
 
 # %%
 # %matplotlib inline
-import cam  # before mxnet, so that MXNet uses every core
 import warnings
 
-import matplotlib.pyplot as plt
-import mxnet as mx
-import numpy as np
+import cam  # before mxnet, so that MXNet uses every core
 from cam import evaluation, exercises, metrics, plot, scenes
 from cam.core.tracing import trace
 from course import Lesson, compare, show
 from diagrams import net_graph
+
+import matplotlib.pyplot as plt
+import mxnet as mx
+import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo import vision
@@ -178,7 +179,7 @@ chosen = {network: cam.default_layer(network) for network in (vgg, v1, net)}
 assert list(chosen.values()) == ["features.29", "features.7", "features.10"]
 show(
     net_graph(vgg, "features.28", "features.31", labels={"features.28": "conv5_3"}, notes={"features.29": "take this"}),
-    alt="The end of VGG16: conv5_3, ReLU, pooling, Flatten, Dense. All are whole; the ReLU is marked.",
+    alt="The end of VGG16: conv5_3, ReLU, pooling, Dense, ReLU. All are whole; the first ReLU is marked.",
 )
 show(
     net_graph(
@@ -608,7 +609,7 @@ for axis, (title, heat) in zip(axes, three.items()):
 show(
     figure,
     alt="Three signed maps for the zebra, all orange on it. The second and the third are the same picture; at the drake "
-    "they are purple, while the first is not.",
+    "they are faintly purple, while the first is orange.",
 )
 
 # %% [markdown]
@@ -797,7 +798,9 @@ lesson.solution("exercise_3")  # or your own code
 # averaged = (gradient.mean(axis=(1, 2), keepdims=True) * features_there).sum()  # Grad-CAM's sum
 # evidence_here = rec.logits[0, number] - bias
 # print(f"logit less bias {evidence_here:.4f} = {exact:.4f} (sum of g A) + {of_the_shift:.4f} (shift)")
-# print(f"Grad-CAM's sum {averaged:.4f} misses {of_the_shift:.4f} for the shift, {exact - averaged:.4f} for the averaging")
+# print(
+#     f"Grad-CAM's sum {averaged:.4f} misses {of_the_shift:.4f} for the shift, {exact - averaged:.4f} for the averaging"
+# )
 # assert np.isclose(exact + of_the_shift, evidence_here, rtol=1e-4)
 # # A ReLU is linear where it passes and 0 where it does not, so gradient times input is exact for all that follows the
 # # BatchNorm. What Grad-CAM's sum lacks is the shift, and what the averaging loses.

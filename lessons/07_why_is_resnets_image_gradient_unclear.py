@@ -27,12 +27,13 @@
 # %%
 # %matplotlib inline
 import cam  # before mxnet, so that MXNet uses every core
-import matplotlib.pyplot as plt
-import numpy as np
 from cam import exercises, metrics, plot, scenes
 from cam.core.inputs import normalise
 from course import Lesson, show
 from diagrams import net_graph
+
+import matplotlib.pyplot as plt
+import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 from PIL import Image

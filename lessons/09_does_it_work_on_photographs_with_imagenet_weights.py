@@ -32,17 +32,17 @@
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import mxnet as mx
-import numpy as np
-from course import compare, imagenet_weights
-from PIL import Image
-
 import cam
 from cam import evaluation, metrics, plot, scenes
 from cam.core.inputs import MEAN, STANDARD_DEVIATION
 from cam.nets import weights
 from cam.nets.labels import imagenet_labels
+from course import compare, imagenet_weights
+
+import matplotlib.pyplot as plt
+import mxnet as mx
+import numpy as np
+from PIL import Image
 
 mx.random.seed(0)
 

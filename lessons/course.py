@@ -6,7 +6,6 @@ import inspect
 import io
 import os
 import re
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -20,7 +19,6 @@ import numpy as np
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 from mxnet.gluon import nn
-from mxnet.gluon.model_zoo.vision import resnet
 
 
 class Lesson:
@@ -113,27 +111,6 @@ def compare(name: str, mine, reference) -> None:
     else:
         verdict = "DIFFERENT"
     print(f"{name}: {verdict}, largest difference {largest:.1e}")
-
-
-def zoo_resnet50_v2(net):
-    """The zoo's own ResNet50v2 (MXNet's blocks, nothing of ours) with the parameters of `net`.
-
-    Parameters
-    ----------
-    net : what `cam.resnet50_v2` returns, of any width
-
-    Returns
-    -------
-    mxnet.gluon.model_zoo.vision.ResNetV2 with the same parameters, labels and logits
-    """
-    stem, *stages = net.features[1], *(net.features[index][0].conv3 for index in (5, 6, 7, 8))
-    channels = [convolution.weight.shape[0] for convolution in (stem, *stages)]
-    zoo = resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=net.output.weight.shape[0])
-    with tempfile.TemporaryDirectory() as folder:
-        net.save_parameters(f"{folder}/copy.params")
-        zoo.load_parameters(f"{folder}/copy.params")
-    zoo.labels = net.labels
-    return zoo
 
 
 def imagenet_weights(name: str) -> Path | None:

@@ -32,7 +32,7 @@ import warnings
 
 import cam  # before mxnet, so that MXNet uses every core
 from cam import evaluation, exercises, metrics, plot, scenes
-from course import Lesson, compare, show
+from course import Lesson, compare, edge_filter, show
 from diagrams import net_graph
 
 import matplotlib
@@ -371,7 +371,8 @@ assert metrics.bootstrap(on_the_object["shortcut"] - on_the_object["branch"]).lo
 # ## What does it cost? All 16 blocks, 100 scenes, both objects
 #
 # Here are 200 maps for the `conv3` of each block and for its Add. The four stages of the net are `features.5` to
-# `features.8`. A map that shows nothing on either object has no share; it counts as 0.
+# `features.8`. A map that shows nothing on either object has no share; it counts as 0. The last line but one
+# needs no network: it is the edges of the picture, as in lesson 3.
 #
 # > **Predict.** Deeper layers know more about the class. Will the maps get better from block to block, up to the last
 # > one? And will `conv3` be behind its Add in every block?
@@ -388,6 +389,8 @@ for name in (*(layer for block in blocks[-3:] for layer in (conv3s[block], block
     something = one.on_objects > 0
     print(f"{name:18}", *(f"{column!s:20}" for column in columns), end=" ")
     print(f"{1 - something.mean():.2f}     {one.share[something].mean():.3f}")
+edges = edge_filter(seeds)
+print(f"{'edges, no network':18}", *(f"{metrics.bootstrap(edges[key])!s:20}" for key in ("share", "energy", "near")))
 print(f"by chance: energy {one.area.mean():.3f}, share about one half")
 
 
@@ -440,8 +443,8 @@ assert [round(value, 3) for value in (forum.share.mean(), add.share.mean(), last
 assert round(1 - something.mean(), 2) == 0.48 and metrics.bootstrap(middle.share[something]).low > 0.9
 
 # %% [markdown]
-# Neither prediction is safe. The Adds get better with depth, the `conv3`s do not. And in the first block of a stage
-# `conv3` is as good as its Add. Block 8.1 is special: where its `conv3` shows something it is right, but 48 % of its
+# Neither holds. The Adds get better with depth, the `conv3`s do not. And in the first block of a stage `conv3` is as
+# good as its Add. Block 8.1 is special: where its `conv3` shows something it is right, but 48 % of its
 # maps are empty and count as 0. What decides?
 #
 # > **Predict.** Look at the graph of a block once more. When will `conv3` have most of what the Add has?

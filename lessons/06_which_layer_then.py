@@ -34,7 +34,7 @@ import warnings
 import cam  # before mxnet, so that MXNet uses every core
 from cam import evaluation, exercises, metrics, plot, scenes
 from cam.core.tracing import trace
-from course import Lesson, compare, show
+from course import Lesson, compare, edge_filter, show
 from diagrams import net_graph
 
 import matplotlib.pyplot as plt
@@ -426,6 +426,8 @@ for name, title in candidates.items():
     print(
         f"{title:15} {metrics.bootstrap(one.share)!s:20} {behind!s:22} {metrics.bootstrap(one.energy)!s:20} {one.near.mean():.2f}"
     )
+edges = {key: metrics.bootstrap(values) for key, values in edge_filter(scenes.TEST_SEEDS[:100]).items()}
+print(f"{'no network':15} {edges['share']!s:43} {edges['energy']!s:20} {edges['near'].mean:.2f}")
 print(f"{'by chance':15} about one half {'':28} {one.area.mean():.3f}")
 
 # %%
@@ -447,7 +449,8 @@ show(
 # %% [markdown]
 # *What to see: means over 200 maps with 95 % intervals. The last whole maps are close together near the top, and the
 # branch, between two of them, falls behind. The ends of stages 1 and 2 are whole too, but too early: they hardly know
-# which object is meant. GAP's output is one value everywhere, so chance follows by arithmetic.*
+# which object is meant. GAP's output is one value everywhere, so chance follows by arithmetic. In the table, "no
+# network" is the edges of the picture (lesson 3).*
 
 # %%
 best, add = measured["features.10"], measured["features.8.2"]

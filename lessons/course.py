@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cam
 import quiz
-from cam import plot, scenes
+from cam import metrics, plot, scenes
 from cam.nets import download
 
 import matplotlib.pyplot as plt
@@ -121,3 +121,20 @@ def imagenet_weights(name: str) -> Path | None:
     """
     chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
     return Path(chosen) if chosen else download.find(name)
+
+
+def edge_filter(seeds) -> dict[str, np.ndarray]:
+    """What a map without any network reaches, the strength of the picture's edges, for both objects of each scene.
+
+    Returns
+    -------
+    "share", "energy" and "near" as in `cam.evaluation.Evaluation`
+    """
+    rows = []
+    for seed in seeds:
+        scene = scenes.draw(seed)
+        heat = np.hypot(*np.gradient(scene.image.mean(axis=2)))
+        for mask, other in zip(scene.masks, scene.masks[::-1]):
+            found = metrics.share_on_object(heat, mask, other), metrics.energy_in_mask(heat, mask)
+            rows.append((*found, metrics.pointing_game(heat, mask)))
+    return dict(zip(("share", "energy", "near"), np.array(rows, float).T))

@@ -86,7 +86,7 @@ assert len(additions) == 16 and set(inputs_of["features.8"]) == {"features.8.1",
 # %% [markdown]
 # An addition is a step with two inputs, and these are the branch and the shortcut. The last one stands here as
 # `features.8`, the last stage: its output is that of its last block, `features.8.2`, and that is the sum. One map, two
-# names. A step that is no block's output has a name of its own, such as `resnetv21_stage4_activation7`.
+# names. A step that is no block's output has a name of its own, such as `resnetv21_stage4_activation8`.
 #
 # ## Whole and part
 #
@@ -370,9 +370,9 @@ for title, add, pool in (
 
 # %% [markdown]
 # That is how to rewrite an add operation: about thirty lines, and not one of them in somebody else's file.
-# `cam.blocks.Add` is the same block, ready-made. But look at the line `at_add = ...`: nothing was rewritten there. `cam`
-# finds the addition in the graph and goes back through it by the rule that you have just written. And strictly the Add
-# needs no rule of its own, because `+` has the right one. What was missing is a place to look.
+# `cam.blocks.Add` is the same block, ready-made. But look at the line `at_add = ...`: nothing was rewritten there.
+# `cam` finds the addition in the graph and goes back through it by the rule that you have just written. And strictly
+# the Add needs no rule of its own, because `+` has the right one. What was missing is a place to look.
 #
 # ## GAP's output: one pixel
 #
@@ -885,7 +885,7 @@ lesson.solution("exercise_4")  # or your own code
 # </details>
 
 # %% [markdown]
-# **Rule of thumb.** Take the last whole map that has positions. Where global average pooling and one Dense layer follow,
-# Grad-CAM, HiResCAM and CAM agree there, and the signed map plus the bias is the logit.
+# **Rule of thumb.** Take the last whole map that has positions. Where global average pooling and one Dense layer
+# follow, Grad-CAM, HiResCAM and CAM agree there, and the signed map plus the bias is the logit.
 #
 # **Next:** [7. Why is ResNet's image gradient unclear?](07_why_is_resnets_image_gradient_unclear.ipynb)

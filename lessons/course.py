@@ -14,6 +14,7 @@ import quiz
 from cam import metrics, plot, scenes
 from cam.nets import download
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
@@ -89,6 +90,19 @@ def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
         rows.append([scene.image, plot.overlay(scene.image, heat), plot.signed_image(guided)])
     titles = [f"a scene; explained: {label}", "Grad-CAM", "guided Grad-CAM"]
     return plot.grid(rows, ["VGG16", "ResNet50v2"], titles, size=2.6)
+
+
+def tutorials_picture(image: np.ndarray, signed: np.ndarray) -> np.ndarray:
+    """A signed map as MXNet's tutorial draws it: 1 is added before the ReLU, and minimum to maximum get the colours.
+
+    Parameters
+    ----------
+    image : numpy uint8 (H, W, 3)
+    signed : numpy (h, w), Grad-CAM before its ReLU
+    """
+    heat = np.maximum(cam.resize_map(1 + signed, image.shape[:2]), 0)
+    both = 255 * matplotlib.colormaps["cool"]((heat - heat.min()) / np.ptp(heat))[..., :3] + image
+    return np.uint8(255 * both / both.max())
 
 
 def compare(name: str, mine, reference) -> None:

@@ -204,7 +204,7 @@ as_the_learner, mended = (by_mxnet(exchanged(net.features, mend), x, [number])[0
 with_where = pictures["ResNet50v2, 2 of 50"]
 for title, gradient in (("pooling mended", mended), ("MXNet's pooling", as_the_learner)):
     print(f"{title:15} and cam with where=two: relative L2 {relative_error(gradient, with_where):.0e}")
-assert relative_error(mended, with_where) < 2e-3 < 0.5 < relative_error(as_the_learner, with_where)
+assert relative_error(mended, with_where) < 2e-3  # in inference MXNet's convolutions are less exact
 
 # %%
 show(
@@ -286,6 +286,7 @@ kinds = {
     "VGG16, 13 of 15": (vgg, "guided", thirteen),
     "VGG16, 15 of 15": (vgg, "guided", None),
 }
+only_dense = cam.relus(vgg)[13:]  # for later
 found, area, product, between = {}, [], {}, {}
 for start in range(0, 40, 10):
     drawn = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[start : start + 10]]
@@ -306,6 +307,8 @@ for start in range(0, 40, 10):
             strength = np.abs(gradients).sum(axis=1) * heat[network, target]
             masks = [one.masks[target] for one in drawn]
             product.setdefault(kind, []).extend(metrics.energy_in_mask(s, m) for s, m in zip(strength, masks))
+    pair = [recordings[vgg].image_gradient(target=ids, rule="guided", where=only_dense) for ids in both]
+    between.setdefault("VGG16, only the last 2", []).extend(cosine(*one) for one in zip(*pair))
     edges = [np.stack(np.gradient(one.image.mean(axis=2))) for one in drawn]  # (2, 224, 224) each
     found.setdefault("edges, no network", []).extend(measure(edges, drawn, target) for target in (0, 1))
 found = {kind: np.concatenate(several, axis=1) for kind, several in found.items()}  # (4, 80) each
@@ -373,13 +376,7 @@ assert abs(mean["VGG16, 13 of 15"][0] - mean["VGG16, 15 of 15"][0]) < 0.01
 # > 13, with 15? And if only the two last ReLUs are guided?
 
 # %%
-only_dense = cam.relus(vgg)[13:]
-ten = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[:10]]
-batch = nd.concat(*(cam.load_image(one.image) for one in ten), dim=0)  # (10, 3, 224, 224)
-rec = cam.record(vgg, batch)
-pair = [rec.image_gradient(target=[one.class_ids[t] for one in ten], rule="guided", where=only_dense) for t in (0, 1)]
 alike = {kind: metrics.bootstrap(values) for kind, values in between.items()}
-alike["VGG16, only the last 2"] = metrics.bootstrap([cosine(*one) for one in zip(*pair)])
 for kind, value in alike.items():
     print(f"{kind:23} cosine of the pictures for the two objects: {value}")
 assert f"{mean['VGG16, 13 of 15'][2]:.3f} {mean['VGG16, 15 of 15'][2]:.3f}" == "0.603 0.517"
@@ -397,7 +394,7 @@ assert f"{alike['ResNet50v2, 50 of 50'].mean:.2f}" == "0.67"
 # **The answer to the forum's update.** The recipe is right, but it exchanges blocks, and 48 of ResNet50v2's 50 ReLUs
 # are function calls. It reached 2 of 50: the smoothness went from 0.20 to 0.25, the part in the mask from 0.329 to
 # 0.352. In VGG16 it reached 13 of 15: from 0.24 to 0.41, and from 0.180 to 0.487. Let all 50 obey, and ResNet50v2 has
-# 0.32 and 0.595: much clearer, and further in the mask than VGG16, though not as smooth.
+# 0.32 and 0.595. That is much clearer, and more of it lies on the object than in VGG16, though it is not as smooth.
 #
 # ## The figure the thread asked for
 #
@@ -445,6 +442,8 @@ def at_distance(gradient, steps):
     return np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs])
 
 
+ten = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[:10]]
+batch = nd.concat(*(cam.load_image(one.image) for one in ten), dim=0)  # (10, 3, 224, 224)
 ids = [one.class_ids[0] for one in ten]
 larger = np.stack([np.asarray(Image.fromarray(one.image).resize((448, 448), Image.Resampling.BICUBIC)) for one in ten])
 rec = cam.record(net, nd.array(normalise(larger)))
@@ -464,8 +463,8 @@ assert metrics.bootstrap(lines["VGG16, 15 of 15"] - lines["ResNet50v2, picture e
 assert still_right >= 0.9
 
 # %% [markdown]
-# It falls, and below VGG16's. The same weights draw finer lines once the halvings bite less. So the early halving is to
-# blame, at least for the most part.
+# It falls, and below VGG16's. The same weights draw finer lines once the halvings bite less. Enlarging also shows the
+# network larger objects, so this is strong evidence and no proof.
 #
 # ## Are the additions to blame?
 #

@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@python="$(PYTHON)"; \
 	if [ -n "$$python" ] && "$$python" -c '$(FITS)' 2>/dev/null; then "$$python" -m venv --clear $(VENV); \
 	elif [ -z "$$python" ] && command -v uv >/dev/null; then uv venv --quiet --clear --seed --python 3.12 $(VENV); \
-	else echo "$${python:-Nothing on this system} is a Python from 3.10 to 3.14 that can make environments: install one" \
+	else echo "No Python from 3.10 to 3.14 that can make environments ($${python:-python3.13 and others were tried}): install one" \
 		"(Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13)," \
 		"or uv, or name one with make PYTHON=..."; exit 1; fi
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
@@ -96,9 +96,13 @@ reference: $(READY) $(PEERS)/.ready ## store Captum's maps of the embedded nets 
 	$(RUN) benchmarks/peer.py export build/peer.npz
 	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
 
-lint: $(READY) ## check style
+lint: $(READY) ## check style, types, and that imports run downwards only
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+	@$(RUN) docs/architecture.py $(VENV)/architecture.md && cmp -s $(VENV)/architecture.md docs/architecture.md || { \
+		echo "docs/architecture.md is not what docs/architecture.py makes of cam/: run it again"; exit 1; }
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache

@@ -130,7 +130,7 @@ for rule, dx in by_hand.items():
 
 # %% [markdown]
 # Only the last number survives all three rules. Deconvnet alone lets 5 through a ReLU that was shut. The plain rule alone
-# sends the negative gradient $-2$ on. (`-0.` is a zero: it is $-4 \cdot 0$.)
+# sends the negative gradient $-2$ on. And `-0.` is a zero: it is $-4 \cdot 0$.
 
 
 # %%

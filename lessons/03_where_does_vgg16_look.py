@@ -212,8 +212,8 @@ print(f"pointing game {metrics.pointing_game(maps[first], mask)}")
 # Why is the energy far from 1, when the map looks so right? One number of the map covers 16x16 pixels, and what spills
 # over the outline counts as outside.
 #
-# One scene proves nothing. Here are forty, with both animals of each. The brackets come from a **bootstrap**: draw as many
-# results with replacement, take the mean, repeat; 95 % of these means lie in between.
+# One scene proves nothing. Here are forty, with both animals of each. The brackets come from a **bootstrap**: draw
+# as many results as there are, with replacement, and take the mean; repeat. 95 % of these means lie in between.
 #
 # > **Predict.** An edge filter, without any network, also makes a "map" of the scene. What will it reach?
 
@@ -275,7 +275,7 @@ assert absent not in scene.labels and shown[absent].max() > 0.8 * shown[first].m
 
 # %% [markdown]
 # *What to see: both maps on one common scale. The lion's is nearly as strong, and at the zebra, though
-# its logit is 6 lower. No display did that.*
+# its logit is 6 lower. That is not the doing of the display.*
 #
 # Is it an accident of this scene? Here are twenty, with VGG16 and with ResNet50v2:
 
@@ -316,9 +316,9 @@ for seed in seeds:
         for f, g in shares:
             heat = my_grad_cam(one.features(f)[0], one.gradient(g, target=label)[0])
             shares[f, g].append(metrics.share_on_object(heat, right, wrong))
-print("share on the right object   gradient before         gradient after")
+print("share on the right object  gradient before  gradient after")
 for f, title in zip(before_after, ("features before (conv5_3)", "features after  (relu5_3)")):
-    print(title, "", *(f"{metrics.bootstrap(shares[f, g])}  " for g in before_after))
+    print(f"{title}  {np.mean(shares[f, before_after[0]]):15.3f}  {np.mean(shares[f, before_after[1]]):14.3f}")
 gain = metrics.bootstrap(np.subtract(shares["features.29", "features.29"], shares["features.28", "features.28"]))
 print(f"relu5_3 minus conv5_3, scene by scene: {gain}")
 assert gain.low > 0
@@ -328,8 +328,8 @@ assert abs(np.mean(shares["features.29", "features.28"]) - np.mean(shares["featu
 
 # %% [markdown]
 # The features. Before the ReLU a detector that does not fire has a negative value. Times a negative weight that becomes
-# positive "evidence". After the ReLU a silent detector is silent. Take the layer after its ReLU; the gradient hardly
-# matters.
+# positive "evidence". After the ReLU a silent detector is silent, and then either gradient gives the same
+# share. Take the layer after its ReLU.
 #
 # The last line is **paired**: both shares come from the same scene and class, and are subtracted first. So easy and hard
 # scenes do not blur the result.
@@ -509,7 +509,7 @@ lesson.solution("exercise_3")  # or your own code
 #
 # <details><summary>Answer</summary>
 #
-# **B.** The experiment exchanged features and gradients separately. The features made the difference; with either gradient the share was nearly the same.
+# **B.** The experiment exchanged features and gradients separately. The features made the difference: with those after the ReLU either gradient gave the same share.
 #
 # </details>
 #

@@ -90,4 +90,5 @@ def test_a_blank_is_filled_and_an_answer_is_kept(capsys):
     for blank in (blank_function, half_filled, ...):
         taken = lesson.fill("relu_back", blank)
         assert taken(5.0, -1.0, "deconvnet") == 5 and "blank" in capsys.readouterr().out
+        assert lesson.fill("relu_back", taken) is taken and capsys.readouterr().out == ""  # the cell is run again
         assert taken is names.pop("relu_back")

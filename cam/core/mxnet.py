@@ -59,7 +59,7 @@ def own_parameters(block: Block) -> list[Parameter]:
 
 
 def state_of(parameter: Parameter) -> str:
-    """ "ready"; "deferred" if values were promised and wait for a shape that was left open; "empty"."""
+    """One of "ready", "deferred" (values were promised and wait for a shape that was left open) and "empty"."""
     return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"
 
 

@@ -63,12 +63,11 @@ def record(
 def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
     """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
-    found = {one: choose.entry_of(prepared, one) for one in choose.listed(layers)}
-    entries = {choose.path_of(prepared, one, entry): entry for one, entry in found.items()}
+    asked = choose.listed(layers)
+    entries = [choose.entry_of(prepared, one) for one in asked]
     images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
-    kept = [*entries.values(), *images]
-    walked = Pass(prepared.graph, [one.copy() for one in prepared.images], kept, prepared.end)
-    return Recording(prepared, walked, entries)
+    walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
+    return Recording(prepared, walked, {choose.called(prepared, *pair): pair[1] for pair in zip(asked, entries)})
 
 
 class Recording:

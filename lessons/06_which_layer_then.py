@@ -197,7 +197,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# *What to see: VGG16, ResNet50v1 and ResNet50v2 from their last convolution on. In VGG16 every map is whole, so the
+# *What to see: the ends of VGG16, of ResNet50v1 and of ResNet50v2. In VGG16 every map is whole, so the
 # recipe "take the last convolution" never met a part. In v1 a ReLU follows the Add and the block's output is GAP's
 # input. In v2 BatchNorm and ReLU stand in between. The marked layer is the last whole map with positions.*
 #

@@ -407,14 +407,17 @@ show(
 )
 
 # %% [markdown]
-# *What to see: means with 95 % intervals. In stages 5 and 6 neither layer knows which object is meant. After that the
-# Adds rise to 0.93. `conv3` does not follow: it is behind in 7.1 to 7.5, in 8.1 and in 8.2, but not in 7.0 and 8.0.*
+# *What to see: means with 95 % intervals. In stages 5 and 6 neither layer knows which object is meant. Then the Adds
+# rise from stage to stage, to 0.93. `conv3` does not follow: it is behind in 7.1 to 7.5, in 8.1 and in 8.2, but not in
+# 7.0 and 8.0.*
 
 # %%
 behind = {name: metrics.bootstrap(measured[name].share - measured[conv3s[name]].share) for name in blocks}
 late = [name for name in blocks if name[9] in "78"]
 assert [name for name in late if behind[name].low > 0] == [name for name in late if not name.endswith(".0")]
 assert all(-0.02 < behind[name].mean < 0 for name in late if name.endswith(".0"))
+ends = [measured[f"features.{end}"].share.mean() for end in ("5.2", "6.3", "7.5", "8.2")]
+assert ends == sorted(ends) and measured["features.7.5"].share.mean() < measured["features.7.0"].share.mean()
 last, add, forum = (measured[name] for name in ("features.10", "features.8.2", conv3))
 print("last Add minus last conv3, in pairs:")
 for title, difference in {
@@ -431,9 +434,9 @@ assert [round(value, 3) for value in (forum.share.mean(), add.share.mean(), last
 assert round(1 - something.mean(), 2) == 0.48 and metrics.bootstrap(middle.share[something]).low > 0.9
 
 # %% [markdown]
-# Neither holds. The Adds get better with depth, the `conv3`s do not. And in the first block of a stage `conv3` is as
-# good as its Add. Block 8.1 is special: where its `conv3` shows something it is right, but 48 % of its
-# maps are empty and count as 0. What decides?
+# Neither holds. The Adds get better from stage to stage, though not from block to block, and the `conv3`s go up and
+# down. In the first block of stages 7 and 8 `conv3` is as good as its Add. Block 8.1 is special: where its `conv3`
+# shows something it is right, but 48 % of its maps are empty and count as 0. What decides?
 #
 # > **Predict.** Look at the graph of a block once more. When will `conv3` have most of what the Add has?
 
@@ -472,10 +475,11 @@ assert all((part[name] > 0.7) == name.endswith(".0") for name in late)
 assert all(part[name] < 0.5 for name in late if not name.endswith(".0")) and part["features.8.1"] < 0
 
 # %% [markdown]
-# That decides it. In the first block of a stage the shortcut is a convolution that changes the shape, and the branch
-# brings nearly three quarters of the evidence. There `conv3` is a fair picture. In every later block the shortcut
-# brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against* the object, since
-# it takes back a part of what 8.0 had said. Its `conv3` is right about the change, and wrong about the whole.
+# That decides it, in all nine blocks. In the first block of a stage the shortcut is a convolution that changes the
+# shape, and the branch brings nearly three quarters of the evidence. There `conv3` is a fair picture. In every later
+# block the shortcut brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against*
+# the object, since it takes back a part of what 8.0 had said. Its `conv3` is right about the change, and wrong about
+# the whole.
 #
 # In VGG16 nothing passes by: there is one path, and its last feature map has it all. "Take the last conv layer" was
 # always short for "take the last whole feature map". VGG16 just never told the two apart.

@@ -14,7 +14,7 @@
 import numpy as np
 from mxnet import autograd, nd
 
-from cam.exercises import check
+from cam.truth.exercises import check
 
 # %% [markdown]
 # ## 1. The rules (6 points)

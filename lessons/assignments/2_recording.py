@@ -16,7 +16,7 @@ import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import nn
 
-from cam.exercises import check
+from cam.truth.exercises import check
 
 # %% [markdown]
 # ## 1. The layer (11 points)

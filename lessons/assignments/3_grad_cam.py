@@ -17,8 +17,8 @@
 import numpy as np
 
 import cam
-from cam import metrics, scenes
-from cam.exercises import check
+from cam import evaluation, metrics, scenes
+from cam.truth.exercises import check
 
 # %% [markdown]
 # ## 1. The weights (3 points)
@@ -115,21 +115,21 @@ check("a map against which everything speaks", grad_cam(features, -np.ones_like(
 # %% [markdown]
 # ## 3. VGG16, for the class you name (2 points)
 #
-# A recording answers three questions: `rec.features(layer)`, `rec.gradient(layer, class_id)`, `rec.logits`; features
+# A recording answers three questions: `rec.features(layer)`, `rec.gradient(layer, target=label)`, `rec.logits`; features
 # and gradient have the shape (N, K, h, w), one entry per image. The layer is relu5_3, `"features.29"`.
 
 # %% nbgrader={"grade": false, "grade_id": "vgg", "locked": true, "schema_version": 3, "solution": false, "task": false}
 net = cam.vgg16()
 layer = "features.29"
 scene = scenes.draw(seed=7)
-rec = cam.record(net, cam.load_image(scene.image), layer, image=False)
+rec = cam.record(net, cam.load_image(scene.image), layer, image_gradient=False)
 
 
 # %% nbgrader={"grade": false, "grade_id": "map_of_class", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def map_of_class(rec, layer, label):
     """Your Grad-CAM of the first image of a recording, for a class by its label: numpy (h, w)."""
     ### BEGIN SOLUTION
-    return grad_cam(rec.features(layer)[0], rec.gradient(layer, label)[0])
+    return grad_cam(rec.features(layer)[0], rec.gradient(layer, target=label)[0])
     ### END SOLUTION
 
 
@@ -140,17 +140,17 @@ for label, other in ((first, second), (second, first)):
     check(
         f"the map of '{label}' in the scene of seed 7",
         map_of_class(rec, layer, label),
-        cam.grad_cam_of(rec, label, layer)[0],
+        cam.grad_cam_of(rec, target=label, layer=layer)[0],
         likely={
-            wrong_class: cam.grad_cam_of(rec, other, layer)[0],
-            "The batch axis is still there: take the first image.": cam.grad_cam_of(rec, label, layer),
-            "The final ReLU is missing.": cam.grad_cam_of(rec, label, layer, relu=False)[0],
+            wrong_class: cam.grad_cam_of(rec, target=other, layer=layer)[0],
+            "The batch axis is still there: take the first image.": cam.grad_cam_of(rec, target=label, layer=layer),
+            "The final ReLU is missing.": cam.grad_cam_of(rec, target=label, layer=layer, relu=False)[0],
         },
     )
 ### BEGIN HIDDEN TESTS
-hidden_rec = cam.record(net, cam.load_image(scenes.draw(seed=11).image), ["features.22", layer], image=False)
+hidden_rec = cam.record(net, cam.load_image(scenes.draw(seed=11).image), ["features.22", layer], image_gradient=False)
 for path in ("features.22", layer):
-    expected = cam.grad_cam_of(hidden_rec, "koala", path)[0]
+    expected = cam.grad_cam_of(hidden_rec, target="koala", layer=path)[0]
     check(f"the map of another scene at {path}", map_of_class(hidden_rec, path, "koala"), expected)
 ### END HIDDEN TESTS
 
@@ -228,7 +228,7 @@ def measure(net, seeds, layer):
     energies, areas = [], []
     for seed in seeds:
         scene = scenes.draw(seed)
-        rec = cam.record(net, cam.load_image(scene.image), layer, image=False)
+        rec = cam.record(net, cam.load_image(scene.image), layer, image_gradient=False)
         for label, mask in zip(scene.labels, scene.masks):
             energies.append(energy_in_mask(map_of_class(rec, layer, label), mask))
             areas.append(mask.mean())
@@ -237,7 +237,7 @@ def measure(net, seeds, layer):
 
 
 # %% nbgrader={"grade": true, "grade_id": "many_scenes", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-truth = metrics.evaluate(net, [0, 1, 2], layer)
+truth = evaluation.evaluate(net, [0, 1, 2], layer)
 energies = truth.energy.reshape(2, 3)  # animals, scenes
 check(
     "mean energy and mean area of the scenes 0, 1 and 2",
@@ -250,7 +250,7 @@ check(
     tolerance=1e-3,
 )
 ### BEGIN HIDDEN TESTS
-truth = metrics.evaluate(net, [12, 13], "features.22")
+truth = evaluation.evaluate(net, [12, 13], "features.22")
 found = measure(net, [12, 13], "features.22")
 check("the same of other scenes, at relu4_3", found, [truth.energy.mean(), truth.area.mean()], tolerance=1e-3)
 ### END HIDDEN TESTS

@@ -2,8 +2,8 @@
 # # Problem set 4: residual nets
 #
 # **Learning goals.** You can write the two operations that make ResNet50v2 special for Grad-CAM, addition and global
-# average pooling, with their gradients; prove with numbers that the maps of branch and shortcut add up; and choose a
-# layer by measuring.
+# average pooling, with their gradients; find an addition in the graph of a network; prove with numbers that the maps
+# of branch and shortcut add up; and choose a layer by measuring.
 #
 # **You need** lessons 5 and 6, and `cam`. **It takes** about 90 minutes. **Points:** 15 by the checks, 3 by hand.
 #
@@ -16,15 +16,18 @@ import warnings
 
 import numpy as np
 from mxnet import autograd, nd
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo.vision import BasicBlockV1
 
 import cam
-from cam import metrics, scenes
-from cam.exercises import check
+from cam import evaluation, scenes
+from cam.core.tracing import trace
+from cam.truth.exercises import check
 
-warnings.simplefilter("ignore", cam.InsideResidualBranch)  # here we look into branches on purpose
+warnings.simplefilter("ignore", cam.LayerWarning)  # here we look into branches on purpose
 
 # %% [markdown]
-# ## 1. Add (3 points)
+# ## 1. Add (2 points)
 #
 # $y = b + s$. What arrives from above goes to both inputs. `backward` of a function with two inputs returns two
 # gradients.
@@ -64,7 +67,7 @@ def through_add(branch, shortcut, w):
     return [y.asnumpy(), *(one.grad.asnumpy() for one in inputs)]
 
 
-# %% nbgrader={"grade": true, "grade_id": "add_both_ways", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "add_both_ways", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 branch, shortcut, w = np.array([1.0, -2.0, 0.0]), np.array([3.0, 5.0, -1.0]), np.array([2.0, -1.0, 4.0])
 output, d_branch, d_shortcut = through_add(branch, shortcut, w)
 check("the output", output, [4, 3, -1], {"There is no ReLU in this addition.": [4, 3, 0], "Only one input.": branch})
@@ -198,7 +201,7 @@ check(
         "Signed, please: no final ReLU here.": [[0, 0], [2, 5]],
     },
 )
-rec = cam.record(net, x, "features.10", image=False)
+rec = cam.record(net, x, "features.10", image_gradient=False)
 for label in scene.labels:
     number = net.labels.index(label)
     found = exact_map(rec.features()[0], net.output.weight.data()[number].asnumpy())
@@ -213,31 +216,81 @@ check("the map with other numbers", exact_map(features, weight), np.einsum("k,kh
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 4. Branch + shortcut = sum (4 points)
+# ## 4. Branch + shortcut = sum (5 points)
 #
-# Every residual block of `cam.resnet50_v2` has the layers `conv3` (the last one of the branch), `shortcut` and `add`,
-# such as `"features.8.2.conv3"`. One recording keeps all three. Compute the **signed** Grad-CAM map of each, and so
-# prove that
+# A residual block ends in an addition. Where are its two inputs? No block has the shortcut as its output: it is a line
+# in the *graph* of the network. `trace(net)` gives that graph, with
+#
+# - `graph.entries[path]`: for a layer's path its *entry*, a pair (number of the step, number of its output),
+# - `graph.steps[number]`: the step, with `.op` (such as `"Convolution"`, `"Activation"`, `"elemwise_add"`) and
+#   `.inputs`, the entries that go in,
+# - `graph.names[entry]`: what the layer with this entry is called.
+#
+# Find the names of the two layers that a block adds. In some networks a ReLU stands behind the addition and is the
+# block's output: step back over it.
+#
+# *Hint: print the step of `"features.8.2"`, its `op` and its `inputs`. A ReLU has one input.*
+
+
+# %% nbgrader={"grade": false, "grade_id": "summands", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def summands(graph, block):
+    """The names of the two layers that the last addition of a block adds: a list of two, in any order.
+
+    graph is a traced net; block is the path of a residual block, such as "features.8.2".
+    """
+    ### BEGIN SOLUTION
+    step = graph.steps[graph.entries[block][0]]
+    while step.op != "elemwise_add":
+        step = graph.steps[step.inputs[0][0]]
+    return [graph.names[entry] for entry in step.inputs]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "the_two_inputs", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+graph = trace(net)
+for block, names in (
+    ("features.8.2", ["features.8.1", "features.8.2.conv3"]),
+    ("features.8.0", ["features.8.0.conv3", "features.8.0.downsample"]),
+):
+    found = summands(graph, block)
+    check(f"how many layers {block} adds", len(found), 2)
+    check(
+        f"the layers that {block} adds",
+        ", ".join(sorted(found)),
+        ", ".join(names),
+        likely={"This is the block itself: its step's inputs are asked for.": f"{block}, {block}"},
+    )
+### BEGIN HIDDEN TESTS
+other = nn.HybridSequential()
+other.add(nn.Conv2D(4, 3, in_channels=3), BasicBlockV1(4, 1), BasicBlockV1(8, 2, downsample=True, in_channels=4))
+graph = trace(other)
+for block, names in (("1", "0, 1.body"), ("2", "2.body, 2.downsample")):
+    found = ", ".join(sorted(summands(graph, block)))
+    check(f"the layers that block {block} of another net adds, before its ReLU", found, names)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now compute the **signed** Grad-CAM map of the sum, split into the part of the branch and the part of the shortcut,
+# and so prove that
 #
 # $$\text{map}(\text{Add}) = \text{map}(\text{branch}) + \text{map}(\text{shortcut}).$$
+#
+# *Hint: section 1 says which gradient arrives at either input. Do not ask the recording for the gradient at the
+# shortcut: its layer is where the branch starts too, so it gets the gradient of both ways.*
 #
 # Then say how much of the evidence the branch holds: the sum of $|\text{map}(\text{branch})|$ over the sum of the
 # absolute values of both parts.
 
 
 # %% nbgrader={"grade": false, "grade_id": "maps_of_block", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def maps_of_block(rec, block, label):
+def maps_of_block(rec, layers, label):
     """Signed maps of a block's parts: a dict with "branch", "shortcut" and "sum", each numpy (h, w).
 
-    rec is a recording of block + ".conv3", ".shortcut" and ".add"; block is a path such as "features.8.2".
+    rec is a recording of the three layers; layers is a dict of their names with the same three keys.
     """
     ### BEGIN SOLUTION
-    maps = {}
-    for part, name in (("branch", "conv3"), ("shortcut", "shortcut"), ("sum", "add")):
-        layer = f"{block}.{name}"
-        alpha = rec.gradient(layer, label)[0].mean(axis=(1, 2))
-        maps[part] = (alpha[:, None, None] * rec.features(layer)[0]).sum(axis=0)
-    return maps
+    alpha = rec.gradient(layers["sum"], target=label)[0].mean(axis=(1, 2))
+    return {part: (alpha[:, None, None] * rec.features(layer)[0]).sum(axis=0) for part, layer in layers.items()}
     ### END SOLUTION
 
 
@@ -250,27 +303,29 @@ def share_of_branch(maps):
 
 
 # %% nbgrader={"grade": false, "grade_id": "record_block", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def record_block(block, seed):
-    """A recording of a block's three parts, and the scene."""
+def record_block(layers, seed):
+    """A recording of a block's three layers, and the scene."""
     scene = scenes.draw(seed)
-    layers = [f"{block}.{name}" for name in ("conv3", "shortcut", "add")]
-    return cam.record(net, cam.load_image(scene.image), layers, image=False), scene
+    return cam.record(net, cam.load_image(scene.image), list(layers.values()), image_gradient=False), scene
 
 
-# %% nbgrader={"grade": true, "grade_id": "the_maps_add_up", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-block = "features.8.2"
-rec, scene = record_block(block, seed=7)
-maps = maps_of_block(rec, block, scene.labels[0])
-for part, name in (("branch", "conv3"), ("shortcut", "shortcut"), ("sum", "add")):
-    path = f"{block}.{name}"
-    A, G = rec.features(path)[0], rec.gradient(path, scene.labels[0])[0]
-    signed = cam.grad_cam_of(rec, scene.labels[0], path, relu=False)[0]
+# %% nbgrader={"grade": true, "grade_id": "the_maps_add_up", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+block, label = "features.8.2", scenes.draw(seed=7).labels[0]
+layers = {"branch": "features.8.2.conv3", "shortcut": "features.8.1", "sum": block}
+rec, scene = record_block(layers, seed=7)
+maps, signed = maps_of_block(rec, layers, label), cam.decompose(net, cam.load_image(scene.image), block, target=label)
+G = rec.gradient(block, target=label)[0]
+for part, path in layers.items():
+    A, total = rec.features(path)[0], rec.gradient(path, target=label)[0]
     check(
         f"the map of the {part}",
         maps[part],
-        signed,
+        signed[part][0],
         likely={
-            "A ReLU was applied: keep the sign, or the parts do not add up.": np.maximum(signed, 0),
+            "A ReLU was applied: keep the sign, or the parts do not add up.": np.maximum(signed[part][0], 0),
+            "The branch starts there too: take the gradient at the sum, which both of its inputs get.": (
+                total.mean(axis=(1, 2))[:, None, None] * A
+            ).sum(axis=0),
             "The features were averaged in place of the gradient.": (A.mean(axis=(1, 2))[:, None, None] * A).sum(
                 axis=0
             ),
@@ -279,6 +334,16 @@ for part, name in (("branch", "conv3"), ("shortcut", "shortcut"), ("sum", "add")
         },
     )
 check("branch + shortcut", maps["branch"] + maps["shortcut"], maps["sum"], tolerance=1e-3)
+### BEGIN HIDDEN TESTS
+layers = {"branch": "features.7.4.conv3", "shortcut": "features.7.3", "sum": "features.7.4"}
+rec, scene = record_block(layers, seed=21)
+maps = maps_of_block(rec, layers, scene.labels[1])
+expected = cam.decompose(net, cam.load_image(scene.image), "features.7.4", target=scene.labels[1])
+for part, signed in expected.items():
+    check(f"the map of the {part} of another block, scene and class", maps[part], signed[0])
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "the_branchs_share", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check(
     "share_of_branch of a small example",
     share_of_branch(
@@ -292,24 +357,28 @@ check(
     },
 )
 ### BEGIN HIDDEN TESTS
-block = "features.7.4"
-rec, scene = record_block(block, seed=21)
-maps = maps_of_block(rec, block, scene.labels[1])
-expected = {
-    part: cam.grad_cam_of(rec, scene.labels[1], f"{block}.{name}", relu=False)[0]
-    for part, name in (("branch", "conv3"), ("shortcut", "shortcut"), ("sum", "add"))
-}
-for part, signed in expected.items():
-    check(f"the map of the {part} of another block, scene and class", maps[part], signed)
-branch, shortcut = (np.abs(expected[part]).sum() for part in ("branch", "shortcut"))
-check("its share_of_branch", share_of_branch(expected), branch / (branch + shortcut))
+branch, shortcut = np.random.default_rng(4).normal(size=(2, 3, 5))
+found = share_of_branch({"branch": branch, "shortcut": shortcut, "sum": branch + shortcut})
+expected = np.abs(branch).sum() / (np.abs(branch).sum() + np.abs(shortcut).sum())
+check("share_of_branch of another example", found, expected)
 ### END HIDDEN TESTS
+
+# %%
+# The share of the branch in some blocks of this net: numbers for your answer below.
+for block, before in (
+    ("features.8.2", "features.8.1"),
+    ("features.8.1", "features.8.0"),
+    ("features.7.4", "features.7.3"),
+):
+    layers = {"branch": f"{block}.conv3", "shortcut": before, "sum": block}
+    rec, scene = record_block(layers, seed=7)
+    print(block, "holds", share_of_branch(maps_of_block(rec, layers, scene.labels[0])), "in its branch")
 
 # %% [markdown]
 # ## 5. Choose the layer (2 points)
 #
 # Do not believe anybody's advice on layers, measure: which of some candidates has the highest mean *share on the
-# right object*? `metrics.evaluate(net, seeds, candidates)` gives, for a list of layers, a dict by path; each entry's
+# right object*? `evaluation.evaluate(net, seeds, candidates)` gives, for a list of layers, a dict by path; each entry's
 # `.share` holds one number per scene and animal.
 
 
@@ -317,14 +386,14 @@ check("its share_of_branch", share_of_branch(expected), branch / (branch + short
 def best_layer(net, seeds, candidates):
     """The path of the candidate whose maps lie best on their objects."""
     ### BEGIN SOLUTION
-    found = metrics.evaluate(net, seeds, candidates)
+    found = evaluation.evaluate(net, seeds, candidates)
     return max(candidates, key=lambda path: found[path].share.mean())
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "layer_choice", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-candidates = ["features.8.2.conv3", "features.7.5.conv3", "features.8.2.add"]
-shares = {path: one.share.mean() for path, one in metrics.evaluate(net, range(6), candidates).items()}
+candidates = ["features.8.2.conv3", "features.7.5.conv3", "features.8.2"]
+shares = {path: one.share.mean() for path, one in evaluation.evaluate(net, range(6), candidates).items()}
 check(
     "the best of three layers by six scenes",
     best_layer(net, range(6), candidates),
@@ -335,11 +404,11 @@ check(
     },
 )
 ### BEGIN HIDDEN TESTS
-candidates = ["features.6.3.add", "features.10", "features.7.0.conv3"]
-shares = {path: one.share.mean() for path, one in metrics.evaluate(net, [30, 31, 32], candidates).items()}
+candidates = ["features.6.3", "features.10", "features.7.0.conv3"]
+shares = {path: one.share.mean() for path, one in evaluation.evaluate(net, [30, 31, 32], candidates).items()}
 check("the best of other layers", best_layer(net, [30, 31, 32], candidates), max(shares, key=shares.get))
-candidates = ["features.7.5.conv3", "features.6.3.add"]
-shares = {path: one.share.mean() for path, one in metrics.evaluate(net, [30, 31, 32], candidates).items()}
+candidates = ["features.7.5.conv3", "features.6.3"]
+shares = {path: one.share.mean() for path, one in evaluation.evaluate(net, [30, 31, 32], candidates).items()}
 check("the better of two", best_layer(net, [30, 31, 32], candidates), max(shares, key=shares.get))
 ### END HIDDEN TESTS
 

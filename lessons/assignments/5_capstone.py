@@ -22,8 +22,8 @@ from mxnet import nd
 
 import cam
 from cam import metrics, plot, scenes
-from cam.exercises import check
-from cam.images import normalise
+from cam.core.inputs import normalise
+from cam.truth.exercises import check
 
 suspect, honest = cam.resnet50_v2(weights="cheater"), cam.resnet50_v2()
 
@@ -47,7 +47,7 @@ def logits(net, images):
 shown = [archive(seed) for seed in range(4)]
 rows = [[image for image, _ in shown]]
 rows += [
-    [plot.overlay(image, cam.grad_cam(net, cam.load_image(image), class_id)[0]) for image, class_id in shown]
+    [plot.overlay(image, cam.grad_cam(net, cam.load_image(image), target=class_id)[0]) for image, class_id in shown]
     for net in (suspect, honest)
 ]
 plot.grid(rows, ["archive", "suspect", "honest"], [suspect.labels[class_id] for _, class_id in shown])
@@ -361,7 +361,7 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
 # Your numbers for the report. Change the seeds, the nets and the pictures as you like.
 seeds = range(12)
 for name, net in (("suspect", suspect), ("honest", honest)):
-    maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), archive(seed)[1])[0] for seed in seeds[:10]]
+    maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), target=archive(seed)[1])[0] for seed in seeds[:10]]
     print(name, {key: round(share, 2) for key, share in experiment(net, seeds).items()})
     print(f"{name}: drop {drop(net, seeds)}, hot cell {hot_cell(maps)}")
 

@@ -15,33 +15,20 @@ from mxnet import autograd, nd
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import (
-    Block,
-    MXNetError,
-    Parameter,
-    computes_compiled,
-    finish,
-    has_values,
-    is_deferred,
-    listening,
-    mx,
-    numpy_mode,
-)  # fmt: skip
+from .mxnet import Block, MXNetError, Parameter, computes_compiled, finish, listening, mx, numpy_mode, state_of
 from .tracing import flat, trace
 from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
-
-
 P, R = ParamSpec("P"), TypeVar("R")
 Shape = tuple[int, ...]
-_fitting: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
+_tried: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
 
 
 class Ready(NamedTuple):
-    """A net and its inputs, checked: `end` is the entry of the logits to explain, of the output with this number.
+    """A net and its inputs, checked.
 
-    `shapes` are those of all entries for one image of this size.
+    `end` is the entry of the logits of the output with this number; `shapes` are those of all entries, for one image.
     """
 
     net: Block
@@ -68,22 +55,18 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     if output is not None and (not is_whole(output) or not 0 <= output < count):
         raise InputError(f"output is {output!r}; this net has the outputs 0 to {count - 1}")
     _check_types(graph, images)
-    known, sizes = _fitting.setdefault(graph, {}), tuple(image.shape[1:] for image in images)
-    if sizes not in known:
-        _check_shapes(graph, images)
-        known[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not known)
+    tried, sizes = _tried.setdefault(graph, {}), tuple(image.shape[1:] for image in images)
+    if sizes not in tried:
+        _check_shapes(graph, [image.shape for image in images])
+        tried[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not tried)
     number = int(output or 0)
-    return Ready(net, images, graph, number, graph.logits(number)[0], known[sizes])
+    return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
 
 
 def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) -> dict[Entry, Shape]:
-    """The shapes of all entries; refuse a net that computes something else from arrays than from symbols.
-
-    The comparison is made once per trace, and not with a net that computes with its symbol: only one thread may call
-    it.
-    """
+    """The shapes of all entries; refuse a net that computes something else from arrays than from symbols."""
     walks = [Pass(graph, images, (), end) for end in graph.outputs]
-    if compare and not computes_compiled(net):
+    if compare and not computes_compiled(net):  # such a net computes with its symbol, and for one thread only
         with autograd.pause(train_mode=False), listening(net):
             outputs = [one.asnumpy() for output in flat(net(*images)) for one in flat(output)]
         for theirs, walk in zip(outputs, walks):
@@ -105,9 +88,7 @@ def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
     def called(*arguments: P.args, **options: P.kwargs) -> R:
         if len(arguments) > positional or "class_id" in options:
             name = function.__name__
-            raise InputError(
-                f"{name} takes what it explains by keyword: {name}(..., target=3), not by position or class_id"
-            )
+            raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
         return function(*arguments, **options)
 
     return called
@@ -126,13 +107,7 @@ def check_net(net) -> Block:
 
 
 def check_arrays(x) -> list[nd.NDArray]:
-    """x, or each of several inputs, if they are NDArrays of one batch.
-
-    Raises
-    ------
-    InputError
-        If one has the wrong type, holds nothing, or MXNet's NumPy mode is on.
-    """
+    """x, or each of several inputs, if they are NDArrays of one batch, else raise InputError."""
     refuse_numpy_mode()
     images = list(x) if isinstance(x, (list, tuple)) and x else [x]
     for number, image in enumerate(images):
@@ -141,9 +116,7 @@ def check_arrays(x) -> list[nd.NDArray]:
             raise InputError(f"{name} is an mx.np.ndarray; expected an mx.nd array: take {name}.as_nd_ndarray()")
         if not isinstance(image, nd.NDArray):
             kind = "a numpy array" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
-            raise InputError(
-                f"{name} is {kind}; expected mx.nd.array(...) of shape (N, 3, H, W), as load_image returns"
-            )
+            raise InputError(f"{name} is {kind}; expected mx.nd.array(...), (N, 3, H, W), as load_image returns")
         if image.ndim < 2 or 0 in image.shape:
             raise InputError(f"{name} has shape {image.shape}; expected (N, 3, H, W) with at least one image")
         if len(image) != len(images[0]):
@@ -151,15 +124,16 @@ def check_arrays(x) -> list[nd.NDArray]:
     return images
 
 
-def _parameters(graph: Graph) -> list[tuple[int, Parameter]]:
-    needed = graph.needed_for(graph.outputs)
-    return [(i, step.parameter) for i, step in enumerate(graph.steps) if needed[i] and step.parameter is not None]
+def refuse_numpy_mode() -> None:
+    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
+    if numpy_mode():
+        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 
 def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
     """Values, number type and device of the parameters and the images must go together."""
-    parameters = _parameters(graph)
-    empty = [one.name for _, one in parameters if not has_values(one) and not is_deferred(one)]
+    parameters = [parameter for _, parameter in graph.parameters]
+    empty = [one.name for one in parameters if state_of(one) == "empty"]
     if empty:
         raise NetError(f"{len(empty)} parameters, such as {empty[0]}, have no values; load weights or initialize()")
     expected, came = type_of(graph), np.dtype(images[0].dtype)
@@ -167,68 +141,60 @@ def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
         raise NetError("the net is in float16, in which MXNet cannot compute on the CPU; take net.cast('float32')")
     if came != expected:
         raise InputError(f"x has dtype {came.name}; this net takes {expected.name}: x.astype('{expected.name}')")
-    homes = parameters[0][1].list_ctx() if parameters else []
-    for image in images:
-        if homes and image.context not in homes:
-            raise InputError(f"x is on {image.context}, the net on {homes[0]}; use x.as_in_context(mx.{homes[0]})")
-
-
-def _check_shapes(graph: Graph, images: Sequence[nd.NDArray]) -> None:
-    """The shapes must be the net's; parameters whose own were left open get them from the images."""
-    for step in graph.steps:
-        if step.op == "Convolution" and step.options.get("layout", "None")[:2] not in ("No", "NC"):
-            layout = step.options["layout"]
-            raise NetError(f"{step.name} has the layout {layout}, which MXNet cannot compute here; build it with NCHW")
-    names = graph.symbol.list_inputs()
-    if len(names) != len(set(names)):
-        return  # two arrays bear one name, and MXNet's inference goes by names
-    shapes = [image.shape for image in images]
-    try:
-        found = infer(graph, shapes)
-    except MXNetError as error:
-        raise InputError(_misfit(graph, shapes, error)) from error
-    for _, parameter in _parameters(graph):
-        if is_deferred(parameter) and parameter.name in found:
-            finish(parameter, found[parameter.name])
-
-
-def infer(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shape of every array that is given to the net, by name, for inputs of these shapes; MXNetError if none fits."""
-    symbol = graph.symbol
-    known = {s.parameter.name: s.parameter.shape for s in graph.steps if s.parameter is not None and s.parameter.shape}
-    known = {name: shape for name, shape in known.items() if all(side > 0 for side in shape)}
-    known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
-    given, auxiliary = symbol.list_arguments(), symbol.list_auxiliary_states()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about shapes that stay unknown
-        arguments, _, states = symbol.infer_shape_partial(**{name: known[name] for name in given if name in known})
-    return {**dict(zip(given, arguments or ())), **dict(zip(auxiliary, states or ()))}
-
-
-def channels_of(graph: Graph) -> int | None:
-    """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
-    for step in graph.steps:
-        if step.op not in ("Convolution", "BatchNorm"):
-            continue
-        source = graph.back_over(
-            step.inputs[0], PASSES_ON | {"_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
-        )
-        weight = graph.steps[step.inputs[1][0]].parameter
-        if source[0] == graph.inputs[0] and weight is not None and weight.shape:
-            count = weight.shape[0] if step.op == "BatchNorm" else weight.shape[1] * step.option("num_group", 1)
-            return count if count > 0 else None
-    return None
+    homes = parameters[0].list_ctx() if parameters else [images[0].context]
+    if images[0].context not in homes:
+        raise InputError(f"x is on {images[0].context}, the net on {homes[0]}; use x.as_in_context(mx.{homes[0]})")
 
 
 def type_of(graph: Graph) -> np.dtype:
     """The type of number that the net computes with; a net in float16 keeps its BatchNorms in float32."""
     norms = {source for step in graph.steps if step.op == "BatchNorm" for source, _ in step.inputs[1:]}
-    types = (np.dtype(one.dtype) for i, one in _parameters(graph) if i not in norms)
+    types = [np.dtype(parameter.dtype) for index, parameter in graph.parameters if index not in norms]
     return next((one for one in types if one.kind == "f"), np.dtype(np.float32))
 
 
-def size_of(graph: Graph, shape: tuple[int, ...]) -> int | None:
-    """The height and width of the images that the net takes, where its Dense layers fix them; `shape` is (N, C, ...)."""
+def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:
+    """The shapes must be the net's; parameters whose own were left open get them from the images."""
+    for step in graph.steps:
+        if step.op == "Convolution" and step.options.get("layout", "None")[:2] not in ("No", "NC"):
+            raise NetError(f"{step.name} wants its channels last, which MXNet cannot compute here; build it with NCHW")
+    names = graph.symbol.list_inputs()
+    if len(names) != len(set(names)):
+        return  # two arrays bear one name, and MXNet's inference goes by names
+    try:
+        found = infer(graph, shapes)
+    except MXNetError as error:
+        raise InputError(_misfit(graph, shapes, error)) from error
+    for _, parameter in graph.parameters:
+        if state_of(parameter) == "deferred" and parameter.name in found:
+            finish(parameter, found[parameter.name])
+
+
+def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
+    """The shape of every array that the net is given, by name, for inputs of these shapes; MXNetError if none fits."""
+    known = {one.name: one.shape for _, one in graph.parameters if one.shape and min(one.shape) > 0}
+    known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
+    names, states = graph.symbol.list_arguments(), graph.symbol.list_auxiliary_states()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about shapes that stay unknown
+        given, _, kept = graph.symbol.infer_shape_partial(**{name: known[name] for name in names if name in known})
+    return {**dict(zip(names, given or ())), **dict(zip(states, kept or ()))}
+
+
+def channels_of(graph: Graph) -> int | None:
+    """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
+    for step in graph.steps:
+        if step.op in ("Convolution", "BatchNorm"):
+            scaled = PASSES_ON | {"_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
+            weight = graph.steps[step.inputs[1][0]].parameter
+            if graph.back_over(step.inputs[0], scaled)[0] == graph.inputs[0] and weight is not None and weight.shape:
+                groups = step.option("num_group", 1)
+                return (weight.shape[0] if step.op == "BatchNorm" else weight.shape[1] * groups) or None
+    return None
+
+
+def size_of(graph: Graph, shape: Shape) -> int | None:
+    """A height and width of images (N, C, ...) that the net takes, if any usual one will do."""
     for size in SIZES:
         try:
             infer(graph, [(*shape[:2], *(size,) * (len(shape) - 2))])
@@ -238,21 +204,20 @@ def size_of(graph: Graph, shape: tuple[int, ...]) -> int | None:
     return None
 
 
-def _misfit(graph: Graph, shapes: list[tuple[int, ...]], error: MXNetError) -> str:
+def blank(net: Block) -> nd.NDArray:
+    """A black image that the net takes."""
+    graph = trace(check_net(net))
+    channels = channels_of(graph) or 3
+    size = size_of(graph, (1, channels, 224, 224)) or 224
+    return nd.zeros((1, channels, size, size), dtype=type_of(graph))
+
+
+def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     """One sentence on what the net takes instead of these shapes."""
     shape, channels = shapes[0], channels_of(graph)
-    if len(shapes) == 1 and channels is not None and (len(shape) < 3 or shape[1] != channels):
+    if len(shapes) == 1 and channels is not None and shape[1] != channels:
         return f"x has shape {shape}; this net takes (N, {channels}, H, W)"
     size = size_of(graph, shape) if len(shapes) == 1 and len(shape) == 4 else None
     if size is not None:
-        return (
-            f"x has shape {shape}; this net takes ({shape[0]}, {shape[1]}, {size}, {size}), as its Dense layers fix it"
-        )
-    shown = shape if len(shapes) == 1 else shapes
-    return f"the net cannot take x of shape {shown}: {in_one_line(error)}"
-
-
-def refuse_numpy_mode() -> None:
-    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
-    if numpy_mode():
-        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
+        return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
+    return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"

@@ -1,7 +1,7 @@
 """A net as the graph of its operators: which map every path crosses, which addition joins which two.
 
 An *entry* is one array of the graph, (number of the step, number of its output). Steps stand in the order in which they
-run. After `tracing.trace` nothing writes to a graph, so threads can share it.
+run. After `tracing.trace` nothing changes in a graph, so threads can share it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ Entry = tuple[int, int]
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
 ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
-# Operators after which the axes are no longer those that went in.
+# Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
+OF_MAPS = {
+    "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",
+    "_contrib_BilinearResize2D", "_contrib_AdaptiveAvgPooling2D",
+}  # fmt: skip
 MIXES_AXES = RESHAPES | {
-    "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "swapaxes", "FullyConnected", "RNN", "tile",
-    "_linalg_gemm2", "_contrib_interleaved_matmul_selfatt_qk", "_contrib_interleaved_matmul_selfatt_valatt",
+    "null", "transpose", "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "swapaxes", "tile",
+    "FullyConnected", "RNN", "_linalg_gemm2",
 }  # fmt: skip
 REDUCES = {"mean", "sum", "max", "min", "prod", "norm", "argmax", "argmin", "argmax_channel"}
-ENDS_IN_PROBABILITIES = {
+PROBABILITIES = {
     "softmax": "softmax", "log_softmax": "softmax", "SoftmaxActivation": "softmax", "SoftmaxOutput": "softmax",
     "Softmax": "softmax", "sigmoid": "sigmoid", "LogisticRegressionOutput": "sigmoid",
 }  # fmt: skip
@@ -66,49 +70,47 @@ class Step:
     def relu(self) -> float | None:
         """The top of a ReLU, infinity, or of a ReLU6, a number; None for every other step.
 
-        In MXNet a ReLU is spelled Activation, relu, maximum(x, 0), clip(x, 0, top) or LeakyReLU of slope 0. Not told are
-        x * (x > 0), where(x > 0, x, 0), maximum with an array of zeros, and ELU of slope 0.
+        In MXNet a ReLU is spelled Activation, relu, maximum(x, 0), clip(x, 0, top) or LeakyReLU of slope 0. Not told
+        are x * (x > 0), where(x > 0, x, 0), maximum with an array of zeros, and ELU of slope 0.
         """
         kind = self.options.get("act_type")
         if self.op == "clip" and self.option("a_min") == 0 and self.option("a_max") > 0:
             return float(self.option("a_max"))
-        spelled = (
-            self.op == "relu"
-            or (self.op == "Activation" and kind == "relu")
-            or (self.op == "_maximum_scalar" and self.option("scalar") == 0)
-            or (self.op == "LeakyReLU" and (kind or "leaky") == "leaky" and self.option("slope", 0.25) == 0)
-        )
-        return float("inf") if spelled else None
+        spelled = {
+            "relu": True,
+            "Activation": kind == "relu",
+            "_maximum_scalar": self.option("scalar") == 0,
+            "LeakyReLU": kind in (None, "leaky") and self.option("slope", 0.25) == 0,
+        }
+        return float("inf") if spelled.get(self.op) else None
 
     @property
     def kin_of_relu(self) -> str | None:
         """The name of an activation that is like a ReLU and is none: the rules say nothing about it."""
+        kind = self.options.get("act_type", "leaky")
         if self.op == "LeakyReLU" and self.relu is None:
-            return {"leaky": "LeakyReLU", "prelu": "PReLU"}.get(self.options.get("act_type", "leaky")) or str(
-                self.options["act_type"]
-            ).upper()
-        return "softrelu" if self.op == "Activation" and self.options.get("act_type") == "softrelu" else None
+            return {"leaky": "LeakyReLU", "prelu": "PReLU"}.get(kind, kind.upper())
+        return "softplus" if self.op == "Activation" and kind == "softrelu" else None
 
     @property
     def is_max_pooling(self) -> bool:
         return self.op == "Pooling" and self.options.get("pool_type", "max") == "max"
 
     def averages(self, shape: tuple[int, ...]) -> bool:
-        """Whether the step is the mean over all positions of a map of this shape (N, K, h, w)."""
-        if self.op == "Pooling" and self.options.get("pool_type") == "avg":
-            return bool(self.option("global_pool", False)) or self.option("kernel") == shape[2:]
-        axes = self.option("axis")
-        axes = (axes,) if isinstance(axes, int) else axes
-        last = tuple(range(2, len(shape)))
-        return self.op == "_contrib_AdaptiveAvgPooling2D" or (
-            self.op == "mean" and axes is not None and tuple(sorted(axis % len(shape) for axis in axes)) == last
-        )
+        """Whether the step is a mean over all positions of a map of this shape, (N, K, h, w)."""
+        axes = self.option("axis", ())
+        if self.op == "mean":
+            axes = axes if isinstance(axes, tuple) else (axes,)
+            return sorted(axis % len(shape) for axis in axes) == list(range(2, len(shape)))
+        whole = self.option("global_pool", False) or self.option("kernel") == shape[2:]
+        pools = self.op == "Pooling" and self.options.get("pool_type") == "avg" and whole
+        return bool(pools) or self.op == "_contrib_AdaptiveAvgPooling2D"
 
     @property
     def kind(self) -> str:
         """What to call the step in a table."""
         if self.relu is not None:
-            return "ReLU" if self.relu == float("inf") else f"clip to {self.relu:g}"
+            return "ReLU" if self.relu == float("inf") else f"ReLU up to {self.relu:g}"
         return "addition" if self.op in ADDS else self.op.strip("_")
 
 
@@ -136,11 +138,17 @@ class Graph:
         return sorted(found, key=lambda index: self.steps[index].input)
 
     @cached_property
+    def parameters(self) -> list[tuple[int, Parameter]]:
+        """The steps that are parameters which the net's outputs need."""
+        needed = self.needed_for(self.outputs)
+        return [(i, step.parameter) for i, step in enumerate(self.steps) if needed[i] and step.parameter is not None]
+
+    @cached_property
     def follows_image(self) -> list[bool]:
         """For each step, whether an input of the net goes into it."""
-        found = [step.input is not None for step in self.steps]
-        for index, step in enumerate(self.steps):
-            found[index] |= any(found[source] for source, _ in step.inputs)
+        found: list[bool] = []
+        for step in self.steps:
+            found.append(step.input is not None or any(found[source] for source, _ in step.inputs))
         return found
 
     def needed_for(self, ends: Iterable[Entry]) -> list[bool]:
@@ -163,60 +171,49 @@ class Graph:
     def logits(self, output: int) -> tuple[Entry, str | None]:
         """Where the net's scores before any softmax or sigmoid stand, and which of the two was at the end."""
         end = self.outputs[output]
-        entry = self.back_over(end, PASSES_ON | RESHAPES | {"Cast"})
-        step = self.steps[entry[0]]
-        kind = ENDS_IN_PROBABILITIES.get(step.op)
+        step = self.steps[self.back_over(end, PASSES_ON | RESHAPES | {"Cast"})[0]]
+        kind = PROBABILITIES.get(step.op)
         if step.op == "Activation" and step.options["act_type"] in ("sigmoid", "log_sigmoid"):
             kind = "sigmoid"
-        over_classes = step.op not in ("softmax", "log_softmax") or step.option("axis", -1) in (1, -1)
-        return (step.inputs[0], kind) if kind and over_classes else (end, None)
+        if step.op in ("softmax", "log_softmax") and step.option("axis", -1) not in (1, -1):
+            kind = None  # not over classes
+        return (step.inputs[0], kind) if kind else (end, None)
 
     def whole(self, end: Entry) -> list[Entry]:
         """The entries that every path from the net's inputs to `end` crosses, in order: its dominators.
 
-        Everything that the net knows of the image passes through each of these maps. The end of a residual branch, one
-        side of a concatenation, a gate and a second output's maps are not among them: they are parts.
+        All that the net knows of the image passes through each of these maps. The end of a residual branch, one side
+        of a concatenation, a gate and a second output's maps are not among them: they are parts.
         """
         needed = self.needed_for([end])
         bit: dict[Entry, int] = {}
         crossed: dict[int, int] = {}  # by step, the entries that every path to it crosses, as bits
         for index, step in enumerate(self.steps):
-            if not needed[index] or not self.follows_image[index]:
-                continue
-            ways = [crossed[e[0]] | 1 << bit.setdefault(e, len(bit)) for e in step.inputs if e[0] in crossed]
-            common = ways[0] if ways else 0
-            for way in ways[1:]:
-                common &= way
-            crossed[index] = common
+            if needed[index] and self.follows_image[index]:
+                ways = [crossed[e[0]] | 1 << bit.setdefault(e, len(bit)) for e in step.inputs if e[0] in crossed]
+                common = ways[0] if ways else 0
+                for way in ways[1:]:
+                    common &= way
+                crossed[index] = common
         on_all = crossed.get(end[0], 0)
         return sorted([entry for entry, number in bit.items() if on_all >> number & 1] + [end])
 
     @cached_property
     def axes(self) -> list[tuple[int, ...] | None]:
         """What each step's axes are: () for batch, channel, height, width, a permutation of these, or None: unknown."""
-        found: list[tuple[int, ...] | None] = [None] * len(self.steps)
-        for index, step in enumerate(self.steps):
+        found: list[tuple[int, ...] | None] = []
+        for step in self.steps:
             known = {found[source] for source, _ in step.inputs} - {None}
-            layout = step.options.get("layout", "None")
-            if (
-                (step.op in ("Convolution", "Deconvolution", "Pooling") and layout[:2] in ("No", "NC"))
-                or step.op in ("UpSampling", "InstanceNorm", "GroupNorm", "LRN")
-                or step.op.startswith("_contrib_Bilinear")
-                or (step.op == "BatchNorm" and step.option("axis", 1) == 1)
-            ):
-                found[index] = ()
-            elif step.op == "transpose" and len(known) == 1 and step.option("axes"):
-                before, order = known.pop() or tuple(range(len(step.option("axes")))), step.option("axes")
-                after = tuple(before[axis] for axis in order)
-                found[index] = () if after == tuple(sorted(after)) else after
-            elif (
-                step.op in MIXES_AXES
-                or step.op in ("transpose", "null")
-                or (step.op in REDUCES and not step.option("keepdims", False))
-            ):
-                continue
-            elif len(known) == 1:
-                found[index] = known.pop()
+            axes = known.pop() if len(known) == 1 else None
+            order = step.option("axes") if step.op == "transpose" else None
+            if step.op in OF_MAPS or (step.op == "BatchNorm" and step.option("axis", 1) == 1):
+                axes = ()
+            elif order and axes is not None:
+                axes = tuple(axes[axis] for axis in order) if axes else order
+                axes = () if axes == tuple(sorted(axes)) else axes
+            elif step.op in MIXES_AXES or (step.op in REDUCES and not step.option("keepdims", False)):
+                axes = None
+            found.append(axes)
         return found
 
     @cached_property
@@ -239,26 +236,27 @@ class Graph:
         for path, runs in self.runs.items():
             for number, outputs in enumerate(runs, 1):
                 for place, entry in enumerate(outputs):
-                    run = f"#{number}" if len(runs) > 1 else ""
-                    found[f"{path}{run}{f'[{place}]' if place else ''}"] = entry
-        named = set(found.values())
-        steps = [(index, step) for index, step in enumerate(self.steps) if step.op != "null"]
-        alike = Counter(step.name for _, step in steps)
-        seen: Counter[str] = Counter()
-        used = set(self.consumers) | set(self.outputs)
-        for index, step in steps:
-            seen[step.name] += 1
-            run = f"#{seen[step.name]}" if alike[step.name] > 1 else ""
-            for place in sorted({place for source, place in used if source == index}):
-                if (index, place) not in named:
-                    found[f"{step.name}{run}{f'[{place}]' if place else ''}"] = (index, place)
+                    found[_numbered(path, number, len(runs), place)] = entry
+        named, seen = set(found.values()), Counter[str]()
+        alike = Counter(step.name for step in self.steps if step.op != "null")
+        unnamed: dict[int, list[Entry]] = {}
+        for entry in sorted({*self.consumers, *self.outputs} - named):
+            if self.steps[entry[0]].op != "null":
+                unnamed.setdefault(entry[0], []).append(entry)
+        for index, step in enumerate(self.steps):
+            seen[step.name] += step.op != "null"
+            for entry in unnamed.get(index, ()):
+                found[_numbered(step.name, seen[step.name], alike[step.name], entry[1])] = entry
         order = {name: position for position, name in enumerate(found)}
         return dict(sorted(found.items(), key=lambda item: (item[1], order[item[0]])))
 
     @cached_property
-    def names(self) -> dict[Entry, str]:
-        """What each entry is called: of several blocks that end in it, the outermost."""
-        return {entry: name for name, entry in self.entries.items()}
+    def _names(self) -> dict[Entry, str]:
+        return {entry: name for name, entry in self.entries.items()}  # of several blocks that end in it, the outermost
+
+    def name(self, entry: Entry) -> str:
+        """What an entry is called: the path of the outermost block that ends in it, or its step's own name."""
+        return self._names.get(entry, self.steps[entry[0]].name)
 
     def relus(self, output: int = 0) -> list[int]:
         """The steps that are a ReLU or ReLU6 on the way to an output's logits."""
@@ -267,9 +265,11 @@ class Graph:
 
     def additions(self) -> list[Entry]:
         """The sums of two maps that both come from the image: where a branch and its shortcut meet."""
-        needed = self.needed_for(self.outputs)
+        found = [(index, 0) for index, step in enumerate(self.steps) if step.op in ADDS]
         return [
-            (index, 0)
-            for index, step in enumerate(self.steps)
-            if needed[index] and step.op in ADDS and all(self.follows_image[source] for source, _ in step.inputs)
+            e for e in found if e in self.consumers and all(self.follows_image[i] for i, _ in self.steps[e[0]].inputs)
         ]
+
+
+def _numbered(name: str, run: int, runs: int, place: int) -> str:
+    return f"{name}{f'#{run}' if runs > 1 else ''}{f'[{place}]' if place else ''}"

@@ -6,7 +6,7 @@ import numpy as np
 from mxnet import nd
 
 from .checks import check_net, refuse_numpy_mode, type_of
-from .mxnet import Block, has_values, is_deferred
+from .mxnet import Block, state_of
 from .tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
@@ -31,6 +31,5 @@ def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     """
     graph = trace(check_net(net))
     refuse_numpy_mode()
-    given = (step.parameter for step in graph.steps if step.parameter is not None)
-    placed = [one.list_ctx()[0] for one in given if has_values(one) or is_deferred(one)]
+    placed = [one.list_ctx()[0] for _, one in graph.parameters if state_of(one) != "empty"]
     return nd.array(array, ctx=placed[0] if placed else None, dtype=type_of(graph))

@@ -165,7 +165,7 @@ def decompose(
         entry = graph.steps[entry[0]].inputs[0]
     summands = graph.steps[entry[0]].inputs if graph.steps[entry[0]].op in ADDS else ()
     if len({prepared.shapes[one] for one in summands}) != 1 or not all(graph.follows_image[i] for i, _ in summands):
-        raise LayerError(f"layer {graph.names[asked]} does not end in an addition of two maps of one shape")
+        raise LayerError(f"layer {graph.name(asked)} does not end in an addition of two maps of one shape")
     own = [_own_steps(graph, one, other) for one, other in (summands, summands[::-1])]
     shortcut, branch = summands if own[0] < own[1] else summands[::-1]
     recording = recorded(net, x, list(dict.fromkeys([entry, branch, shortcut])), False, output)

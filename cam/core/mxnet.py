@@ -81,14 +81,9 @@ def own_parameters(block: Block) -> list[Parameter]:
     return list(block._reg_params.values())
 
 
-def has_values(parameter: Parameter) -> bool:
-    """Whether the parameter was given values."""
-    return parameter._data is not None
-
-
-def is_deferred(parameter: Parameter) -> bool:
-    """Whether values were promised, and wait for a shape that was left open."""
-    return bool(parameter._deferred_init)
+def state_of(parameter: Parameter) -> str:
+    """ "ready"; "deferred" if values were promised and wait for a shape that was left open; "empty"."""
+    return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"
 
 
 def finish(parameter: Parameter, shape: tuple[int, ...]) -> None:

@@ -87,7 +87,7 @@ class Recording:
 
     def __init__(self, prepared: Ready, walked: Pass, entries: Sequence[Entry]):
         self._prepared, self._net, self._walked, self._output = prepared, prepared.net, walked, prepared.output
-        self._entries = {walked.graph.names.get(one, walked.graph.steps[one[0]].name): one for one in entries}
+        self._entries = {walked.graph.name(one): one for one in entries}
         self.layers: list[str] = list(self._entries)
         self._logits = walked.values[walked.end]
         self.logits: np.ndarray = finite(self._logits, "the logits")
@@ -124,7 +124,7 @@ class Recording:
         if self._gradients is None or self._gradients[0] != key:  # one walk back serves all layers
             self._gradients = (key, self._walked.back(head, list(self._entries.values())))
         if entry not in self._gradients[1]:
-            raise LayerError(f"no gradient flows from the target back to {self._walked.graph.names.get(entry)}")
+            raise LayerError(f"no gradient flows from the target back to {self._walked.graph.name(entry)}")
         return self._walked.values[entry], self._gradients[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
@@ -194,8 +194,9 @@ class Recording:
             return known
         chosen = {choose.find(self._net, graph, one)[0] for one in (where if isinstance(where, list) else [where])}
         for index in chosen - known:
-            name = graph.names.get((index, 0), graph.steps[index].name)
-            raise LayerError(f"{name} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)")
+            raise LayerError(
+                f"{graph.name((index, 0))} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)"
+            )
         return chosen
 
     def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
@@ -205,7 +206,7 @@ class Recording:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
         entry = choose.find(self._net, self._walked.graph, layer)
         if entry not in self._entries.values():
-            name = self._walked.graph.names.get(entry)
+            name = self._walked.graph.name(entry)
             raise LayerError(f"layer {name} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
         return entry
 

@@ -102,10 +102,12 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
     for number, (index, _) in enumerate(rest[len(parameters) :]):
         steps[index].input = number
     graph = Graph(steps, heads, by_path, mx.sym.Group(outputs))
-    for index, needed in enumerate(graph.needed_for(heads)):
-        step = steps[index]
-        unknown = step.op == "null" and step.parameter is None and step.input is None
-        if needed and unknown and not step.name.endswith("label"):  # of an output operator, which ignores it here
+    by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
+    for step, needed in zip(steps, graph.needed_for(heads)):
+        if step.op != "null" or step.parameter is not None or step.input is not None or not needed:
+            continue
+        step.parameter = by_name.get(step.name)
+        if step.parameter is None and not step.name.endswith("label"):  # of an output operator, ignored in prediction
             raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
     return graph
 

@@ -148,7 +148,7 @@ class Pass:
                 finite(self.values[index, 0], f"the parameter {step.parameter.name}")
         for entry, value in self.values.items():
             if is_float(value):
-                finite(value, f"the output of {self.graph.names.get(entry, self.graph.steps[entry[0]].name)}")
+                finite(value, f"the output of {self.graph.name(entry)}")
 
     # ------------------------------------------------------------------ back
 
@@ -211,7 +211,7 @@ class Pass:
             try:
                 if np.isfinite(mean_of(gradient).asnumpy()).all():
                     continue
-                finite(gradient, f"the gradient at {self.graph.names.get(entry, 'the image')}")
+                finite(gradient, f"the gradient at {self.graph.name(entry)}")
             except MXNetError as error:
                 raise NetError(f"MXNet cannot compute this gradient: {late(error)}") from error
 

@@ -67,7 +67,8 @@ def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) ->
     asked = list(layers) if isinstance(layers, list) else [layers]
     entries = [choose.entry_of(prepared, one) for one in asked]
     walked = Pass(graph, [one.copy() for one in prepared.images], {*entries, *([image] if image_gradient else [])}, end)
-    return Recording(prepared, walked, entries)
+    names = [one if one in graph.entries else graph.name(entry) for one, entry in zip(asked, entries)]
+    return Recording(prepared, walked, dict(zip(names, entries)))
 
 
 class Recording:
@@ -81,13 +82,14 @@ class Recording:
     logits : numpy (N, classes), before any softmax or sigmoid of the net
     probabilities : numpy (N, classes), by the sigmoid that the net ends in, else by softmax; None if a net without
         sigmoid gives one number, or if the logits are no (N, classes)
-    layers : the paths of the recorded layers, as asked
+    layers : the paths of the recorded layers, as asked, also where several are one map, such as features.8.2 and
+        features.8
     notes : what to know about the net's logits, as warnings
     """
 
-    def __init__(self, prepared: Ready, walked: Pass, entries: Sequence[Entry]):
+    def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
         self._prepared, self._net, self._walked, self._output = prepared, prepared.net, walked, prepared.output
-        self._entries = {walked.graph.name(one): one for one in entries}
+        self._entries = entries
         self.layers: list[str] = list(self._entries)
         self._logits = walked.values[walked.end]
         self.logits: np.ndarray = finite(self._logits, "the logits")

@@ -345,7 +345,7 @@ WRONG = {
         ),
         Wrong(
             "summands",
-            "return [graph.names[entry] for entry in step.inputs]",
+            "return [graph.name(entry) for entry in step.inputs]",
             "return [block, block]",
             ("the_two_inputs",),
             "its step's inputs are asked for",

@@ -224,7 +224,7 @@ check("the map with other numbers", exact_map(features, weight), np.einsum("k,kh
 # - `graph.entries[path]`: for a layer's path its *entry*, a pair (number of the step, number of its output),
 # - `graph.steps[number]`: the step, with `.op` (such as `"Convolution"`, `"Activation"`, `"elemwise_add"`) and
 #   `.inputs`, the entries that go in,
-# - `graph.names[entry]`: what the layer with this entry is called.
+# - `graph.name(entry)`: what the layer with this entry is called.
 #
 # Find the names of the two layers that a block adds. In some networks a ReLU stands behind the addition and is the
 # block's output: step back over it.
@@ -242,7 +242,7 @@ def summands(graph, block):
     step = graph.steps[graph.entries[block][0]]
     while step.op != "elemwise_add":
         step = graph.steps[step.inputs[0][0]]
-    return [graph.names[entry] for entry in step.inputs]
+    return [graph.name(entry) for entry in step.inputs]
     ### END SOLUTION
 
 

@@ -6,17 +6,23 @@ The checks of a set are taken from its source, cell by cell; there is no second 
 import copy
 import re
 import shutil
+import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
 from traitlets.config import Config
 
-from lessons.assignments import classroom
+import cam
+
+sys.path.append(str(Path(cam.__file__).parents[1] / "lessons" / "assignments"))
+import classroom
+import execution
 
 # What nbgrader says about its own database, and numpy about a student's division by zero.
 pytestmark = [
@@ -475,7 +481,9 @@ def test_a_loop_or_a_crash_costs_only_its_cell(tmp_path):
         "1 / 0",
         "print(x)",
     )
-    execute = classroom.RestartingExecute(config=classroom.configure(Config(), tmp_path, timeout=8))
+    config = classroom.configure(Config(), tmp_path)
+    config.IsolatedExecute.timeout = 8
+    execute = execution.IsolatedExecute(config=config)
     execute.preprocess(nb, {"metadata": {"path": str(tmp_path)}})
     outputs = [[output.get("ename") or output.name for output in cell.outputs] for cell in nb.cells]
     assert outputs == [[], ["CellTimeoutError"], [], ["DeadKernelError"], ["stdout"], ["ZeroDivisionError"], ["stdout"]]
@@ -488,7 +496,7 @@ def test_cells_that_were_copied_or_split_keep_one_id_each():
     text = {"grade": True, "solution": True, "grade_id": "text"}
     parts = [(answer, "f = 1"), (check, "early"), (answer, "f = 2"), (check, "late"), (text, "one"), (text, "two")]
     cells = [CODE(source, metadata={"nbgrader": dict(marks)}) for marks, source in (*parts, ({}, "empty"))]
-    classroom.OneCellPerId().preprocess(nbformat.v4.new_notebook(cells=cells), {})
+    execution.OneCellPerId().preprocess(nbformat.v4.new_notebook(cells=cells), {})
     assert [cell.source for cell in cells if "nbgrader" in cell.metadata] == ["f = 1", "late", "one\n\ntwo"]
     assert len(cells) == 7
 
@@ -570,7 +578,7 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
     with redirect_stdout(StringIO()) as printed:
         problems = classroom.grade(submissions, course, progress=lines.append)
     assert printed.getvalue() == ""
-    assert len(lines) == 13 and lines[-1].startswith("13 of 13: ")
+    assert len(lines) == 14 and lines[-1].startswith("13 of 13: ")
     said = ("expected", "no notebook", "0 of 3 points for cells that are missing", "lost nbgrader's metadata")
     assert len(problems) == len(said)
     for problem, words in zip(problems, said):
@@ -646,9 +654,9 @@ def test_what_lies_in_the_wrong_place_is_named_with_the_right_one(tmp_path):
         name.write_text("")
     (tmp_path / "dora").mkdir()
     (tmp_path / "ada" / "4_residual_nets").mkdir()
-    notes = classroom.misplaced(tmp_path, [right])
+    notes, empty = classroom.misplaced(tmp_path, [right], list(SETS))
+    assert empty == [f"{tmp_path / name}: this folder holds no submission" for name in ("ada/4_residual_nets", "dora")]
     expected = {tmp_path / name: says.format(tmp_path) for name, says in files.items() if says}
-    expected |= {tmp_path / name: "holds no submission" for name in ("dora", "ada/4_residual_nets")}
     assert len(notes) == len(expected)
     for path, says in expected.items():
         assert [

@@ -87,8 +87,8 @@ class Conv2D(nn.Conv2D):
             dx = rules.convolution_back(
                 dy, weight, shape, own["stride"], own["pad"], own["dilate"], own["num_group"]
             )  # fmt: skip
-            _, *rest = rules.derivative("Convolution", inputs, options, {0: dy}, [False] + [True] * (len(inputs) - 1))
-            return (dx, *rest)
+            own_way = rules.Derivative("Convolution", inputs, options, [False] + [True] * (len(inputs) - 1))
+            return (dx, *own_way.back({0: dy})[1:])
 
         y = _on_tape(convolve, back, *inputs)
         return y if self.act is None else self.act(y)

@@ -7,7 +7,7 @@ and added up. Normalising and colouring them is the business of `cam.plot`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from mxnet import nd
@@ -21,17 +21,15 @@ from .mxnet import Block
 from .recording import Recording, recorded
 from .targets import Target
 
+Images = nd.NDArray | Sequence[nd.NDArray]
+Layers = LayerLike | Sequence[LayerLike] | None
+Maps = np.ndarray | dict[str, np.ndarray]
+
 
 @by_keyword
 def grad_cam(
-    net: Block,
-    x: nd.NDArray,
-    *,
-    target: Target = None,
-    layer: LayerLike | Sequence[LayerLike] | None = None,
-    relu: bool = True,
-    output: int | None = None,
-):
+    net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
+) -> Maps:
     """Where the evidence for a class lies (Selvaraju et al. 2017, equations 1 and 2).
 
     The map is ReLU(sum_k alpha_k A_k), with A_k the k-th channel of the layer's feature map and alpha_k the spatial
@@ -61,21 +59,13 @@ def grad_cam(
         Where a map cannot say, or does not say, what a reader would think.
     """
     recording = recorded(net, x, layer, False, output)
-    return _each_layer(
-        recording, layer, lambda path: grad_cam_of(recording, target=target, layer=path, relu=False), relu
-    )
+    return _each_layer(recording, layer, relu, lambda path: _grad_cam(recording, path, target))
 
 
 @by_keyword
 def hires_cam(
-    net: Block,
-    x: nd.NDArray,
-    *,
-    target: Target = None,
-    layer: LayerLike | Sequence[LayerLike] | None = None,
-    relu: bool = True,
-    output: int | None = None,
-):
+    net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
+) -> Maps:
     """Grad-CAM without the averaging: ReLU(sum_k (d target / d A_k) A_k) (Draelos and Carin 2020).
 
     Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all positions, as at
@@ -87,7 +77,7 @@ def hires_cam(
         features, gradient = recording.arrays(path, target)
         return (gradient * features).sum(axis=1).asnumpy()
 
-    return _each_layer(recording, layer, one, relu)
+    return _each_layer(recording, layer, relu, one)
 
 
 def grad_cam_of(
@@ -97,13 +87,17 @@ def grad_cam_of(
 
     Parameters and result as for `grad_cam`, for a single layer; without warnings.
     """
-    features, gradient = recording.arrays(layer, target)  # (N, K, h, w) both
-    signed = (_alpha(gradient) * features).sum(axis=1).asnumpy()  # (N, h, w)
+    signed = _grad_cam(recording, layer, target)
     return np.maximum(signed, 0) if relu else signed
 
 
+def _grad_cam(recording: Recording, layer: LayerLike | None, target: Target) -> np.ndarray:
+    features, gradient = recording.arrays(layer, target)  # (N, K, h, w) both
+    return (_alpha(gradient) * features).sum(axis=1).asnumpy()  # (N, h, w)
+
+
 @by_keyword
-def class_activation_map(net: Block, x: nd.NDArray, *, target: Target = None, output: int | None = None) -> np.ndarray:
+def class_activation_map(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
     """The class activation map sum_k w_k A_k (Zhou et al. 2016, equation 2), signed.
 
     w_k is the weight from channel k of the last feature map to the class's logit. It exists for nets whose graph ends
@@ -135,7 +129,7 @@ def class_activation_map(net: Block, x: nd.NDArray, *, target: Target = None, ou
 
 @by_keyword
 def decompose(
-    net: Block, x: nd.NDArray, block: LayerLike, *, target: Target = None, output: int | None = None
+    net: Block, x: Images, block: LayerLike, *, target: Target = None, output: int | None = None
 ) -> dict[str, np.ndarray]:
     """The Grad-CAM of a sum of two maps, split into the part of its branch and the part of its shortcut.
 
@@ -188,11 +182,11 @@ def _alpha(gradient: nd.NDArray) -> nd.NDArray:
 @by_keyword
 def image_gradient(
     net: Block,
-    x: nd.NDArray,
+    x: Images,
     *,
     target: Target = None,
     rule: str = "plain",
-    where: Sequence[LayerLike] | None = None,
+    where: Layers = None,
     output: int | None = None,
 ) -> np.ndarray:
     """d target / d image, signed, with a choice of how it passes back through the ReLUs.
@@ -206,43 +200,38 @@ def image_gradient(
     -------
     numpy (N, 3, H, W) of the net's dtype
     """
-    return _image_gradient(recorded(net, x, [], True, output), target, rule, where)
+    return _image_gradient(recorded(net, x, [], True, output), rule, where, target)
 
 
 @by_keyword
 def guided_backprop(
-    net: Block,
-    x: nd.NDArray,
-    *,
-    target: Target = None,
-    where: Sequence[LayerLike] | None = None,
-    output: int | None = None,
+    net: Block, x: Images, *, target: Target = None, where: Layers = None, output: int | None = None
 ) -> np.ndarray:
     """Guided backpropagation (Springenberg et al. 2015): `image_gradient` with rule="guided"."""
-    return _image_gradient(recorded(net, x, [], True, output), target, "guided", where)
+    return _image_gradient(recorded(net, x, [], True, output), "guided", where, target)
 
 
 @by_keyword
-def saliency(net: Block, x: nd.NDArray, *, target: Target = None, output: int | None = None) -> np.ndarray:
+def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
     """Image-specific class saliency: max over channels of |d target / d image| (Simonyan et al. 2014, section 3.1).
 
     Returns
     -------
     numpy (N, H, W) of the net's dtype
     """
-    return np.abs(_image_gradient(recorded(net, x, [], True, output), target, "plain", None)).max(axis=1)
+    return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
 
 
 @by_keyword
 def guided_grad_cam(
     net: Block,
-    x: nd.NDArray,
+    x: Images,
     *,
     target: Target = None,
-    layer: LayerLike | Sequence[LayerLike] | None = None,
-    where: Sequence[LayerLike] | None = None,
+    layer: Layers = None,
+    where: Layers = None,
     output: int | None = None,
-):
+) -> Maps:
     """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
 
     Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`.
@@ -252,10 +241,8 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = recorded(net, x, layer, True, output)
-    heat = _each_layer(
-        recording, layer, lambda path: grad_cam_of(recording, target=target, layer=path, relu=False), True
-    )
-    guided = _image_gradient(recording, target, "guided", where)  # (N, 3, H, W)
+    heat = _each_layer(recording, layer, True, lambda path: _grad_cam(recording, path, target))
+    guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
     return guided_product(guided, heat)
@@ -324,22 +311,22 @@ def caveats(path: str, signed: np.ndarray, relu: bool = True) -> list[MapWarning
     return []
 
 
-def _image_gradient(recording: Recording, target: Target, rule: str, where) -> np.ndarray:
-    for warning in [*recording.notes, *(recording.rule_caveats(rule) if where is None else ())]:
+def _image_gradient(recording: Recording, rule: str, where: Layers, target: Target) -> np.ndarray:
+    for warning in [*recording.notes, *recording.rule_caveats(rule, where)]:
         warnings.warn(warning, stacklevel=4)
-    return recording.image_gradient_by(target, rule, where)
+    return recording.image_gradient_by(rule, where, target)
 
 
-def _each_layer(recording: Recording, layer, signed_of, relu: bool):
+def _each_layer(recording: Recording, layer: Layers, relu: bool, signed_of: Callable[[str], np.ndarray]) -> Maps:
     """The signed map of each recorded layer, with warnings, then its ReLU; a dict only if a list was asked for."""
     found = {}
     for path in recording.layers:
-        signed = signed_of(path)
+        found[path] = signed_of(path)
         said: list[CamWarning] = [*recording.notes, *recording.caveats(path)]
-        for number, one in enumerate(signed):
+        for number, one in enumerate(found[path]):
             of_image = caveats(path, one, relu)
-            said += of_image if len(signed) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
+            said += of_image if len(found[path]) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
         for warning in said:
             warnings.warn(warning, stacklevel=4)
-        found[path] = np.maximum(signed, 0) if relu else signed
-    return found if isinstance(layer, (list, tuple)) else found[recording.layers[0]]
+    maps = {path: np.maximum(one, 0) if relu else one for path, one in found.items()}
+    return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

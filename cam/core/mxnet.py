@@ -44,7 +44,7 @@ from mxnet.gluon import Block, Parameter, SymbolBlock  # noqa: E402
 from mxnet.gluon.parameter import DeferredInitializationError  # noqa: E402
 from mxnet.util import is_np_array  # noqa: E402
 
-PLAIN = (int, float, str, bool, bytes, type(None))
+PLAIN = {int, float, str, bool, bytes, type(None)}
 
 
 @cache
@@ -97,22 +97,39 @@ def computes_compiled(net: Block) -> bool:
     return any(getattr(block, "_active", False) or isinstance(block, SymbolBlock) for _, block in blocks_of(net))
 
 
+NOT_SETTINGS = {
+    "_active",
+    "_cached_graph",
+    "_cached_op",
+    "_cached_op_args",
+    "_flags",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_children",
+    "_reg_params",
+    "_params",
+    "_scope",
+    "_in_format",
+    "_out_format",
+    "_prefix",
+    "_name",
+    "labels",
+    "caution",
+}  # fmt: skip - the last two are ours: what a net knows
+
+
 def settings(block: Block) -> list:
     """What a block's forward may depend on: its plain settings and those in its collections, and its functions."""
-    ignored = ("_active", "_cached_graph", "_cached_op", "_cached_op_args", "_flags", "_forward_hooks")
-    ignored += ("_forward_pre_hooks", "_children", "_reg_params", "_params", "_scope", "_in_format", "_out_format")
-    ignored += ("labels", "caution")  # of ours, about what a net knows
-    return [_setting(value) for name, value in block.__dict__.items() if name not in ignored]
+    return [_setting(value) for name, value in block.__dict__.items() if name not in NOT_SETTINGS]
 
 
 def _setting(value):
-    if isinstance(value, PLAIN):
+    kind = type(value)
+    if kind in PLAIN:
         return value
-    if isinstance(value, (list, tuple)):
-        return [_setting(one) for one in value]
-    if isinstance(value, dict):
-        return [(str(key), _setting(one)) for key, one in value.items()]
-    return id(value)
+    if kind is dict:
+        return [_setting(one) for one in value.values()]
+    return [_setting(one) for one in value] if kind in (list, tuple) else id(value)
 
 
 class _HooksOfOthers(OrderedDict):

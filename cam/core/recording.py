@@ -63,10 +63,11 @@ def record(
 def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
     """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
-    graph, end, image = prepared.graph, prepared.end, (prepared.graph.inputs[0], 0)
     asked = list(layers) if isinstance(layers, list) else [layers]
     entries = [choose.entry_of(prepared, one) for one in asked]
-    walked = Pass(graph, [one.copy() for one in prepared.images], {*entries, *([image] if image_gradient else [])}, end)
+    images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
+    walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
+    graph = prepared.graph
     names = [one if one in graph.entries else graph.name(entry) for one, entry in zip(asked, entries)]
     return Recording(prepared, walked, dict(zip(names, entries)))
 
@@ -88,16 +89,17 @@ class Recording:
     """
 
     def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
-        self._prepared, self._net, self._walked, self._output = prepared, prepared.net, walked, prepared.output
+        self._prepared, self._walked = prepared, walked
+        self._net, self._graph = prepared.net, prepared.graph
         self._entries = entries
-        self.layers: list[str] = list(self._entries)
         self._logits = walked.values[walked.end]
+        self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] = b"", {}
+        self.layers: list[str] = list(self._entries)
         self.logits: np.ndarray = finite(self._logits, "the logits")
-        _, self._ending = walked.graph.logits(prepared.output)
-        ending = f"the net ends in {self._ending}: the logits before it are explained"
-        self.notes: list[NetWarning] = [NetWarning(ending)] if self._ending else []
-        self.probabilities = _probabilities(self.logits, self._ending)
-        self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] | None = None
+        ending = self._graph.logits(prepared.output)[1]
+        self.probabilities = _probabilities(self.logits, ending)
+        said = f"the net ends in {ending}: the logits before it are explained"
+        self.notes: list[NetWarning] = [NetWarning(said)] if ending else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:
         """One class number per image; see `cam.core.targets.class_ids`."""
@@ -109,7 +111,7 @@ class Recording:
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer, numpy (N, K, h, w)."""
-        return finite(self.arrays(layer)[0], "the feature map")
+        return finite(self._walked.values[self._recorded(layer)], "the feature map")
 
     def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
         """d target / d A for each image, numpy (N, K, h, w).
@@ -119,14 +121,13 @@ class Recording:
         return self.arrays(layer, target)[1].asnumpy()
 
     def arrays(self, layer: LayerLike | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
-        """A and d target / d A of a recorded layer, as MXNet holds them; for readers only."""
-        entry = self._recorded(layer)
-        head = self.head(target)
+        """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
+        entry, head = self._recorded(layer), self.head(target)
         key = head.asnumpy().tobytes()
-        if self._gradients is None or self._gradients[0] != key:  # one walk back serves all layers
-            self._gradients = (key, self._walked.back(head, list(self._entries.values())))
+        if self._gradients[0] != key:  # one walk back serves all layers
+            self._gradients = key, self._walked.back(head, list(self._entries.values()))
         if entry not in self._gradients[1]:
-            raise LayerError(f"no gradient flows from the target back to {self._walked.graph.name(entry)}")
+            raise LayerError(f"no gradient flows from the target back to {self._graph.name(entry)}")
         return self._walked.values[entry], self._gradients[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
@@ -155,50 +156,48 @@ class Recording:
         NetWarning
             If relatives of ReLU keep their derivative and `where` does not say that this is meant.
         """
-        for warning in self.rule_caveats(rule) if where is None else ():
+        for warning in self.rule_caveats(rule, where):
             warnings.warn(warning, stacklevel=2)
-        return self.image_gradient_by(target, rule, where)
+        return self.image_gradient_by(rule, where, target)
 
-    def image_gradient_by(self, target: Target, rule: str, where: Sequence[LayerLike] | None) -> np.ndarray:
+    def image_gradient_by(self, rule: str, where: Sequence[LayerLike] | None, target: Target) -> np.ndarray:
         """`image_gradient` without warnings."""
         rules.check_rule(rule)
-        image = (self._walked.graph.inputs[0], 0)
+        image = (self._graph.inputs[0], 0)
         if image not in self._walked.asked:
             raise NetError("this recording holds no image gradient; record with image_gradient=True")
-        steps = None if rule == "plain" else self._obeying(rule, where)
-        found = self._walked.back(self.head(target), [image], rule, steps)
+        obeying = set() if rule == "plain" else self._obeying(rule, where)
+        found = self._walked.back(self.head(target), [image], rule, obeying)
         if image not in found:
             raise NetError("no gradient flows from the target back to the image")
         # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
         return (found[image] * 1).asnumpy()
 
-    def rule_caveats(self, rule: str) -> list[NetWarning]:
+    def rule_caveats(self, rule: str, where: Sequence[LayerLike] | None = None) -> list[NetWarning]:
         """What the rule does not reach, as warnings that were not yet raised."""
         others = self._kin_of_relu()
-        if rule == "plain" or not others or not self._walked.graph.relus(self._output):
+        if rule == "plain" or where is not None or not others or not self._graph.relus(self._prepared.output):
             return []
         said = f"the {rule} rule is defined for ReLU: the net's {' and '.join(others)} keep their derivative"
         return [NetWarning(f"{said} (where=cam.relus(net) says that this is meant)")]
 
     def _kin_of_relu(self) -> list[str]:
-        graph = self._walked.graph
-        needed = graph.needed_for([self._walked.end])
-        return sorted({step.kin_of_relu for step, use in zip(graph.steps, needed) if use and step.kin_of_relu})
+        needed = self._graph.needed_for([self._walked.end])
+        return sorted({step.kin_of_relu for step, use in zip(self._graph.steps, needed) if use and step.kin_of_relu})
 
     def _obeying(self, rule: str, where: Sequence[LayerLike] | None) -> set[int]:
         """The steps that obey the rule."""
-        graph = self._walked.graph
-        known = set(graph.relus(self._output))
+        known = set(self._graph.relus(self._prepared.output))
+        if where is None and not known:
+            has = " and ".join([*self._kin_of_relu(), "no ReLU"])
+            raise NetError(f"the {rule} rule is defined for ReLU, and this net has {has}; take rule='plain'")
         if where is None:
-            if not known:
-                has = " and ".join([*self._kin_of_relu(), "no ReLU"])
-                raise NetError(f"the {rule} rule is defined for ReLU, and this net has {has}; take rule='plain'")
             return known
-        chosen = {choose.find(self._net, graph, one)[0] for one in (where if isinstance(where, list) else [where])}
+        asked = where if isinstance(where, (list, tuple)) else [where]
+        chosen = {choose.find(self._net, self._graph, one)[0] for one in asked}
         for index in chosen - known:
-            raise LayerError(
-                f"{graph.name((index, 0))} is no ReLU, and the {rule} rule is defined for those alone: see cam.relus(net)"
-            )
+            name = self._graph.name((index, 0))
+            raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")
         return chosen
 
     def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
@@ -206,16 +205,16 @@ class Recording:
             return next(iter(self._entries.values()))
         if layer is None:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
-        entry = choose.find(self._net, self._walked.graph, layer)
+        entry = choose.find(self._net, self._graph, layer)
         if entry not in self._entries.values():
-            name = self._walked.graph.name(entry)
-            raise LayerError(f"layer {name} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
+            recorded = ", ".join(self.layers) or "none"
+            raise LayerError(f"layer {self._graph.name(entry)} was not recorded; recorded: {recorded}")
         return entry
 
 
 def _probabilities(logits: np.ndarray, ending: str | None) -> np.ndarray | None:
     if ending == "sigmoid":
-        return 1 / (1 + np.exp(-logits))
+        return np.exp(-np.logaddexp(0, -logits))  # 1 / (1 + e^-z), without overflow
     if logits.ndim != 2 or logits.shape[1] == 1:
         return None
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

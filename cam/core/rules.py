@@ -2,7 +2,7 @@
 
 Notation: x is the operator's input, y its output; dx and dy are the gradients of the target with respect to them.
 All arrays are NDArrays. Which operator of a graph goes by which rule is said in `walk`; operators without a rule here
-go by `derivative`, which is MXNet's own, for that operator alone.
+go by `Derivative`, which is MXNet's own, for that operator alone.
 """
 
 from __future__ import annotations
@@ -135,56 +135,48 @@ def concat_back(dy: nd.NDArray, sizes: Sequence[int], axis: int) -> list[nd.NDAr
     return [nd.slice_axis(dy, axis=axis, begin=int(end - size), end=int(end)) for size, end in zip(sizes, ends)]
 
 
-# Max pooling and the like are the same function in both modes, and right in train mode only: in inference oneDNN
-# reads positions that were never written. All others must compute what the net computes, so in predict mode.
-RIGHT_IN_TRAIN_MODE = ("Convolution", "Deconvolution", "FullyConnected", "Pooling")
-
-
-def derivative(
-    operator: str,
-    inputs: Sequence[nd.NDArray],
-    options: dict[str, str],
-    arriving: dict[int, nd.NDArray],
-    wanted: Sequence[bool],
-) -> list[nd.NDArray | None]:
+class Derivative:
     """MXNet's own derivative of one operator: a tape that holds this operator alone.
 
-    Parameters
+    Attributes
     ----------
-    inputs : the operator's inputs
-    arriving : dy by the number of the output
-    wanted : for each input, whether its dx is asked for
-
-    Returns
-    -------
-    dx for each wanted input of a float type, None for the others
-
-    Raises
-    ------
-    NetError
-        If MXNet has no derivative of this operator.
+    outputs : what the operator gives
     """
-    # A copy: max pooling misreads an input that is a view of another array.
-    leaves = [x.copy() if want and operator == "Pooling" else x.detach() for x, want in zip(inputs, wanted)]
-    marked = [leaf for leaf, want in zip(leaves, wanted) if want and is_float(leaf)]
-    if not marked:
-        return [None] * len(leaves)
-    autograd.mark_variables(marked, [nd.empty(leaf.shape, ctx=leaf.context, dtype=leaf.dtype) for leaf in marked])
-    train = operator in RIGHT_IN_TRAIN_MODE
-    try:
-        with autograd.record(train_mode=train):
-            outputs = call(operator, leaves, options)
-        heads = [(y, arriving.get(k)) for k, y in enumerate(outputs) if k in arriving and is_float(y)]
-        if not heads:
-            return [None] * len(leaves)
-        found = autograd.grad(
-            [y for y, _ in heads], marked, head_grads=[dy.astype(y.dtype, copy=False) for y, dy in heads],
-            train_mode=train,
-        )  # fmt: skip
-    except MXNetError as error:
-        raise NetError(f"MXNet has no derivative of the operator {operator} ({in_one_line(error)})") from error
-    rest = iter(found)
-    return [next(rest) if want and is_float(leaf) else None for leaf, want in zip(leaves, wanted)]
+
+    # The same functions in both modes, and right in train mode only: in inference oneDNN's max pooling reads positions
+    # that were never written. All others must compute what the net computes, so in predict mode.
+    IN_TRAIN_MODE = ("Convolution", "Deconvolution", "FullyConnected", "Pooling")
+
+    def __init__(self, operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str], wanted: Sequence[bool]):
+        """Run the operator; `wanted` says for each input whether its dx will be asked for."""
+        self._operator, self._train = operator, operator in self.IN_TRAIN_MODE
+        self._leaves = [x.detach() for x in inputs]
+        self._wanted = [want and is_float(leaf) for leaf, want in zip(self._leaves, wanted)]
+        marked = self._marked()
+        autograd.mark_variables(marked, [nd.empty(leaf.shape, ctx=leaf.context, dtype=leaf.dtype) for leaf in marked])
+        with autograd.record(train_mode=self._train):
+            self._taped = call(operator, self._leaves, options)
+        self.outputs: list[nd.NDArray] = [y.detach() for y in self._taped]
+
+    def back(self, arriving: dict[int, nd.NDArray]) -> list[nd.NDArray | None]:
+        """dx for each wanted input of a float type, None for the others; `arriving` is dy by the number of the output.
+
+        Raises NetError if MXNet has no derivative of this operator.
+        """
+        heads = [(y, arriving[k].astype(y.dtype, copy=False)) for k, y in enumerate(self._taped) if k in arriving]
+        heads = [(y, dy) for y, dy in heads if is_float(y)]
+        if not heads or not any(self._wanted):
+            return [None] * len(self._leaves)
+        ys, dys = (list(one) for one in zip(*heads))
+        try:
+            found = autograd.grad(ys, self._marked(), head_grads=dys, retain_graph=True, train_mode=self._train)
+        except MXNetError as error:
+            raise NetError(f"MXNet has no derivative of {self._operator} ({in_one_line(error)})") from error
+        rest = iter(found)
+        return [next(rest) if want else None for want in self._wanted]
+
+    def _marked(self) -> list[nd.NDArray]:
+        return [leaf for leaf, want in zip(self._leaves, self._wanted) if want]
 
 
 def is_float(array: nd.NDArray) -> bool:

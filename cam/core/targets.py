@@ -14,14 +14,15 @@ from .errors import ClassError, NetError, in_one_line
 from .mxnet import Block, MXNetError
 
 Target = Any  # None, int, str, a sequence or array of these, or Callable[[nd.NDArray], nd.NDArray]
+EXPECTED = "expected None, an int or label for all images, a list of one per image, or a function of the logits"
 
 
 class Labels(list):
     """The names of a net's classes, for `net.labels`, with `aliases`: other names, in lower case, by class numbers."""
 
-    def __init__(self, names: Sequence[str], aliases: Mapping[str, Sequence[int]] | None = None):
+    def __init__(self, names: Sequence[str], aliases: Mapping[str, Sequence[int]]):
         super().__init__(names)
-        self.aliases = dict(aliases or {})
+        self.aliases = dict(aliases)
 
 
 def head_of(net: Block, target: Target, logits: nd.NDArray) -> nd.NDArray:
@@ -40,8 +41,8 @@ def head_of(net: Block, target: Target, logits: nd.NDArray) -> nd.NDArray:
     """
     if callable(target):
         return _derivative(target, logits)
-    ids = class_ids(net, target, logits.asnumpy())
-    return nd.one_hot(nd.array(ids, ctx=logits.context), logits.shape[1], dtype=logits.dtype).reshape(logits.shape)
+    ids = nd.array(class_ids(net, target, logits.asnumpy()), ctx=logits.context)
+    return nd.one_hot(ids, logits.shape[1], dtype=logits.dtype).reshape(logits.shape)
 
 
 def _derivative(target: Callable[[nd.NDArray], nd.NDArray], logits: nd.NDArray) -> nd.NDArray:
@@ -52,9 +53,7 @@ def _derivative(target: Callable[[nd.NDArray], nd.NDArray], logits: nd.NDArray) 
             numbers = target(leaf)
         if not isinstance(numbers, nd.NDArray) or numbers.shape != (len(leaf),):
             came = f"shape {numbers.shape}" if isinstance(numbers, nd.NDArray) else type(numbers).__name__
-            raise ClassError(
-                f"the target function returned {came}; expected an NDArray of one number per image: ({len(leaf)},)"
-            )
+            raise ClassError(f"the target function returned {came}; expected an NDArray ({len(leaf)},): one per image")
         (head,) = autograd.grad([numbers], [leaf], train_mode=False)
         head.wait_to_read()
     except MXNetError as error:
@@ -64,21 +63,20 @@ def _derivative(target: Callable[[nd.NDArray], nd.NDArray], logits: nd.NDArray) 
 
 def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]:
     """One class number per image; `target` as for `head_of`, without functions. `logits` is numpy (N, classes)."""
-    rows = logits.reshape(logits.shape[0], -1)
-    images, classes = rows.shape
-    if logits.ndim < 2 or logits.size != rows.size or logits.shape[1] != classes:
+    images, classes = logits.shape[0], logits.shape[1] if logits.ndim > 1 else 0
+    if logits.size != images * classes:
         raise NetError(
-            f"the net returned {logits.shape}; expected logits (N, classes), or a target that is a function of them"
+            f"the net returned {logits.shape}; expected logits (N, classes), or a function of them as target"
         )
     if target is None:
-        return tuple(int(number) for number in rows.argmax(axis=1))
+        return tuple(int(number) for number in logits.reshape(images, classes).argmax(axis=1))
     if isinstance(target, nd.NDArray):
         target = target.asnumpy()
         if target.dtype.kind == "f" and (target == np.round(target)).all():  # argmax gives whole numbers as floats
             target = target.astype(np.int64)
-    if isinstance(target, np.ndarray) and target.ndim == 0:
-        target = target.item()
-    if isinstance(target, (list, tuple)) or (isinstance(target, np.ndarray) and target.ndim == 1):
+    if isinstance(target, np.ndarray):
+        target = target.tolist()
+    if isinstance(target, (list, tuple)):
         if len(target) != images:
             raise ClassError(f"target has {len(target)} entries for {images} images; give one class per image")
         return tuple(class_number(net, one, classes) for one in target)
@@ -86,46 +84,35 @@ def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]
 
 
 def labels_of(net: Block, classes: int) -> Sequence[str] | None:
-    """The names of the net's classes, from `net.labels`; None if it has none.
-
-    Raises
-    ------
-    NetError
-        If `net.labels` is no sequence with one name per class.
-    """
+    """The names of the net's classes, from `net.labels`; None if it has none, NetError if they are not one per class."""
     labels = getattr(net, "labels", None)
     if labels is None:
         return None
-    if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)):
-        raise NetError(f"net.labels is {type(labels).__name__}; expected a list of {classes} names, one per class")
-    if len(labels) != classes:
-        raise NetError(
-            f"net.labels has {len(labels)} names; this net has {classes} classes and needs one name for each"
-        )
+    if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)) or len(labels) != classes:
+        came = f"{len(labels)} names" if isinstance(labels, (list, tuple, np.ndarray)) else type(labels).__name__
+        raise NetError(f"net.labels is {came}; this net has {classes} classes and needs a list of one name for each")
     return labels if isinstance(labels, Labels) else [str(label) for label in labels]
 
 
 def class_number(net: Block, target, classes: int) -> int:
     """The number of one class, given by number or label, in a net with so many classes; errors as in `head_of`."""
     if isinstance(target, str):
-        return _by_label(net, target, classes)
+        return _by_label(labels_of(net, classes), target)
     if not is_whole(target):
-        kind = f"{type(target).__name__} {' '.join(str(target).split())[:40]}"
-        raise ClassError(
-            f"target is {kind}; expected None, an int or a label for all images, a list of one per image, or a "
-            "function of the logits"
-        )
+        raise ClassError(f"target is {type(target).__name__} {' '.join(str(target).split())[:40]}; {EXPECTED}")
     if not 0 <= target < classes:
         raise ClassError(f"target is {target}; this net has the classes 0 to {classes - 1}")
     return int(target)
 
 
-def _by_label(net: Block, label: str, classes: int) -> int:
-    labels = labels_of(net, classes)
+def _by_label(labels: Sequence[str] | None, label: str) -> int:
+    """The class of exactly this label, else in upper or lower case, else of this alias."""
     if labels is None:
         raise ClassError(f"target is the label {label!r}, but this net has no labels; give a number")
+    wanted = label.casefold()
     exact = [number for number, known in enumerate(labels) if known == label]
-    meant = exact if len(exact) == 1 else find_classes(labels, label)
+    alike = [number for number, known in enumerate(labels) if known.casefold() == wanted]
+    meant = exact if len(exact) == 1 else alike or list(getattr(labels, "aliases", {}).get(wanted, ()))
     if len(meant) == 1:
         return meant[0]
     if meant:
@@ -134,10 +121,3 @@ def _by_label(net: Block, label: str, classes: int) -> int:
     near = get_close_matches(label, labels, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; the labels are in net.labels"
     raise ClassError(f"no class is called {label!r}{hint}")
-
-
-def find_classes(labels: Sequence[str], name: str) -> list[int]:
-    """The numbers of all classes that `name` can mean, in upper or lower case; a label comes before an alias."""
-    wanted = name.casefold()
-    found = [number for number, label in enumerate(labels) if label.casefold() == wanted]
-    return found or list(getattr(labels, "aliases", {}).get(wanted, ()))

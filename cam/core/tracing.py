@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from typing import NamedTuple
 
 from mxnet import autograd
 
@@ -13,26 +12,15 @@ from .errors import NetError, in_one_line
 from .graph import Entry, Graph, Step
 from .mxnet import Block, blocks_of, listening, mx, own_parameters, settings
 
-
-class _Traced(NamedTuple):
-    mark: list
-    graph: Graph
-
-
 _lock = threading.RLock()
-_known: weakref.WeakKeyDictionary[Block, dict[int, _Traced]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
 
 
 def trace(net: Block, inputs: int = 1) -> Graph:
-    """The graph of a net, from an earlier trace if nothing has changed since.
+    """The graph of a net that takes so many arrays, from an earlier trace if nothing has changed since.
 
     The net is called with symbols, in predict mode, by this thread; its hooks stay silent, and it is left as it was.
     Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed.
-
-    Parameters
-    ----------
-    net : a HybridBlock, SymbolBlock, or any Block whose forward is made of these
-    inputs : how many arrays the net takes
 
     Raises
     ------
@@ -40,11 +28,10 @@ def trace(net: Block, inputs: int = 1) -> Graph:
         If the net cannot be called with symbols; the sentence says what keeps it from that.
     """
     with _lock:
-        mark = fingerprint(net)
-        kept = _known.setdefault(net, {})
-        if inputs not in kept or kept[inputs].mark != mark:
-            kept[inputs] = _Traced(mark, _trace(net, inputs))
-        return kept[inputs].graph
+        mark, kept = fingerprint(net), _known.setdefault(net, {})
+        if inputs not in kept or kept[inputs][0] != mark:
+            kept[inputs] = mark, _trace(net, inputs)
+        return kept[inputs][1]
 
 
 def fingerprint(net: Block) -> list:
@@ -56,14 +43,13 @@ def fingerprint(net: Block) -> list:
 
 
 def _trace(net: Block, inputs: int) -> Graph:
-    blocks = list(blocks_of(net))
     first_path: dict[Block, str] = {}
-    for path, block in blocks:
+    for path, block in blocks_of(net):
         first_path.setdefault(block, path)
     runs: list[tuple[str, list]] = []
 
     def heard(block, arguments, output):
-        given = flat(arguments)
+        given = flat(arguments)  # a block that returns its input gets a step of its own: its gradient is its own too
         output = _each(output, lambda one: _own_step(block, one) if any(one is other for other in given) else one)
         runs.append((first_path[block], flat(output)))
         return output
@@ -77,38 +63,35 @@ def _trace(net: Block, inputs: int) -> Graph:
     if not all(isinstance(one, mx.sym.Symbol) for one in outputs):
         kinds = ", ".join(sorted({type(one).__name__ for one in outputs}))
         raise NetError(f"{type(net).__name__} returns {kinds} and no arrays: there is nothing to explain")
-    parameters = list({id(one): one for block in first_path for one in own_parameters(block)}.values())
-    return _read(outputs, runs, parameters, images)
+    return _read(outputs, runs, [one for block in first_path for one in own_parameters(block)], images)
 
 
 def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
     named = [
-        [one for one in flat if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1] for _, flat in runs
+        [one for one in arrays if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1] for _, arrays in runs
     ]
-    variables = [parameter.var() for parameter in parameters]
-    symbol = mx.sym.Group([*outputs, *(one for flat in named for one in flat), *variables, *images])
+    symbol = mx.sym.Group([*outputs, *flat(named), *(parameter.var() for parameter in parameters), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
     steps = [_step(node) for node in description["nodes"]]
-    heads: list[Entry] = [(index, place) for index, place, *_ in description["heads"]]
-    heads, rest = heads[: (ends := sum(len(one.list_outputs()) for one in outputs))], heads[ends:]
+    heads = iter([(index, place) for index, place, *_ in description["heads"]])
+    ends: list[Entry] = [next(heads) for one in outputs for _ in one.list_outputs()]
     by_path: dict[str, list[list[Entry]]] = {}
-    for (path, _), flat in zip(runs, named):
-        found, rest = rest[: len(flat)], rest[len(flat) :]
+    for (path, _), arrays in zip(runs, named):
+        found = [next(heads) for _ in arrays]
         if path and found:
             by_path.setdefault(path, []).append(found)
-    for parameter, (index, _) in zip(parameters, rest):
-        steps[index].parameter = parameter
-    for number, (index, _) in enumerate(rest[len(parameters) :]):
+    for parameter in parameters:
+        steps[next(heads)[0]].parameter = parameter
+    for number, (index, _) in enumerate(heads):
         steps[index].input = number
-    graph = Graph(steps, heads, by_path, mx.sym.Group(outputs))
+    graph = Graph(steps, ends, by_path, mx.sym.Group(outputs))
     by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
-    for step, needed in zip(steps, graph.needed_for(heads)):
-        if step.op != "null" or step.parameter is not None or step.input is not None or not needed:
-            continue
-        step.parameter = by_name.get(step.name)
-        if step.parameter is None and not step.name.endswith("label"):  # of an output operator, ignored in prediction
-            raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
+    for step, needed in zip(steps, graph.needed_for(ends)):
+        if needed and step.op == "null" and step.parameter is None and step.input is None:
+            step.parameter = by_name.get(step.name)
+            if step.parameter is None and not step.name.endswith("label"):  # of an output operator, which ignores it
+                raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
     return graph
 
 
@@ -120,7 +103,6 @@ def _step(node: dict) -> Step:
 
 
 def _own_step(block: Block, one):
-    """A block that returns its input gets a step of its own, so that only what flows through it is its gradient."""
     return mx.sym.identity(one, name=f"{block.name}_output") if isinstance(one, mx.sym.Symbol) else one
 
 
@@ -130,22 +112,17 @@ def flat(value) -> list:
 
 
 def _each(value, change):
-    if isinstance(value, (list, tuple)):
-        return type(value)(_each(one, change) for one in value)
-    return change(value)
+    return type(value)(_each(one, change) for one in value) if isinstance(value, (list, tuple)) else change(value)
 
 
 def _why_not(net: Block, inputs: int, error: Exception) -> str:
     """One sentence on why a net has no graph, by what its forward raised."""
     said, kind = in_one_line(error), type(net).__name__
-    if isinstance(error, NetError):
-        return said
-    if isinstance(error, TypeError) and "positional argument" in said:
+    if "positional argument" in said:
         return f"{kind} takes another number of arrays than the {inputs} given: {said}"
+    cause = "needs arrays"
     if "'Symbol' object has no attribute" in said or isinstance(error, (TypeError, IndexError)):
-        cause = "its forward reads the values or the shape of an array"
-    elif isinstance(error, (AssertionError, ValueError)) and "NDArray" in said:
-        cause = "its forward mixes in an array of its own"
-    else:
-        cause = "its forward needs arrays"
-    return f"{kind} cannot be traced, because {cause}: write it as a hybrid_forward with F alone ({said})"
+        cause = "reads the values or the shape of an array"
+    elif "NDArray" in said:
+        cause = "mixes in an array of its own"
+    return f"{kind} cannot be traced, because its forward {cause}: write it as a hybrid_forward with F alone ({said})"

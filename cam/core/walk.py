@@ -6,6 +6,7 @@ Nothing is put on the net, no tape runs over it, and all that a pass needs is he
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -13,93 +14,80 @@ from mxnet import autograd, nd
 
 from . import rules
 from .errors import NetError, NonFiniteError, in_one_line
-from .graph import ADDS, PASSES_ON, Entry, Graph, Step
+from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph, Step
 from .mxnet import MXNetError, call
 from .rules import is_float
 
 # Operators after which a NaN or an infinity that went in is still there; what goes into any other is looked at.
-CARRIES_ON = {
-    "Convolution", "FullyConnected", "elemwise_add", "_plus", "_Plus", "broadcast_add", "BatchNorm", "Concat", "concat",
-    "Flatten", "Reshape", "reshape", "transpose", "identity", "_copy", "Dropout", "Cast", "expand_dims", "squeeze",
-    "mean", "_plus_scalar", "_mul_scalar", "add_n", "Deconvolution", "softmax", "log_softmax",
+CARRIES_ON = (ADDS | RESHAPES | PASSES_ON) | {
+    "Convolution", "Deconvolution", "FullyConnected", "BatchNorm", "Concat", "concat", "transpose", "Cast", "mean",
+    "add_n", "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
 }  # fmt: skip
-IS_A_LOSS = {
+LOSSES = {
     "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput", "SVMOutput",
     "MakeLoss", "make_loss",
 }  # fmt: skip
 
 
 class Pass:
-    """One forward walk over a graph.
+    """One forward walk over a graph to `end`, which keeps what the gradients of the entries `asked` for need.
+
+    Raises NonFiniteError if NaN or infinity arises or is in a parameter, NetError if an operator cannot run.
 
     Attributes
     ----------
-    values : by entry, the arrays that were kept: those asked for, and those that the way back needs
-    shapes : by entry, the shape of every array
+    values : by entry, the arrays that were kept
+    shapes : by entry, the shapes that the way back needs; if nothing was asked for, those of every array
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        images: Sequence[nd.NDArray],
-        asked: Collection[Entry],
-        end: Entry,
-    ):
-        """Walk forward to `end` and keep what the gradients of the entries `asked` for need.
-
-        Raises
-        ------
-        NonFiniteError
-            If NaN or infinity arises, or is in a parameter.
-        NetError
-            If an operator cannot run.
-        """
-        self.graph, self.end, self.asked = graph, end, set(asked)
+    def __init__(self, graph: Graph, images: Sequence[nd.NDArray], asked: Collection[Entry], end: Entry):
+        self.graph, self.images, self.asked, self.end = graph, images, set(asked), end
         self.values: dict[Entry, nd.NDArray] = {}
         self.shapes: dict[Entry, tuple[int, ...]] = {}
+        self._derivatives: dict[int, rules.Derivative] = {}  # by step, where no rule of ours holds
+        means: list[nd.NDArray] = []
         self._below = self._fed_by(self.asked)
-        self._images = images
-        self._forward()
+        needed, dying = graph.needed_for([end]), self._dying()
+        with autograd.pause(train_mode=False):
+            for index, step in enumerate(graph.steps):
+                if needed[index]:
+                    outputs = self._outputs(index, step, means)
+                    self.values.update({(index, place): value for place, value in enumerate(outputs)})
+                    if self._below[index] or not self.asked:
+                        self.shapes.update({entry: self.values[entry].shape for entry in step.inputs})
+                for entry in dying.get(index, ()):
+                    del self.values[entry]
+            self.shapes[end] = self.values[end].shape
+            self._check(means)
+
+    def _dying(self) -> dict[int, list[Entry]]:
+        """By step, the entries that nothing needs after it."""
+        steps, kept, last = self.graph.steps, self.asked | {self.end}, dict[Entry, int]()
+        for index, (needed, below) in enumerate(zip(self.graph.needed_for([self.end]), self._below)):
+            if needed:
+                last.update(dict.fromkeys(steps[index].inputs, index))
+                kept |= kept_by(self.graph, index) if below else set()
+        found: dict[int, list[Entry]] = {}
+        for entry, index in last.items():
+            if entry not in kept and steps[entry[0]].op != "null":
+                found.setdefault(index, []).append(entry)
+        return found
 
     def _fed_by(self, entries: Collection[Entry]) -> list[bool]:
         """For each step, whether one of the entries goes into it, directly or not: only these are walked back."""
-        found = [False] * len(self.graph.steps)
-        for index, step in enumerate(self.graph.steps):
-            found[index] = any(entry in entries or found[entry[0]] for entry in step.inputs)
+        found: list[bool] = []
+        for step in self.graph.steps:
+            found.append(any(entry in entries or found[entry[0]] for entry in step.inputs))
         return found
 
-    def _forward(self) -> None:
-        steps, needed = self.graph.steps, self.graph.needed_for([self.end])
-        kept = self.asked | {self.end}
-        last: dict[Entry, int] = {}
-        for index, step in enumerate(steps):
-            if needed[index]:
-                last.update(dict.fromkeys(step.inputs, index))
-                if self._below[index]:
-                    kept |= kept_by(self.graph, index)
-        dying: dict[int, list[Entry]] = {}
-        for entry, index in last.items():
-            if entry not in kept and steps[entry[0]].op != "null":
-                dying.setdefault(index, []).append(entry)
-        means: list[nd.NDArray] = []
-        with autograd.pause(train_mode=False):
-            for index, step in enumerate(steps):
-                if not needed[index]:
-                    continue
-                for place, value in enumerate(self._outputs(index, step, means)):
-                    self.values[index, place] = value
-                    self.shapes[index, place] = value.shape
-                for entry in dying.get(index, ()):
-                    del self.values[entry]
-            self._check(means)
-
     def _outputs(self, index: int, step: Step, means: list[nd.NDArray]) -> list[nd.NDArray]:
+        """What a step gives; the means of what goes in are added to `means` where it could hide NaN or infinity."""
         if step.input is not None:
-            return [self._images[step.input]]
+            return [self.images[step.input]]
         if step.parameter is not None:
-            return [step.parameter.data(self._images[0].context)]
+            return [step.parameter.data(self.images[0].context)]
         if step.op == "null":  # a label, which an output operator ignores in prediction
-            return [nd.zeros((len(self._images[0]),))]
+            return [nd.zeros((len(self.images[0]),))]
         inputs = [self.values[entry] for entry in step.inputs]
         if self.graph.follows_image[index] and (step.op not in CARRIES_ON or step.is_max_pooling):
             means += [mean_of(one) for one in inputs if is_float(one) and one.size]
@@ -109,59 +97,51 @@ class Pass:
         if step.op in PASSES_ON:
             return [inputs[0]]
         options = step.options
-        if step.op in ("_zeros", "_ones", "_full") and 0 in step.option("shape"):
+        if step.op in ("_zeros", "_ones", "_full") and 0 in step.option("shape"):  # left open, as an RNN's first state
             options = {**options, "shape": str(self._inferred_shape(step))}
         try:
-            if step.op in ("Convolution", "FullyConnected"):
-                with autograd.train_mode():  # in inference oneDNN would rewrite the weight into a layout of its own
-                    return call(step.op, inputs, options)
-            return call(step.op, inputs, options)
+            if self._below[index] and rule_of(self.graph, index) is None and step.op not in LOSSES:
+                wanted = [entry in self.asked or self._below[entry[0]] for entry in step.inputs]
+                self._derivatives[index] = rules.Derivative(step.op, inputs, options, wanted)
+                return self._derivatives[index].outputs
+            # In inference oneDNN would rewrite the weight in place, into a layout of its own.
+            with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
+                return call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error
 
     def _inferred_shape(self, step: Step) -> tuple[int, ...]:
-        """The shape of an array of constants that the net left open, such as an RNN's first state."""
         internals = self.graph.symbol.get_internals()
-        sizes = {self.graph.steps[s].name: one.shape for s, one in zip(self.graph.inputs, self._images)}
-        _, shapes, _ = internals.infer_shape(**sizes)
-        return shapes[internals.list_outputs().index(f"{step.name}_output")]
-
-    # ------------------------------------------------------------------ NaN and infinity
+        sizes = {self.graph.steps[s].name: one.shape for s, one in zip(self.graph.inputs, self.images)}
+        return internals.infer_shape(**sizes)[1][internals.list_outputs().index(f"{step.name}_output")]
 
     def _check(self, means: list[nd.NDArray]) -> None:
         """Look at the means that were taken on the way; only if one is not finite look for the culprit."""
-        ends = [self.values[self.end], *self._images]
+        means = means + [mean_of(one) for one in (self.values[self.end], *self.images) if is_float(one)]
+        maps = [one for one in means if one.ndim == 4]  # (N, K, 1, 1), which can be put side by side as they are
+        lines = [one.reshape(-1).astype(np.float64) for one in means if one.ndim != 4]
         try:
-            flat = nd.concat(*(_line(one) for one in means + [mean_of(one) for one in ends if is_float(one)]), dim=0)
-            finite = np.isfinite(flat.asnumpy()).all()
+            rows = [nd.concat(*maps, dim=1).asnumpy()] if maps else []
+            if all(np.isfinite(one).all() for one in [*rows, nd.concat(*lines, dim=0).asnumpy()]):
+                return
         except MXNetError as error:
             raise NetError(f"MXNet cannot compute this net: {late(error)}") from error
-        if not finite:
-            self._name_culprit()
-
-    def _name_culprit(self) -> None:
-        for number, image in enumerate(self._images):
-            if is_float(image):
-                finite(image, "x" if len(self._images) == 1 else f"x[{number}]")
-        for index, step in enumerate(self.graph.steps):
-            if step.parameter is not None and (index, 0) in self.values:
-                finite(self.values[index, 0], f"the parameter {step.parameter.name}")
-        for entry, value in self.values.items():
+        for entry, value in sorted(self.values.items(), key=lambda one: self.graph.steps[one[0][0]].op != "null"):
             if is_float(value):
-                finite(value, f"the output of {self.graph.name(entry)}")
-
-    # ------------------------------------------------------------------ back
+                step = self.graph.steps[entry[0]]
+                name = step.name if step.parameter else "x" if step.op == "null" else self.graph.name(entry)
+                finite(value, f"{'the parameter ' if step.parameter else ''}{name}")
 
     def back(
-        self, head: nd.NDArray, entries: Collection[Entry], rule: str = "plain", where: Collection[int] | None = None
+        self, head: nd.NDArray, entries: Collection[Entry], rule: str = "plain", where: Collection[int] = ()
     ) -> dict[Entry, nd.NDArray]:
-        """d target / d entry, for each of the entries.
+        """d target / d entry for each of the entries that a gradient reaches.
 
         Parameters
         ----------
         head : d target / d `end`, of its shape
         entries : of those asked for when the pass was made
-        rule : how a gradient passes back through the ReLUs `where` (steps; all if None)
+        rule, where : how a gradient passes back through ReLUs, and the steps that obey this; all others are plain
 
         Raises
         ------
@@ -170,71 +150,57 @@ class Pass:
         NonFiniteError
             If a gradient is not finite.
         """
-        wanted, steps = set(entries), self.graph.steps
-        below = self._fed_by(wanted)
-        arrived: dict[Entry, nd.NDArray] = {self.end: head}
-        waiting: dict[int, set[int]] = {self.end[0]: {self.end[1]}}  # by step, the outputs that a gradient has reached
+        wanted, below, steps = set(entries), self._fed_by(set(entries)), self.graph.steps
+        arrived: dict[int, dict[int, nd.NDArray]] = {self.end[0]: {self.end[1]: head}}  # by step and output
         found: dict[Entry, nd.NDArray] = {}
         with autograd.pause(train_mode=False):
             for index in range(self.end[0], -1, -1):
-                arriving = {place: arrived.pop((index, place)) for place in waiting.pop(index, ())}
-                found.update({(index, k): dy for k, dy in arriving.items() if (index, k) in wanted})
+                arriving = arrived.pop(index, {})
+                found.update({(index, place): dy for place, dy in arriving.items() if (index, place) in wanted})
                 if not arriving or not below[index]:
                     continue
-                obeyed = rule if where is None or index in where else "plain"
                 wants = [entry in wanted or below[entry[0]] for entry in steps[index].inputs]
-                for entry, want, dx in zip(steps[index].inputs, wants, self._back(index, arriving, wants, obeyed)):
+                gradients = self._back(index, arriving, wants, rule if index in where else "plain")
+                for (source, place), want, dx in zip(steps[index].inputs, wants, gradients):
                     if dx is not None and want:
-                        arrived[entry] = dx if entry not in arrived else nd.elemwise_add(arrived[entry], dx)
-                        waiting.setdefault(entry[0], set()).add(entry[1])
-            self._check_gradients(found)
+                        there = arrived.setdefault(source, {})
+                        there[place] = nd.elemwise_add(there[place], dx) if place in there else dx
+            for entry, gradient in found.items():
+                try:
+                    if not np.isfinite(mean_of(gradient).asnumpy()).all():
+                        finite(gradient, f"the gradient at {self.graph.name(entry)}")
+                except MXNetError as error:
+                    raise NetError(f"MXNet cannot compute this gradient: {late(error)}") from error
         return found
 
     def _back(self, index: int, arriving: dict[int, nd.NDArray], wants: list[bool], rule: str):
         """dx for each input of a step."""
         step, back = self.graph.steps[index], rule_of(self.graph, index)
-        if step.op in IS_A_LOSS:
+        kind = step.options.get("act_type")
+        if step.op in LOSSES:
             raise NetError(f"{step.name} ({step.op}) is a loss, whose backward is not the derivative of its forward")
-        if back is not None:
-            given = Given(step, index, self.values, self.shapes)
-            dx = back.dx(given, arriving[0], rule) if 0 in arriving else None
-            return [None] * len(wants) if dx is None else dx
         if step.op in ("LayerNorm", "GroupNorm", "InstanceNorm") and set(arriving) != {0}:
             raise NetError(f"MXNet leaves out the derivative of the mean and deviation that {step.name} gives")
-        if step.op == "LeakyReLU" and step.options.get("act_type") == "rrelu":
+        if step.op == "LeakyReLU" and kind == "rrelu":
             raise NetError(f"{step.name} is an RReLU, for which MXNet has no right derivative")
-        inputs = [self.values[entry] for entry in step.inputs]
-        return rules.derivative(step.op, inputs, step.options, arriving, wants)
-
-    def _check_gradients(self, found: dict[Entry, nd.NDArray]) -> None:
-        for entry, gradient in found.items():
-            try:
-                if np.isfinite(mean_of(gradient).asnumpy()).all():
-                    continue
-                finite(gradient, f"the gradient at {self.graph.name(entry)}")
-            except MXNetError as error:
-                raise NetError(f"MXNet cannot compute this gradient: {late(error)}") from error
+        if back is None:
+            return self._derivatives[index].back(arriving)
+        if 0 not in arriving:  # only a BatchNorm's mean and variance, which are running statistics
+            return [None] * len(wants)
+        given = Given(step, self.values, [self.shapes[entry] for entry in step.inputs], self.values.get((index, 0)))
+        return back.dx(given, arriving[0], rule)
 
 
 class Given(NamedTuple):
-    """What a rule may ask of the forward walk."""
+    """What a rule may use of the forward walk: a weight, the shapes of what went in, and y where it was kept."""
 
     step: Step
-    index: int
     values: dict[Entry, nd.NDArray]
-    shapes: dict[Entry, tuple[int, ...]]
+    shapes: list[tuple[int, ...]]
+    y: nd.NDArray | None
 
-    def value(self, number: int) -> nd.NDArray:
-        """An input that is no map, such as a weight."""
+    def weight(self, number: int) -> nd.NDArray:
         return self.values[self.step.inputs[number]]
-
-    def shape(self, number: int = 0) -> tuple[int, ...]:
-        """The shape of an input."""
-        return self.shapes[self.step.inputs[number]]
-
-    @property
-    def output(self) -> nd.NDArray:
-        return self.values[self.index, 0]
 
     def sides(self, option: str, otherwise: int) -> tuple[int, ...]:
         """An option that has one number for each side of the kernel."""
@@ -242,18 +208,14 @@ class Given(NamedTuple):
 
 
 class Back(NamedTuple):
-    """How `_back` treats an operator.
+    """The way back through an operator: dx for each input, from what is given, dy and the name of the rule.
 
-    Attributes
-    ----------
-    dx : from what is given, dy and the rule's name to the dx of each input (those left out are None)
-    applies : whether this holds for the step, whose input alone follows the image
-    keeps_output : whether the output is needed for it; no rule needs the maps that go in
+    `applies` says for which steps this holds, `keeps_y` whether the output is needed; no rule needs the maps that go in.
     """
 
-    dx: Callable[[Given, nd.NDArray, str], Sequence[nd.NDArray | None] | None]
+    dx: Callable[[Given, nd.NDArray, str], Sequence[nd.NDArray | None]]
     applies: Callable[[Step], bool] = lambda step: True
-    keeps_output: bool = False
+    keeps_y: bool = False
 
 
 def rule_of(graph: Graph, index: int) -> Back | None:
@@ -262,33 +224,37 @@ def rule_of(graph: Graph, index: int) -> Back | None:
     back = _RELU if step.relu is not None else _TABLE.get(step.op)
     if back is None or not back.applies(step):
         return None
-    if step.op in ADDS or step.op in ("Concat", "concat"):
-        return back
+    joins = step.op in ADDS or step.op in ("Concat", "concat")
     # A weight that depends on the image has a gradient of its own.
-    return None if any(graph.follows_image[source] for source, _ in step.inputs[1:]) else back
+    return None if not joins and any(graph.follows_image[source] for source, _ in step.inputs[1:]) else back
+
+
+def kept_by(graph: Graph, index: int) -> set[Entry]:
+    """The entries that the way back through a step needs: at most its output, and nothing of what a tape holds."""
+    back = rule_of(graph, index)
+    return {(index, 0)} if back is not None and back.keeps_y else set()
 
 
 def _relu(given: Given, dy: nd.NDArray, rule: str):
-    if given.step.relu == float("inf"):
-        return [rules.relu_back(dy, given.output, rule)]
-    return [rules.relu6_back(dy, given.output, given.step.relu, rule)]
+    top = given.step.relu
+    return [rules.relu_back(dy, given.y, rule) if top == float("inf") else rules.relu6_back(dy, given.y, top, rule)]
 
 
 def _convolution(given: Given, dy: nd.NDArray, rule: str):
     stride, pad, dilate = given.sides("stride", 1), given.sides("pad", 0), given.sides("dilate", 1)
     groups = given.step.option("num_group", 1)
-    return [rules.convolution_back(dy, given.value(1), given.shape(), stride, pad, dilate, groups), None, None]
+    return [rules.convolution_back(dy, given.weight(1), given.shapes[0], stride, pad, dilate, groups), None, None]
 
 
 def _transposes(step: Step) -> bool:
-    """Whether a transposed convolution is this convolution's gradient in MXNet, on every path that it may take."""
+    """Whether a transposed convolution is this convolution's gradient in MXNet, with oneDNN and without."""
     strided, dilated = (max(step.option(key) or (1,)) > 1 for key in ("stride", "dilate"))
-    return len(step.option("kernel")) == 2 and not (strided and dilated) and step.option("layout") in (None, "NCHW")
+    return len(step.option("kernel")) == 2 and not (strided and dilated)
 
 
 def _batch_norm(given: Given, dy: nd.NDArray, rule: str):
-    gamma = _gamma(given.step, given.value(1))
-    return [rules.batch_norm_back(dy, gamma, given.value(4), given.step.options), None, None, None, None]
+    gamma, variance = _gamma(given.step, given.weight(1)), given.weight(4)
+    return [rules.batch_norm_back(dy, gamma, variance, given.step.options), None, None, None, None]
 
 
 def _gamma(step: Step, gamma: nd.NDArray) -> nd.NDArray:
@@ -297,64 +263,45 @@ def _gamma(step: Step, gamma: nd.NDArray) -> nd.NDArray:
 
 
 def _add(given: Given, dy: nd.NDArray, rule: str):
-    if given.shape(0) == given.shape(1):
-        return rules.add_back(dy)
-    return [_summed_to(dy, given.shape(0)), _summed_to(dy, given.shape(1))]
-
-
-def _summed_to(dy: nd.NDArray, shape: tuple[int, ...]) -> nd.NDArray:
     """What arrives at an array that was repeated along some axes is the sum over them."""
-    repeated = tuple(axis for axis, (now, was) in enumerate(zip(dy.shape, shape)) if now != was)
-    return dy.sum(axis=repeated, keepdims=True) if repeated else dy
+    repeated = [tuple(axis for axis, side in enumerate(dy.shape) if side != shape[axis]) for shape in given.shapes]
+    return [dx.sum(axis=axes, keepdims=True) if axes else dx for axes, dx in zip(repeated, rules.add_back(dy))]
 
 
 def _concat(given: Given, dy: nd.NDArray, rule: str):
     axis = given.step.option("dim", 1)
-    return rules.concat_back(dy, [given.shape(number)[axis] for number in range(len(given.step.inputs))], axis)
+    return rules.concat_back(dy, [shape[axis] for shape in given.shapes], axis)
 
 
-def _averages_all(step: Step) -> bool:
-    return step.options.get("pool_type") == "avg" and bool(step.option("global_pool", False))
-
-
-_RELU = Back(_relu, keeps_output=True)
-_SAME_NUMBERS = Back(lambda given, dy, rule: [dy.reshape(given.shape()), None])
-_UNCHANGED = Back(lambda given, dy, rule: [dy])
+_RELU = Back(_relu, keeps_y=True)
 _TABLE = {
     "Convolution": Back(_convolution, _transposes),
     "BatchNorm": Back(_batch_norm),
-    "FullyConnected": Back(lambda given, dy, rule: [rules.dense_back(dy, given.value(1), given.shape()), None, None]),
-    "Pooling": Back(lambda given, dy, rule: [rules.global_average_back(dy, given.shape())], _averages_all),
-    "LeakyReLU": Back(
-        lambda given, dy, rule: [rules.selu_back(dy, given.output)],
-        lambda step: step.options.get("act_type") == "selu",
-        keeps_output=True,
+    "FullyConnected": Back(
+        lambda given, dy, rule: [rules.dense_back(dy, given.weight(1), given.shapes[0]), None, None]
     ),
-    "BlockGrad": Back(lambda given, dy, rule: [None]),
+    "Pooling": Back(
+        lambda given, dy, rule: [rules.global_average_back(dy, given.shapes[0])],
+        lambda step: step.options.get("pool_type") == "avg" and bool(step.option("global_pool", False)),
+    ),
+    "LeakyReLU": Back(
+        lambda given, dy, rule: [rules.selu_back(dy, given.y)],
+        lambda step: step.options.get("act_type") == "selu",
+        keeps_y=True,
+    ),
     **dict.fromkeys(ADDS, Back(_add)),
     **dict.fromkeys(("Concat", "concat"), Back(_concat)),
-    **dict.fromkeys(("Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"), _SAME_NUMBERS),
-    **dict.fromkeys(PASSES_ON - {"BlockGrad"}, _UNCHANGED),
+    **dict.fromkeys(RESHAPES, Back(lambda given, dy, rule: [dy.reshape(given.shapes[0]), None])),
+    **dict.fromkeys(PASSES_ON, Back(lambda given, dy, rule: [dy])),
+    "BlockGrad": Back(lambda given, dy, rule: [None]),
 }
-
-
-def kept_by(graph: Graph, index: int) -> set[Entry]:
-    """The entries that the way back through a step needs: of a rule at most the output, else all that goes in."""
-    back = rule_of(graph, index)
-    if back is None:
-        return set(graph.steps[index].inputs)
-    return {(index, 0)} if back.keeps_output else set()
 
 
 def mean_of(array: nd.NDArray) -> nd.NDArray:
     """One number, or one for each channel, that is not finite if the array is not; fast in every memory layout."""
     if array.ndim == 4 and array.dtype == np.float32:
         return nd.Pooling(array, global_pool=True, pool_type="avg", kernel=(1, 1))
-    return array.mean().reshape(1)
-
-
-def _line(array: nd.NDArray) -> nd.NDArray:
-    return array.reshape(-1).astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+    return array.mean()
 
 
 def finite(array: nd.NDArray, name: str) -> np.ndarray:
@@ -366,7 +313,7 @@ def finite(array: nd.NDArray, name: str) -> np.ndarray:
 
 
 def late(error: MXNetError) -> str:
-    """What an error of MXNet's engine says; it comes at the first copy to numpy, and waiting keeps the rest of it here."""
+    """What an error of MXNet's engine says, which comes at the first copy to numpy; the rest of it is waited for."""
     for _ in range(3):
         try:
             nd.waitall()

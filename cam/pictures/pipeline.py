@@ -136,7 +136,7 @@ def _explained(
     saliency = np.abs(recording.image_gradient(target=target)).max(axis=1)
     notes: list[CamWarning] = [*_of_net(net, recording), *recording.caveats()]
     try:
-        guided = recording.image_gradient_by(target, "guided", None)  # (N, 3, H, W)
+        guided = recording.image_gradient_by("guided", None, target)  # (N, 3, H, W)
         product = guided_product(guided, heat)
     except NetError as error:  # the net has no ReLU
         guided = product = None

@@ -80,20 +80,22 @@ def affected(name: str, cell_id: str) -> dict[str, str]:
 
 
 def failures(name: str, cell_id: str, answer: str) -> dict[str, str]:
-    """Run the set's checks on another answer in one solution cell: messages of those that fail, by grade_id."""
-    names = dict(prepared(name))
-    for key, source in cells_of(name, solution=True).items():  # again, so that they call the other answer
-        exec(answer if key == cell_id else source, names)
-    for cell in SETS[name].cells:  # and so do the locked cells that only define functions
-        if cell.cell_type == "code" and grading(cell).get("locked") and not grading(cell)["grade"]:
-            definitions = re.findall(r"^(?:def|class) .*?(?=^\S|\Z)", cell.source, re.MULTILINE | re.DOTALL)
-            exec("\n".join(definitions), names)
-    found = {}
-    for key, source in affected(name, cell_id).items():
-        try:
-            exec(source, names)
-        except Exception as error:
-            found[key] = f"{type(error).__name__}: {error}"
+    """Run a set with another answer in one solution cell: messages of the checks that fail, by grade_id."""
+    names, found = dict(prepared(name)), {}
+    run = affected(name, cell_id) | {key: "" for key, value in points(name).items() if not value}
+    for cell in SETS[name].cells:
+        if cell.cell_type != "code" or not grading(cell):
+            continue
+        key = grading(cell)["grade_id"]
+        if grading(cell)["solution"]:
+            exec(answer if key == cell_id else cell.source, names)
+        elif not grading(cell)["grade"]:  # what locked cells define has to call the other answer
+            exec("\n".join(re.findall(r"^(?:def|class) .*?(?=^\S|\Z)", cell.source, re.MULTILINE | re.DOTALL)), names)
+        elif key in run:
+            try:
+                exec(cell.source, names)
+            except Exception as error:
+                found[key] = f"{type(error).__name__}: {error}"
     return found
 
 
@@ -117,37 +119,48 @@ WRONG = {
     "1_backward_rules": [
         Wrong(
             "relu_backward",
-            "    return np.maximum(dy, 0) * (x > 0)\n",
-            "    return dy * (x > 0)\n",
-            ("guided_rule", "errors"),
+            "    return np.maximum(dy, 0) * moves\n",
+            "    return dy * moves\n",
+            ("guided_rule",),
             "This is the plain rule: guided also stops negative gradients",
         ),
         Wrong(
+            "relu_backward", "(x > 0) & (x < top)", "(x >= 0) & (x < top)", ("plain_rule",), "the condition is x > 0"
+        ),
+        Wrong(
             "relu_backward",
-            '"plain":\n        return dy * (x > 0)',
-            '"plain":\n        return dy * (x >= 0)',
-            ("plain_rule",),
-            "the condition is x > 0",
+            "(x > 0) & (x < top)",
+            "x > 0",
+            ("plain_rule", "guided_rule"),
+            "Above the lid nothing moves",
         ),
         Wrong(
             "relu_backward",
             "        return np.maximum(dy, 0)\n",
-            "        return np.maximum(dy, 0) * (x > 0)\n",
-            ("deconvnet_rule", "errors"),
+            "        return np.maximum(dy, 0) * (x > 0) * (x < top)\n",
+            ("deconvnet_rule",),
             "This is the guided rule",
         ),
         Wrong(
             "relu_backward",
-            '"plain":\n        return dy * (x > 0)',
-            '"plain":\n        return np.array([[5, 0, -3], [-1, 0, 0]])',
-            ("plain_rule", "errors"),
+            '"plain":\n        return dy * moves',
+            '"plain":\n        return np.array([[5, 0, -3], [0, 0, 0]])',
+            ("plain_rule",),
             OTHER,
         ),
         Wrong(
             "relu_backward",
-            '"plain":\n        return dy * (x > 0)',
-            '"plain":\n        dy[x <= 0] = 0\n        return dy',
-            ("plain_rule", "errors"),
+            '"plain":\n        return dy * moves',
+            '"plain":\n        from cam.core.rules import relu6_back\n        from mxnet import nd\n'
+            "        y = nd.array(np.clip(x, 0, top))\n        return relu6_back(nd.array(dy), y, top).asnumpy()",
+            ("plain_rule",),
+            "this answer calls relu6_back",
+        ),
+        Wrong(
+            "relu_backward",
+            '"plain":\n        return dy * moves',
+            '"plain":\n        dy[~moves] = 0\n        return dy',
+            ("plain_rule",),
             "work on copies",
         ),
         Wrong(
@@ -157,15 +170,16 @@ WRONG = {
             ("central_difference",),
             "step both ways",
         ),
-        Wrong("rule_error", "np.linalg.norm(relu", "2 * np.linalg.norm(relu", ("errors",), "expected: [0.0, 1.58114"),
+        Wrong("rule_error", "np.linalg.norm(relu", "2 * np.linalg.norm(relu", ("errors",), "expected: [0.0, 2.64575"),
         Wrong(
             "ruled_relu",
-            "return nd.relu(dy) * self.positive",
-            "return dy * self.positive",
+            "return nd.relu(dy) * self.moves",
+            "return dy * self.moves",
             ("function",),
             "This is the plain rule: look at self.rule",
         ),
-        Wrong("ruled_relu", "return nd.relu(x)", "return x * 1", ("function",), "apply the ReLU"),
+        Wrong("ruled_relu", "return nd.clip(x, 0, self.top)", "return x * 1", ("function",), "apply the ReLU"),
+        Wrong("ruled_relu", " * (x < self.top)", "", ("function",), "Above the lid nothing moves"),
     ],
     "2_recording": [
         Wrong(
@@ -450,6 +464,15 @@ def test_points_named_in_headings_are_those_of_the_checks():
     for name, nb in SETS.items():
         headings = re.findall(r"^## \d.*\((\d+) points", "\n".join(cell.source for cell in nb.cells), re.MULTILINE)
         assert sum(map(int, headings)) == sum(points(name).values()), name
+
+
+@pytest.mark.parametrize("secret", [1, 2, 3])
+@pytest.mark.parametrize("name", SETS)
+def test_the_right_answer_gets_full_marks_whatever_the_secret(name, secret, monkeypatch):
+    source = next(one for one in classroom.sources() if one.stem == name)
+    monkeypatch.setitem(SETS, name, classroom.notebook(source, secret))
+    for key, answer in cells_of(name, solution=True).items():
+        assert failures(name, key, answer) == {}
 
 
 MISTAKES = [pytest.param(name, wrong, id=f"{name}-{i}") for name, all_ in WRONG.items() for i, wrong in enumerate(all_)]

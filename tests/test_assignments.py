@@ -184,45 +184,45 @@ WRONG = {
     "2_recording": [
         Wrong(
             "layer",
-            "self.tap = nd.zeros_like(output)\n        self.tap.attach_grad()\n        return output + self.tap",
-            "self.tap = output\n        self.tap.attach_grad()\n        return output",
+            "self.tap = nd.zeros_like(x)\n        self.tap.attach_grad()\n        return self.block(x + self.tap)",
+            "self.tap = x\n        self.tap.attach_grad()\n        return self.block(x)",
             ("image_gradient_is_intact",),
-            "attach_grad on the output cuts the tape",
+            "attach_grad on the input cuts the tape",
         ),
         Wrong(
             "layer",
-            "return self.kept.asnumpy()",
-            "return self.tap.grad.asnumpy()",
-            ("output_and_feature_map", "second_pass"),
-            "This is the gradient of the output, not the output",
+            "return self.block(x + self.tap)",
+            "self.kept = self.block(x).detach()\n        return self.block(x) + self.tap[:, :, :1, :1].sum() * 0",
+            ("output_and_feature_map", "gradient_of_the_feature_map", "second_pass"),
+            "This is the output of the block",
         ),
         Wrong(
             "layer",
             "return self.tap.grad.asnumpy()",
             "return self.kept.asnumpy()",
-            ("gradient_of_the_feature_map", "second_pass", "what_the_class_wants"),
+            ("gradient_of_the_feature_map", "second_pass"),
             "This is the feature map, not its gradient",
         ),
         Wrong(
             "layer",
-            "nd.zeros_like(output)",
-            "nd.ones_like(output)",
-            ("output_and_feature_map", "second_pass", "what_the_class_wants"),
+            "nd.zeros_like(x)",
+            "nd.ones_like(x)",
+            ("output_and_feature_map", "second_pass"),
             "The tap has to be zero",
         ),
         Wrong(
             "layer",
-            "        self.tap = nd.zeros_like(output)\n        self.tap.attach_grad()",
+            "        self.tap = nd.zeros_like(x)\n        self.tap.attach_grad()",
             "        if not hasattr(self, 'tap'):\n"
-            "            self.tap = nd.zeros_like(output)\n            self.tap.attach_grad('add')",
+            "            self.tap = nd.zeros_like(x)\n            self.tap.attach_grad('add')",
             ("second_pass",),
             "The gradients of both passes were added up",
         ),
         Wrong(
             "layer",
             "return self.tap.grad.asnumpy()",
-            "return np.array([[[[1.0, 10.0], [0.0, -1.0]]]])",
-            ("gradient_of_the_feature_map", "second_pass", "what_the_class_wants"),
+            "return np.array([[[[2.0, 20.0], [0.0, -2.0]]]])",
+            ("gradient_of_the_feature_map", "second_pass"),
             OTHER,
         ),
         Wrong(
@@ -236,7 +236,7 @@ WRONG = {
             "channel_weights",
             "nd.pick(logits, nd.array(class_ids)).sum()",
             "logits.sum()",
-            ("what_the_class_wants",),
+            ("what_the_class_wants", "the_same_numbers"),
             "pick one of each row",
         ),
         Wrong(
@@ -253,6 +253,20 @@ WRONG = {
             "autograd.record():\n        total = nd.pick(net(x), nd.array(class_ids)).sum()\n    total.backward()",
             ("what_the_class_wants",),
             "the running statistics of the net",
+        ),
+        Wrong(
+            "walk",
+            "dx if arrived[source] is None else arrived[source] + dx",
+            "dx",
+            ("the_walk_back", "the_same_numbers"),
+            "the second must not replace the first",
+        ),
+        Wrong(
+            "walk",
+            "range(len(steps) - 1, -1, -1)",
+            "range(len(steps) - 1, len(steps) - 2, -1)",
+            ("the_walk_back", "the_same_numbers"),
+            "what arrives at the other steps",
         ),
     ],
     "3_grad_cam": [
@@ -446,7 +460,7 @@ def test_every_set_has_its_parts():
         assert len(WRONG[name]) >= 5
         code = [cell.source for cell in nb.cells if cell.cell_type == "code"]
         modules = re.findall(r"^(?:import|from) (\w+)", "\n".join(code), re.MULTILINE)
-        assert set(modules) <= {"cam", "matplotlib", "mxnet", "numpy", "warnings"}
+        assert set(modules) <= {"cam", "functools", "matplotlib", "mxnet", "numpy", "warnings"}
 
 
 def test_the_teachers_page_is_right():

@@ -92,7 +92,7 @@ def _set_table(gradebook: Gradebook, course: Path, student: str, name: str) -> s
     by_id = {cell.metadata.nbgrader.grade_id: cell for cell in cells if cell.metadata.get("nbgrader")}
     rows = ""
     for key, title in titles(course / "source" / name / f"{name}.ipynb").items():
-        if key in grades or key in comments:
+        if (key in grades and grades[key].max_score) or key in comments:
             rows += _row(title, by_id.get(key), grades.get(key), comments.get(key, ""))
     own = next((message(cell) for cell in cells if not is_grade(cell) and message(cell)), "")
     first = f"<p>The first error outside the checks:</p><pre>{escape(own)}</pre>" if own else ""

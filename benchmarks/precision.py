@@ -1,54 +1,72 @@
-"""Why VGG16's float32 gradients differ from float64 more than ResNet50v2's: `make benchmark`.
+"""How far results in float32 are from those in float64: `make benchmark`.
 
-A *flip* is a value before a ReLU whose sign differs between the float32 and the float64 run: from there on
-the gradient takes another path. The rest is rounding. So we count the flips beside the distances.
+A *flip* is a value before a ReLU whose sign differs between the two runs: from there on the gradient takes another
+path. The rest is rounding. So the flips are counted beside the distances.
 """
 
+from __future__ import annotations
+
+import argparse
+
+import cam  # isort: skip (before MXNet, whose number of threads it sets)
 import numpy as np
+import report
 from mxnet import nd
+from mxnet.gluon.model_zoo import vision
 
-import cam
-from cam import blocks
-
-
-def relative_l2(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+NETS = ("resnet50_v2", "vgg16")
+RULES = ("plain", "guided", "deconvnet")
+CLASS = 5
 
 
-def decisions(net, x):
-    """For every ReLU, in order: where its input is positive."""
-    positive = []
-    hooks = [
-        block.register_forward_hook(lambda _, inputs, __: positive.append(inputs[0].asnumpy() > 0))
-        for block in cam.paths(net).values()
-        if isinstance(block, blocks.ReLU)
-    ]
-    try:
-        net(x)
-    finally:
-        for hook in hooks:
-            hook.detach()
-    return positive
+def relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def twins(name: str):
+    """Two full-size nets with the same random values, in float32 and in float64."""
+    first, second = (getattr(vision, name)() for _ in range(2))
+    for net in (first, second):
+        net.infer_shape(nd.zeros((1, 3, 224, 224)))
+        net.initialize()
+    second.cast("float64")
+    values = first._collect_params_with_prefix()
+    for key, parameter in second._collect_params_with_prefix().items():
+        parameter.set_data(values[key].data().astype("float64"))
+    return first, second
+
+
+def everything(net, x: nd.NDArray) -> dict:
+    """What is compared, by name, and the decisions of all ReLUs."""
+    relus = cam.relus(net)
+    recording = cam.record(net, x, [cam.default_layer(net, x), *relus])
+    found = {
+        "logits": recording.logits,
+        "Grad-CAM": cam.grad_cam_of(recording, target=CLASS, layer=recording.layers[0]),
+    }
+    for rule in RULES:
+        found[f"image gradient, {rule}"] = recording.image_gradient(target=CLASS, rule=rule)
+    return found | {"decisions": [recording.features(relu) > 0 for relu in relus]}
+
+
+def row(name: str) -> list[str]:
+    """The net, its flips, and the distances of its results."""
+    first, second = twins(name)
+    x = nd.array(np.random.default_rng(1).normal(size=(1, 3, 224, 224)))
+    single, double = everything(first, x), everything(second, x.astype("float64"))
+    flips = sum((one != two).sum() for one, two in zip(single.pop("decisions"), double.pop("decisions")))
+    return [name, f"{flips:,}", *(f"{relative_l2(single[key], double[key]):.0e}" for key in single)]
 
 
 def main() -> None:
-    for name in ("resnet50_v2", "vgg16"):
-        x = nd.array(np.random.default_rng(1).normal(size=(1, 3, 224, 224)))
-        net = getattr(cam, name)(weights=None)
-        twin = cam.convert(net)
-        twin.cast("float64")
-        x64 = x.astype("float64")
-        pairs = list(zip(decisions(net, x), decisions(twin, x64)))
-        flips, total = sum((one != two).sum() for one, two in pairs), sum(one.size for one, _ in pairs)
-        print(f"{name}: {flips} of {total} ReLU decisions differ between float32 and float64")
-        one, two = cam.record(net, x), cam.record(twin, x64)
-        for label, found, expected in (
-            ("logits", one.logits, two.logits),
-            ("Grad-CAM", cam.grad_cam_of(one, class_id=5), cam.grad_cam_of(two, class_id=5)),
-            ("image gradient", one.image_gradient(5), two.image_gradient(5)),
-            ("guided backpropagation", one.image_gradient(5, "guided"), two.image_gradient(5, "guided")),
-        ):
-            print(f"  relative L2 {relative_l2(found, expected):.1e}  {label}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
+    arguments = parser.parse_args()
+    head = ["net", "flips", "logits", "Grad-CAM", *(f"image gradient, {rule}" for rule in RULES)]
+    text = report.table(head, [row(name) for name in NETS])
+    print(text)
+    if arguments.write:
+        report.write("precision", text)
 
 
 if __name__ == "__main__":

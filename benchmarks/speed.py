@@ -1,102 +1,160 @@
-"""How long maps take, as multiples of one forward pass of the same net: `make benchmark`.
+"""How long whole public calls take, beside Captum and pytorch-grad-cam on identical weights: `make benchmark`.
 
-Full-size nets, random weights, one 224x224 image. Machines and moments differ; ratios of one run compare.
+A parent drives one process for us and one for each peer, all with the same number of threads, by turns, while the
+others sleep. It first checks that the results agree, and times nothing if they do not. `--quick` gives a first idea
+in a minute; `--operators` says instead which operators take the time of one call.
 """
 
+from __future__ import annotations
+
+import argparse
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from mxnet import autograd, nd
-from mxnet.gluon import nn
-from mxnet.gluon.model_zoo import vision
+import numpy as np
+import report
+from worker import CALLS, LAYERS, Worker
 
-import cam
-from cam import blocks
+HERE = Path(__file__).parent
+FOLDER = HERE.parent / "build" / "benchmark"
+TOLERANCE = 1e-4
+PEERS = {  # with the calls whose results are the same numbers as ours: pytorch-grad-cam scales its maps to [0, 1]
+    "captum": CALLS,
+    "pytorch-grad-cam": ("guided_backprop",),
+}
+QUIET = 0.05  # the share of the processors that others may have, if the table is to be written
+PAUSE = 0.1  # seconds in which the threads of the worker before fall asleep
+
+Times = dict[str, float]  # seconds by side
 
 
-def seconds(*jobs, rounds=7):
-    """The median time of each job; the jobs take turns, so that a drift of the machine meets all of them."""
-    for job in jobs:
-        job()
-    times = [[] for _ in jobs]
+def target(net: str, batch: int, call: str, peer: str) -> float:
+    """The largest ratio of our time to the peer's with which we are content."""
+    if peer == "pytorch-grad-cam":
+        return 0.5
+    if call == "grad_cam":
+        return 1.05 if batch == 1 else 0.95
+    if call == "guided_backprop":
+        return 1.0
+    return 0.75 if net == "resnet50_v2" else 0.85
+
+
+def start(python: str) -> dict[str, Worker]:
+    """All workers; the peers' have as many threads as ours chose."""
+    ours = Worker([sys.executable, str(HERE / "ours.py")])
+    threads = ours.ask("about")["threads"]
+    return {"cam": ours} | {peer: Worker([python, str(HERE / "theirs.py"), peer], threads) for peer in PEERS}
+
+
+def check(workers: dict[str, Worker], net: str, batch: int) -> None:
+    """Stop if a peer's result differs from ours."""
+    for peer, calls in PEERS.items():
+        for call in calls:
+            found, expected = (_kept(workers[side], call) for side in ("cam", peer))
+            distance = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+            print(f"  {distance:.1e}  relative L2 distance of {call} to {peer}", flush=True)
+            if found.shape != expected.shape or not distance <= TOLERANCE:
+                sys.exit(f"{net}, batch {batch}: {call} and {peer} do not agree to {TOLERANCE}; nothing was timed")
+
+
+def _kept(worker: Worker, call: str) -> np.ndarray:
+    file = FOLDER / "result.npy"
+    worker.ask("keep", call=call, file=str(file))
+    return np.load(file)
+
+
+def measure(workers: dict[str, Worker], call: str, batch: int, rounds: int) -> Times:
+    """The median over the rounds; in each every side has a turn."""
+    times: dict[str, list[float]] = {side: [] for side in workers}
     for _ in range(rounds):
-        for job, found in zip(jobs, times):
-            nd.waitall()
-            start = time.perf_counter()
-            job()
-            nd.waitall()
-            found.append(time.perf_counter() - start)
-    return [statistics.median(found) for found in times]
+        for side, worker in workers.items():
+            time.sleep(PAUSE)
+            one = batch == 1  # a call of a larger batch takes so long that waking up does not count
+            times[side].append(worker.ask("time", call=call, repeats=3 if one else 1, warm=one))
+    return {side: statistics.median(found) for side, found in times.items()}
 
 
-def native_gradient(net, x):
-    """The image gradient by MXNet's own blocks and autograd, which for a max pooling is wrong, but timed."""
-    x.attach_grad()
-
-    def job():
-        with autograd.record(train_mode=False):
-            logit = net(x)[0, 5]
-        autograd.grad(logit, [x], train_mode=False)[0].wait_to_read()
-
-    return job
+def row(net: str, batch: int, call: str, times: Times) -> list[str]:
+    cells = [net, str(batch), call, f"{1000 * times['cam']:.0f}"]
+    for peer in PEERS:
+        ratio, wanted = times["cam"] / times[peer], target(net, batch, call, peer)
+        missed = ", missed" if ratio > wanted else ""
+        cells += [f"{1000 * times[peer]:.0f}", f"{ratio:.2f}", f"{wanted:.2f}{missed}"]
+    return cells
 
 
-def batch_norms(shape=(1, 256, 56, 56)) -> None:
-    """Forward and backward of a BatchNorm between two convolutions in inference: ours against MXNet's."""
-    x, head = nd.random.normal(shape=shape), nd.random.normal(shape=shape)
-    x.attach_grad()
-    channels = shape[1]
-    weight = nd.random.normal(scale=0.1, shape=(channels, channels, 1, 1))
+def setups(workers: dict[str, Worker], nets: list[str], batches: list[int]) -> Iterator[tuple[str, int]]:
+    """Load each net on every side, for each size of a batch."""
+    for net in nets:
+        for batch in batches:
+            print(f"{net}, batch {batch}", flush=True)
+            for worker in workers.values():
+                worker.ask("load", net=net, folder=str(FOLDER), batch=batch)
+            yield net, batch
 
-    def chain(norm):
-        norm.initialize()
 
-        def convolve(x):
-            return nd.Convolution(x, weight, num_filter=channels, kernel=(1, 1), no_bias=True)
+def compare(workers: dict[str, Worker], arguments: argparse.Namespace) -> None:
+    """Check and time everything, print the table and write it into README.md."""
+    rows, others = [], report.Others(*(worker.process.pid for worker in workers.values()))
+    for net, batch in setups(workers, arguments.nets, arguments.batches):
+        check(workers, net, batch)
+        for call in CALLS:
+            rows.append(row(net, batch, call, measure(workers, call, batch, arguments.rounds)))
+            print("  " + "  ".join(rows[-1][2:]), flush=True)
+    busy = others.share()
+    about = [worker.ask("about") for worker in workers.values()]
+    versions = {package: number for one in about for package, number in one["versions"].items()}
+    head = ["net", "batch", "call", "cam, ms"]
+    head += [cell for peer in PEERS for cell in (f"{peer}, ms", "cam / " + peer, "wanted")]
+    text = (
+        f"{report.machine()}; {' and '.join(sorted({str(one['threads']) for one in about}))} threads on every side; "
+        f"{', '.join(f'{package} {number}' for package, number in versions.items())}; "
+        f"medians of {arguments.rounds} rounds; meanwhile other processes took {busy:.0%} of the processors' time."
+        f"\n\n{report.table(head, rows)}"
+    )
+    print(f"\n{text}")
+    if arguments.write:
+        if busy > QUIET:
+            sys.exit("too much else was going on: the table is not written into README.md")
+        report.write("speed", text)
 
-        def job():
-            with autograd.record(train_mode=False):
-                y = convolve(norm(convolve(x)))
-            autograd.grad([y], [x], head_grads=[head], train_mode=False)[0].wait_to_read()
 
-        return job
-
-    ours, theirs = seconds(*(chain(kind(in_channels=channels)) for kind in (blocks.BatchNorm, nn.BatchNorm)), rounds=21)
-    print(f"BatchNorm between two convolutions, ours over MXNet's: {ours / theirs:.2f}")
+def explain(workers: dict[str, Worker], arguments: argparse.Namespace) -> None:
+    """Print which operators take the time of one call, ours and Captum's."""
+    for _ in setups(workers, arguments.nets, arguments.batches):
+        for call in CALLS:
+            for side in ("cam", "captum"):
+                whole = 1000 * workers[side].ask("time", call=call, repeats=3, warm=True)
+                found = workers[side].ask("operators", call=call)
+                print(f"  {call}, {side}: {whole:.0f} ms, of which in operators {sum(found.values()):.0f} ms")
+                for name, spent in sorted(found.items(), key=lambda item: -item[1])[: arguments.operators]:
+                    print(f"    {spent:7.1f}  {name}")
 
 
 def main() -> None:
-    batch_norms()
-    x = nd.random.normal(shape=(1, 3, 224, 224))
-    for name in ("resnet50_v2", "vgg16"):
-        net = getattr(cam, name)(weights=None)
-        hybrid = cam.convert(net)
-        hybrid.hybridize(static_alloc=True, static_shape=True)
-        jobs = {
-            "forward": lambda net=net: net(x).wait_to_read(),
-            "forward, hybridized": lambda net=hybrid: net(x).wait_to_read(),
-            "Grad-CAM": lambda net=net: cam.grad_cam(net, x, 5),
-            "Grad-CAM, hybridized below the layer": lambda net=hybrid: cam.grad_cam(net, x, 5),
-            "image gradient": lambda net=net: cam.image_gradient(net, x, 5),
-            "image gradient by stock autograd": native_gradient(_stock(net, name), x.copy()),
-            "guided backpropagation": lambda net=net: cam.guided_backprop(net, x, 5),
-            "guided Grad-CAM": lambda net=net: cam.guided_grad_cam(net, x, 5),
-        }
-        times = seconds(*jobs.values())
-        print(f"{name}: forward {1000 * times[0]:.0f} ms")
-        for label, time_taken in zip(jobs, times):
-            print(f"  {time_taken / times[0]:5.2f}  {label}")
-
-
-def _stock(net, name):
-    """The zoo's own net with the same values."""
-    zoo = getattr(vision, name)()
-    zoo.initialize()
-    zoo(nd.zeros((1, 3, 224, 224)))
-    ours = net._collect_params_with_prefix()
-    for key, parameter in zoo._collect_params_with_prefix().items():
-        parameter.set_data(ours[key].data())
-    return zoo
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", default=str(HERE.parent / "build/peers-venv/bin/python"), help="the peers' Python")
+    parser.add_argument("--nets", nargs="+", choices=list(LAYERS), default=list(LAYERS))
+    parser.add_argument("--batches", nargs="+", type=int, choices=range(1, 9), default=[1, 8])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
+    parser.add_argument("--quick", action="store_true", help="batch 1 and three rounds")
+    parser.add_argument("--operators", nargs="?", type=int, const=12, help="print the most expensive operators instead")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.batches, arguments.rounds = [1], 3
+    if not all((FOLDER / f"{net}.npz").exists() for net in arguments.nets):
+        subprocess.run([sys.executable, str(HERE / "random_nets.py"), str(FOLDER)], check=True)
+    workers = start(arguments.peers)
+    try:
+        (explain if arguments.operators else compare)(workers, arguments)
+    finally:
+        for worker in workers.values():
+            worker.stop()
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 
+import cam
+
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
 from traitlets.config import Config
-
-import cam
 
 sys.path.append(str(Path(cam.__file__).parents[1] / "lessons" / "assignments"))
 import classroom

@@ -5,11 +5,11 @@ import datetime
 import sys
 from pathlib import Path
 
+import cam
+
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-
-import cam
 
 sys.path.append(str(Path(cam.__file__).parents[1] / "lessons" / "assignments"))
 import classroom

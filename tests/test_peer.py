@@ -4,14 +4,14 @@ import sys
 import warnings
 from pathlib import Path
 
+import cam
+from cam import scenes
+from cam.images import normalise
+
 import numpy as np
 import pytest
 from conftest import relative_l2
 from mxnet import nd
-
-import cam
-from cam import scenes
-from cam.images import normalise
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 import peer

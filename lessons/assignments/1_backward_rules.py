@@ -11,6 +11,7 @@
 # rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
+
 import numpy as np
 from mxnet import autograd, nd
 
@@ -49,9 +50,9 @@ def relu_backward(x, dy, rule, top=np.inf):
 
 
 # %% nbgrader={"grade": true, "grade_id": "plain_rule", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 x = np.array([[1.0, -1.0, 2.0], [4.0, -2.0, 0.0]])
 dy = np.array([[5.0, 4.0, -3.0], [1.0, -2.0, 7.0]])
@@ -82,9 +83,9 @@ with unaided(cam.core.rules.relu_back, cam.core.rules.relu6_back):
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "deconvnet_rule", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 x = np.array([[1.0, -1.0, 2.0], [4.0, -2.0, 0.0]])
 dy = np.array([[5.0, 4.0, -3.0], [1.0, -2.0, 7.0]])
@@ -107,9 +108,9 @@ check("the deconvnet rule with other numbers", found, np.where(dy > 0, dy, 0))
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "guided_rule", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 x = np.array([[1.0, -1.0, 2.0], [4.0, -2.0, -0.5]])
 dy = np.array([[5.0, 4.0, -3.0], [1.0, -2.0, 7.0]])
@@ -161,9 +162,9 @@ def finite_difference(f, x, epsilon=1e-4):
 
 
 # %% nbgrader={"grade": true, "grade_id": "central_difference", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 x = np.array([[1.0, 2.0], [-1.0, 0.5]])
 kept = x.copy()
@@ -226,9 +227,9 @@ def rule_error(rule, x, w, top):
 
 
 # %% nbgrader={"grade": true, "grade_id": "errors", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 x, w = np.array([1.0, 2.0, -3.0, 5.0]), np.array([1.0, -1.0, 2.0, 3.0])
 found = [rule_error(rule, x, w, 4) for rule in ("plain", "deconvnet", "guided")]
@@ -298,9 +299,9 @@ def through(rule, x, w, top):
 
 
 # %% nbgrader={"grade": true, "grade_id": "function", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 x, w = np.array([[1.0, -1.0, 2.0], [0.5, -2.0, 1.0]]), np.array([[-4.0, 3.0, 5.0], [6.0, -6.0, -1.0]])
 check(

@@ -14,12 +14,12 @@
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 from functools import partial
 
+from cam.core.tracing import trace
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import nn
-
-from cam.core.tracing import trace
 
 # %% [markdown]
 # ## 1. The layer (8 points)
@@ -106,10 +106,10 @@ def random_net(seed, remembers):
 
 
 # %% nbgrader={"grade": true, "grade_id": "output_and_feature_map", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 net, layer = hand_made()
 x, w = np.array([[[[1.0, -2.0], [0.0, 3.0]]]]), np.array([[[[1.0, 10.0], [0.0, -1.0]]]])
@@ -144,10 +144,10 @@ check("feature_map() with other numbers", net[1].feature_map(), plain[0](nd.arra
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "gradient_of_the_feature_map", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 net, layer = hand_made()
 x, w = np.array([[[[1.0, -2.0], [0.0, 3.0]]]]), np.array([[[[1.0, 10.0], [0.0, -1.0]]]])
@@ -173,10 +173,10 @@ check("gradient() with other numbers", net[1].gradient(), expected)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "image_gradient_is_intact", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 net, layer = hand_made()
 x, w = np.array([[[[1.0, -2.0], [0.0, 3.0]]]]), np.array([[[[1.0, 10.0], [0.0, -1.0]]]])
@@ -199,10 +199,10 @@ check("the image's gradient with other numbers", found, expected)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "second_pass", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 net, layer = hand_made()
 first, second = np.ones((1, 1, 2, 2)), np.full((1, 1, 2, 2), 5.0)
@@ -306,10 +306,10 @@ def channel_weights(net, layer, x, class_ids):
 
 
 # %% nbgrader={"grade": true, "grade_id": "what_the_class_wants", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 net, layer, norm = small_net(1)
 x = nd.array(np.random.default_rng(1).normal(size=(2, 3, 8, 8)))
@@ -389,10 +389,10 @@ def walk_back(steps, dy):
 
 
 # %% nbgrader={"grade": true, "grade_id": "the_walk_back", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 steps = [
     ((), None),  # 0: the image
@@ -464,10 +464,10 @@ def pooled_net(seed, last):
 
 
 # %% nbgrader={"grade": true, "grade_id": "the_same_numbers", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
 import numpy as np
 from mxnet import nd
-
-from cam.truth.exercises import check
 
 x = nd.array(np.random.default_rng(6).normal(size=(1, 3, 8, 8)))
 net = pooled_net(6, RememberInput)

@@ -14,10 +14,10 @@
 # map or measure are what you are to write.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 import cam
 from cam import scenes
+
+import numpy as np
 
 # %% [markdown]
 # ## 1. The weights (2 points)
@@ -36,9 +36,9 @@ def channel_weights(gradient):
 
 
 # %% nbgrader={"grade": true, "grade_id": "weights", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 gradient = np.array(
     [
@@ -104,9 +104,9 @@ def small_example():
 
 
 # %% nbgrader={"grade": true, "grade_id": "map", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 features, gradient = small_example()
 check(
@@ -159,9 +159,9 @@ check("a map against which everything speaks", grad_cam(features, -np.ones_like(
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "map_against", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 features, gradient = small_example()
 check(
@@ -220,9 +220,9 @@ def map_of_class(rec, layer, label, against=False):
 
 
 # %% nbgrader={"grade": true, "grade_id": "map_on_vgg16", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 rec, scene = record(7, "features.29")
 told = {"zebra": [0.049643, 9, 4, 0.74584], "drake": [0.01251, 4, 10, 0.201647]}  # the scene has both
@@ -280,9 +280,9 @@ def energy_shares(heat, masks):
 
 
 # %% nbgrader={"grade": true, "grade_id": "energy", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 heat = np.array([[3.0, 1.0], [4.0, -2.0]])
 masks = np.array([[[True, False], [False, True]], [[False, True], [False, False]]])
@@ -314,9 +314,9 @@ check("the shares of a map without any positive value (0, not a division by zero
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "energy_of_a_small_map", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 heat, masks = np.array([[1.0, 0.0], [0.0, -3.0]]), np.zeros((1, 8, 8), bool)
 masks[0, :4, :4] = True
@@ -343,9 +343,9 @@ check("the shares of another map in a larger mask", found, [inside, 1 - inside])
 # %% nbgrader={"grade": true, "grade_id": "follow_through_2", "locked": true, "points": 0, "schema_version": 3, "solution": false, "task": false}
 # When this is graded, the right functions take the place of yours here: a mistake above costs nothing below.
 ### BEGIN HIDDEN TESTS
-import numpy as np
-
 import cam
+
+import numpy as np
 
 
 def map_of_class(rec, layer, label, against=False):
@@ -383,9 +383,9 @@ def measure(net, seeds, layer):
 
 
 # %% nbgrader={"grade": true, "grade_id": "many_scenes", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 from cam.truth.exercises import check
+
+import numpy as np
 
 check(
     "mean shares of the scenes 0, 1 and 2, on the right animal, on the other and on neither",

@@ -14,15 +14,15 @@
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import warnings
 
-import numpy as np
-from mxnet import autograd, nd
-from mxnet.gluon import nn
-from mxnet.gluon.model_zoo.vision import BasicBlockV1
-
 import cam
 from cam import evaluation, scenes
 from cam.core.tracing import trace
 from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import autograd, nd
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo.vision import BasicBlockV1
 
 warnings.simplefilter("ignore", cam.LayerWarning)  # here we look into branches on purpose
 

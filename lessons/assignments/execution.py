@@ -13,14 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import cam
+
 import nbformat
 from jupyter_client.manager import KernelManager
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbgrader.preprocessors import DeduplicateIds, Execute
 from nbgrader.utils import is_grade, is_locked, is_solution
-
-import cam
 
 LIMIT = 2_000  # characters of text that a cell's outputs may have
 NOBODY = 65534

@@ -734,6 +734,8 @@ def test_a_folder_is_never_lost_in_copying(tmp_path):
 
 
 def test_no_submission(tmp_path):
+    (tmp_path / "course").mkdir()
+    (tmp_path / "course" / "nbgrader_config.py").write_text("")
     with pytest.raises(classroom.ClassroomError, match="expected student/set/set.ipynb"):
         classroom.grade(tmp_path, tmp_path / "course")
 

@@ -97,7 +97,11 @@ def graded(course, tmp_path_factory):
     """Everybody of the table, one after another, and a folder with nothing in it."""
     folder, lines = tmp_path_factory.mktemp("handed in"), []
     for student, (answer, more, _) in TABLE.items():
-        hand_in(course, folder, student, answer, *more)
+        path = hand_in(course, folder, student, answer, *more)
+        if student == "right":
+            nb = nbformat.read(path, as_version=4)
+            nb.cells[-1].source = "Because."
+            nbformat.write(nb, path)
     (folder / "empty" / "twice").mkdir(parents=True)
     assert classroom.grade(folder, course, 8, lines.append) == []
     return folder, lines
@@ -107,7 +111,7 @@ def graded(course, tmp_path_factory):
 def test_everybody_gets_what_a_fair_teacher_gives(course, graded, student):
     found = scores(course, student)
     assert (found["small"], found["large"]) == TABLE[student][2]
-    assert found["words"] == 0  # left as it was
+    assert found["words"] == (None if student == "right" else 0)  # the others left it as it was
 
 
 def test_an_empty_folder_is_said_and_nothing_more(graded):
@@ -130,6 +134,16 @@ def test_tables_keep_their_columns(course, graded):
     with (course / "totals.csv").open(newline="", encoding="utf-8") as file:
         totals = {row["student_id"]: row for row in csv.DictReader(file)}
     assert totals["Zoë, Müller"] == {"student_id": "Zoë, Müller", "twice": "5.0", "total": "5.0"}
+
+
+def test_same_answers_and_open_questions_are_listed(course, graded):
+    with (course / "alike.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = [row for row in csv.DictReader(file) if row["students"].startswith("Zoë")]
+    assert row["cell"] == "answer" and set(row["students"].split("; ")) >= {"Zoë, Müller", "right", "much output"}
+    assert "wrong" not in row["students"]
+    page = (course / "answers" / "twice.html").read_text()
+    assert "Model answer" in page and "Because." in page
+    assert "BEGIN SOLUTION" in (course / "key" / "twice.html").read_text()
 
 
 def test_what_did_not_change_is_not_run_again(course, graded, monkeypatch):
@@ -208,6 +222,11 @@ def test_late_work_costs_what_the_course_says(course, graded, tmp_path):
         config.write_text(before)
     page = (course / "feedback" / "late" / "index.html").read_text()
     assert "4.5 of 9 points, after 0.5 off for being late" in page
+
+
+def test_the_rubrics_are_those_of_the_teachers_page():
+    assert set(classroom.rubrics()) == {source.stem for source in classroom.sources()}
+    assert all(text.startswith("(") for text in classroom.rubrics().values())
 
 
 def test_an_edited_source_stays_and_is_named(tmp_path, monkeypatch):

@@ -30,12 +30,13 @@ import jupytext
 import nbformat
 import typer
 from execution import IsolatedExecute, OneCellPerId, guard
+from nbconvert import HTMLExporter
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import DeduplicateIds, Execute
 from nbgrader.utils import capture_log, is_grade
-from pages import write_page, write_tables
+from pages import write_alike, write_answers, write_page, write_tables
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
@@ -113,7 +114,7 @@ def notebook(source: Path, secret: int = 0) -> nbformat.NotebookNode:
 
 
 def build(course: Path = COURSE, say: Callable[[str], None] = str) -> list[Path]:
-    """Write the course folder with sources and release; returns the released notebooks.
+    """Write the course folder with sources, release and answer key; returns the released notebooks.
 
     A gradebook that is already there keeps its grades, and a source that a teacher has edited stays as it is, which is
     said. Hidden tests draw their numbers from a seed that each course has for itself, in `secret.json`.
@@ -144,8 +145,11 @@ def build(course: Path = COURSE, say: Callable[[str], None] = str) -> list[Path]
         nbformat.write(nb, path)
         known["written"][name] = mark
     kept.write_text(json.dumps(known))
+    (course / "key").mkdir(exist_ok=True)
     for name in sets(course):
         _generate(course, name)
+        page, _ = HTMLExporter().from_filename(course / "source" / name / f"{name}.ipynb")
+        (course / "key" / f"{name}.html").write_text(page, encoding="utf-8")
     return [course / "release" / name / f"{name}.ipynb" for name in sets(course)]
 
 
@@ -206,7 +210,18 @@ def grade(
             gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
             write_page(gradebook, course, names, student, [text for name, text in notes if name == student])
         write_tables(gradebook, course)
+    write_alike(course, names)
+    write_answers(course, names, rubrics())
     return [text for _, text in notes]
+
+
+def rubrics() -> dict[str, str]:
+    """By set, its paragraph in the teacher's page."""
+    text = (HERE / "README.md").read_text(encoding="utf-8").partition("## Rubrics")[2]
+    return {
+        name: " ".join(words.split())
+        for name, words in re.findall(r"^\*\*(\w+)\*\* (.*?)(?:\n\n|\Z)", text, re.M | re.S)
+    }
 
 
 def _grade_one(gradebook: Gradebook, path: Path, course: Path, timeout: int | None) -> str | None:
@@ -323,9 +338,9 @@ def misplaced(submissions: Path, found: list[Path], sets: list[str]) -> tuple[li
             place = submissions / (student or "STUDENT") / name / f"{name}.ipynb"
             kind = "" if path.suffix.lower() == ".ipynb" else " it is no notebook (.ipynb);"
             if place in found:
-                ask = f"{PLACE} was graded"
+                ask = f"{place} was graded"
             else:
-                ask = f"did you mean {PLACE}?" if meant else f"expected {PLACE}"
+                ask = f"did you mean {place}?" if meant else f"expected {place}"
             notes.append((student, f"{path}: ignored;{kind} {ask}"))
     return notes, empty
 

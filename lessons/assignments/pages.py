@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from execution import LIMIT, cut
 from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
-from nbgrader.utils import is_grade
+from nbgrader.utils import is_grade, is_solution
 
 COLUMNS = (
     "assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email", "raw_score",
@@ -59,6 +59,52 @@ def write_tables(gradebook: Gradebook, course: Path) -> None:
 def _write(path: Path, rows: list[tuple]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
+
+
+def answers(course: Path, name: str) -> dict[str, dict[str, str]]:
+    """What students wrote in a set's own cells: by grade_id, and then by student; without what was left as it was."""
+    left = {key: cell.source for key, cell in _own_cells(course / "release" / name / f"{name}.ipynb").items()}
+    found: dict[str, dict[str, str]] = {key: {} for key in left}
+    for path in sorted((course / "autograded").glob(f"*/{name}/{name}.ipynb")):
+        for key, cell in _own_cells(path).items():
+            if key in left and cell.source.strip() != left[key].strip():
+                found[key][path.parts[-3]] = cell.source
+    return found
+
+
+def _own_cells(path: Path) -> dict[str, nbformat.NotebookNode]:
+    return {
+        cell.metadata.nbgrader.grade_id: cell for cell in nbformat.read(path, as_version=4).cells if is_solution(cell)
+    }
+
+
+def write_alike(course: Path, names: list[str]) -> None:
+    """`alike.csv`: cells that several students filled in with the same text, but for blanks. It says nothing more."""
+    rows = [("assignment", "cell", "characters", "students")]
+    for name in names:
+        for key, by_student in answers(course, name).items():
+            same: dict[str, list[str]] = {}
+            for student, text in by_student.items():
+                same.setdefault(" ".join(text.split()), []).append(student)
+            rows += [(name, key, len(text), "; ".join(who)) for text, who in same.items() if len(who) > 1]
+    _write(course / "alike.csv", rows)
+
+
+def write_answers(course: Path, names: list[str], rubrics: dict[str, str]) -> None:
+    """`answers/SET.html`: the answers to each open question one below another, with rubric and model answer above."""
+    (course / "answers").mkdir(exist_ok=True)
+    for name in names:
+        parts = [f"<h1>{escape(name)}</h1><p>{escape(rubrics.get(name, ''))}</p>"]
+        for key, cell in _own_cells(course / "source" / name / f"{name}.ipynb").items():
+            if is_grade(cell):
+                model = re.sub(r"^### (BEGIN|END) SOLUTION$", "", cell.source, flags=re.MULTILINE).strip()
+                parts.append(f"<h2>{escape(key.replace('_', ' '))}</h2><h3>Model answer</h3><pre>{escape(model)}</pre>")
+                for student, text in answers(course, name)[key].items():
+                    parts.append(f"<h3>{escape(student)}</h3><pre>{escape(text)}</pre>")
+        page = (
+            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(name)}</title>{STYLE}{''.join(parts)}"
+        )
+        (course / "answers" / f"{name}.html").write_text(f"{page}</html>", encoding="utf-8")
 
 
 def write_page(gradebook: Gradebook, course: Path, names: list[str], student: str, notes: list[str]) -> None:

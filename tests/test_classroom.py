@@ -2,7 +2,9 @@
 
 import csv
 import datetime
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cam
@@ -222,6 +224,26 @@ def test_late_work_costs_what_the_course_says(course, graded, tmp_path):
         config.write_text(before)
     page = (course / "feedback" / "late" / "index.html").read_text()
     assert "4.5 of 9 points, after 0.5 off for being late" in page
+
+
+def test_downloads_of_moodle_and_canvas_are_collected_by_nbgrader(course):
+    notebook = (course / "release" / "twice" / "twice.ipynb").read_bytes()
+    names = {
+        "Ada Lovelace_1234_assignsubmission_file_/twice.ipynb": "Ada Lovelace",
+        "Bob O'Neil_77_assignsubmission_file_twice.ipynb": "Bob O'Neil",
+        "carrollcleo_1234_5678_twice.ipynb": "carrollcleo",
+        "dudadora_LATE_1234_5678_twice-2.ipynb": "dudadora",
+    }
+    archive = course / "downloaded" / "twice" / "archive" / "all.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in names:
+            file.writestr(name, notebook)
+    command = [sys.executable, "-m", "nbgrader", "zip_collect", "twice"]
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for student in names.values():
+        assert (course / "submitted" / student / "twice" / "twice.ipynb").read_bytes() == notebook
 
 
 def test_the_rubrics_are_those_of_the_teachers_page():

@@ -46,6 +46,12 @@ COURSE = HERE.parent.parent / "build" / "assignments"
 COURSE_ID = "cam"
 TIMEOUT = 60  # seconds for one cell; every set takes less than that as a whole
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+# What learning platforms make of SET.ipynb in the archive of a download:
+#   Moodle   Ada Lovelace_1234_assignsubmission_file_/SET.ipynb
+#   Canvas   lovelaceada_1234_5678_SET.ipynb, lovelaceada_LATE_1234_5678_SET-1.ipynb
+DOWNLOADS = (
+    r".*/(?P<student_id>[^/]+?)_(?:LATE_)?\d+_(?:assignsubmission_file_|\d+_)/?(?P<file_id>[^/]+?)(?:-\d+)?\.ipynb$"
+)
 PLACE = 'sys.path.append(str(Path(cam.__file__).parents[1] / "lessons" / "assignments"))'
 CONFIG = f'''"""nbgrader's settings for this course; what you add below the last line goes before ours."""
 
@@ -74,6 +80,7 @@ def configure(config: Config, course: Path) -> Config:
     config.IsolatedExecute.timeout = TIMEOUT
     # The kernel's own warnings are about things that a teacher cannot change.
     config.IsolatedExecute.extra_arguments = ["--log-level=ERROR"]
+    config.FileNameCollectorPlugin.named_regexp = DOWNLOADS
     ours = {Execute: IsolatedExecute, DeduplicateIds: OneCellPerId}
     for name in ("sanitize_preprocessors", "autograde_preprocessors"):
         steps = getattr(Autograde, name).default()

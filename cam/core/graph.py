@@ -98,6 +98,7 @@ class Step:
 
     @property
     def is_max_pooling(self) -> bool:
+        """Whether the step is a max pooling, which lets no NaN through."""
         return self.op == "Pooling" and self.options.get("pool_type", "max") == "max"
 
     def averages(self, shape: tuple[int, ...]) -> bool:

@@ -41,6 +41,7 @@ class OfLayers(Protocol):
 
 
 def of_layers(function: Callable[..., Maps]) -> OfLayers:
+    """`by_keyword`, and what it gives told to type checkers."""
     return cast(OfLayers, by_keyword(function))
 
 

@@ -63,12 +63,11 @@ def record(
 def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
     """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
-    entries = [choose.entry_of(prepared, one) for one in choose.listed(layers)]
+    asked = choose.listed(layers)
+    entries = [choose.entry_of(prepared, one) for one in asked]
     images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
     walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
-    graph = prepared.graph
-    names = [one if one in graph.entries else graph.name(entry) for one, entry in zip(choose.listed(layers), entries)]
-    return Recording(prepared, walked, dict(zip(names, entries)))
+    return Recording(prepared, walked, {choose.called(prepared, *pair): pair[1] for pair in zip(asked, entries)})
 
 
 class Recording:
@@ -82,8 +81,7 @@ class Recording:
     logits : numpy (N, classes), before any softmax or sigmoid of the net
     probabilities : numpy (N, classes), by the sigmoid that the net ends in, else by softmax; None if a net without
         sigmoid gives one number, or if the logits are no (N, classes)
-    layers : the paths of the recorded layers, as asked, also where several are one map, such as features.8.2 and
-        features.8
+    layers : the paths of the recorded layers, as asked
     notes : what to know about the net's logits, as warnings
     """
 

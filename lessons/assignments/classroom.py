@@ -15,9 +15,11 @@ import re
 import secrets
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from difflib import get_close_matches
@@ -158,6 +160,39 @@ def build(course: Path = COURSE, say: Callable[[str], None] = str) -> list[Path]
         page, _ = HTMLExporter().from_filename(course / "source" / name / f"{name}.ipynb")
         (course / "key" / f"{name}.html").write_text(page, encoding="utf-8")
     return [course / "release" / name / f"{name}.ipynb" for name in sets(course)]
+
+
+def handout(course: Path = COURSE) -> Path:
+    """Write `handout.zip` into a built course: all that a student needs, and nothing of the solutions; returns its path.
+
+    Raises
+    ------
+    ClassroomError
+        If the course is not built, or the wheel cannot be.
+    """
+    released = [course / "release" / name / f"{name}.ipynb" for name in sets(course)]
+    if not released or not all(path.exists() for path in released):
+        raise ClassroomError(f"no released sets in {course}; `make assignments COURSE=...` builds them")
+    root, target = HERE.parent.parent, course / "handout.zip"
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        project = Path(folder) / "project"  # a copy, since a build in place would pack what an earlier one left
+        shutil.copytree(root / "cam", project / "cam", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / "LICENSES", project / "LICENSES")
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(root / name, project / name)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(project)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise ClassroomError(f"pip cannot build the wheel: {done.stderr.strip().splitlines()[-1]}")
+        for path in (*Path(folder).glob("*.whl"), root / "constraints.txt", HERE / "INSTALL.md"):
+            archive.write(path, path.name)
+        for path in released:
+            archive.write(path, f"sets/{path.name}")
+        for path in sorted((root / "lessons").rglob("*")):
+            inside = path.relative_to(root)
+            if path.is_file() and HERE not in path.parents and not any(part[0] in "._" for part in inside.parts):
+                archive.write(path, inside)
+    return target
 
 
 def _generate(course: Path, name: str) -> None:
@@ -402,6 +437,15 @@ def build_command(course: CourseOption = COURSE) -> None:
     """Build the notebooks that students get."""
     for path in build(course.expanduser(), print):
         print(path)
+
+
+@app.command("handout")
+def handout_command(course: CourseOption = COURSE) -> None:
+    """Zip what a student needs: the wheel, the lessons, the released sets and a page on installing."""
+    try:
+        print(handout(course.expanduser()))
+    except ClassroomError as error:
+        sys.exit(str(error))
 
 
 @app.command("grade")

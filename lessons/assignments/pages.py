@@ -20,6 +20,7 @@ COLUMNS = (
 STYLE = (
     "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
     "td,th{padding:.3em .8em;border-top:1px solid #ccc;vertical-align:top;text-align:left}"
+    "th[scope=row]{font-weight:normal}td:nth-child(2){white-space:nowrap}"
     "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}</style>"
 )
 
@@ -133,7 +134,8 @@ def _set_table(gradebook: Gradebook, course: Path, student: str, name: str) -> s
         return ""
     (marked,) = submission.notebooks
     grades = {grade.name: grade for grade in marked.grades}
-    comments = {comment.name: comment.comment for comment in marked.comments if comment.comment}
+    comments = {comment.name: comment.manual_comment for comment in marked.comments if comment.manual_comment}
+    comments |= {one.name: one.comment for one in marked.comments if one.comment and one.name in grades}
     cells = nbformat.read(graded, as_version=4).cells
     by_id = {cell.metadata.nbgrader.grade_id: cell for cell in cells if cell.metadata.get("nbgrader")}
     rows = ""

@@ -246,6 +246,24 @@ def test_downloads_of_moodle_and_canvas_are_collected_by_nbgrader(course):
         assert (course / "submitted" / student / "twice" / "twice.ipynb").read_bytes() == notebook
 
 
+def test_the_handout_holds_what_students_need_and_no_solution(course):
+    with zipfile.ZipFile(classroom.handout(course)) as archive:
+        names = archive.namelist()
+        released = archive.read("sets/twice.ipynb").decode()
+    assert {"INSTALL.md", "constraints.txt", "lessons/course.py"} <= set(names)
+    assert sum(name.startswith("cam-") and name.endswith(".whl") for name in names) == 1
+    assert "NotImplementedError" in released and "HIDDEN" not in released
+    assert not [name for name in names if "assignments" in name or "secret" in name]
+    assert {name for name in names if name.startswith("lessons/0") and name.endswith(".ipynb")} == {
+        f"lessons/{path.name}" for path in (classroom.HERE.parent).glob("0*.ipynb")
+    }
+
+
+def test_no_handout_before_the_course_is_built(tmp_path):
+    with pytest.raises(classroom.ClassroomError, match="no released sets"):
+        classroom.handout(tmp_path)
+
+
 def test_the_rubrics_are_those_of_the_teachers_page():
     assert set(classroom.rubrics()) == {source.stem for source in classroom.sources()}
     assert all(text.startswith("(") for text in classroom.rubrics().values())

@@ -225,6 +225,15 @@ WRONG = {
             ("gradient_of_the_feature_map", "second_pass"),
             OTHER,
         ),
+        Wrong(  # pasted from the lesson: it keeps the output
+            "layer",
+            "self.kept = x.detach()\n        self.tap = nd.zeros_like(x)\n        self.tap.attach_grad()\n"
+            "        return self.block(x + self.tap)",
+            "self.kept = self.block(x)\n        self.tap = nd.zeros_like(self.kept)\n        self.tap.attach_grad()\n"
+            "        return self.kept + self.tap",
+            ("output_and_feature_map", "gradient_of_the_feature_map", "second_pass"),
+            "This is the output of the block",
+        ),
         Wrong(
             "channel_weights",
             "mean(axis=(2, 3))",
@@ -309,6 +318,14 @@ WRONG = {
             ("map", "map_against"),
             OTHER,
         ),
+        Wrong(  # pasted from the lesson: it is for one image
+            "grad_cam",
+            "    alpha = ",
+            "    alpha = gradient.mean(axis=(1, 2))\n"
+            "    return np.maximum((alpha[:, None, None] * features).sum(axis=0), 0)\n    alpha = ",
+            ("map", "map_against"),
+            "the shape should be (2, 2, 2), not (3, 2, 2)",
+        ),
         Wrong(
             "map_of_class",
             "rec.gradient(layer, target=label)",
@@ -373,6 +390,13 @@ WRONG = {
             "axis=3)",
             ("pool_backward",),
             "divide by the number of positions",
+        ),
+        Wrong(  # pasted from the lesson: it is global
+            "pool",
+            "        windows = x.reshape",
+            "        return x.mean(axis=(2, 3), keepdims=True)\n        windows = x.reshape",
+            ("pool_forward",),
+            "the shape should be (1, 1, 1, 2), not (1, 1, 1, 1)",
         ),
         Wrong("pool", "windows.mean(", "windows.max(", ("pool_forward",), "These are maxima"),
         Wrong(

@@ -29,7 +29,7 @@ warnings.simplefilter("ignore", cam.LayerWarning)  # here we look into branches 
 # ## 1. Add, with a weakened branch (2 points)
 #
 # Lesson 6 has $y = b + s$. In very deep networks the branch is made weaker, so that training is stable: $y = c\,b + s$,
-# with $c = 0.2$ in Inception-ResNet. `backward` of a function with two inputs returns two gradients.
+# with $c$ between 0.1 and 0.3 in Inception-ResNet. `backward` of a function with two inputs returns two gradients.
 #
 # *Hint: what is $\partial y / \partial b$? And does it depend on $s$?*
 

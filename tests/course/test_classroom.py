@@ -190,6 +190,15 @@ def test_a_gradebook_writer_changes_nothing_and_is_named(course, graded, tmp_pat
     assert {student: scores(course, student) for student in TABLE} == before
 
 
+def test_more_points_than_there_are_is_named(course, graded, tmp_path):
+    hand_in(course, tmp_path, "above", RIGHT)
+    assert classroom.grade(tmp_path, course, 8) == []
+    by_hand(course, "above", "small", auto_score=99)
+    assert classroom.grade(tmp_path, course, 8) == [
+        "above, twice: more points than there are for small: look at what its code does"
+    ]
+
+
 @pytest.mark.skipif(execution.guard() is not execution.GUARDS[0], reason="bubblewrap does not run here")
 def test_a_guarded_submission_sees_neither_the_course_nor_the_network(course, graded, tmp_path):
     look = f"import os, socket\nassert not os.path.exists({str(course)!r})\nassert os.listdir({str(tmp_path.parent)!r})"

@@ -59,12 +59,15 @@ quiz: $(READY) ## write the quizzes of all lessons for Moodle (build/quiz.gift)
 
 # nbgrader's folder of sources, release, gradebook and feedback. `make clean` removes build/, so keep a real course elsewhere.
 COURSE ?= build/assignments
-.PHONY: assignments grade
-assignments grade: export OMP_NUM_THREADS := 1
-assignments grade: export COURSE := $(COURSE)
+.PHONY: assignments handout grade
+assignments handout grade: export OMP_NUM_THREADS := 1
+assignments handout grade: export COURSE := $(COURSE)
 grade: export SUBMISSIONS := $(SUBMISSIONS)
 assignments: $(READY) ## build the problem sets for students (COURSE=folder)
 	$(RUN) lessons/assignments/classroom.py build --course "$$COURSE"
+
+handout: $(READY) ## zip what students need: wheel, lessons, released sets, a page on installing (COURSE=folder)
+	$(RUN) lessons/assignments/classroom.py handout --course "$$COURSE"
 
 grade: $(READY) ## grade SUBMISSIONS=folder, which holds student/set/set.ipynb: CSV and feedback (COURSE=folder)
 	@if [ -z "$$SUBMISSIONS" ]; then echo "say which: make grade SUBMISSIONS=folder"; exit 1; fi

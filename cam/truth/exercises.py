@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from mxnet import nd
@@ -34,6 +37,36 @@ def check(what: str, came, expected, likely: Mapping[str, object] | None = None,
     raise AssertionError("\n".join(lines + [f"Hint: {hint}" for hint in hints[:1]]))
 
 
+@contextmanager
+def unaided(*functions: Callable) -> Iterator[None]:
+    """Fail where one of these Python functions is called, under whatever name: the task is to write it.
+
+    Raises
+    ------
+    AssertionError
+        That names the function, also if the answer caught the first one.
+    """
+    codes = {inspect.unwrap(function).__code__: function.__name__ for function in functions}
+    called: list[str] = []
+
+    def heard(frame, event, _):
+        if event == "call" and frame.f_code in codes:
+            called.append(codes[frame.f_code])
+            raise AssertionError(_SAYS.format(called[0]))
+
+    before = sys.getprofile()
+    sys.setprofile(heard)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+    if called:
+        raise AssertionError(_SAYS.format(called[0]))
+
+
+_SAYS = "this answer calls {}, and the task is to write what it does"
+
+
 def _problem(came, expected, tolerance: float) -> str | None:
     """Why two results differ, in words, or None if they are equal within the tolerance."""
     if came is None:
@@ -63,7 +96,7 @@ def _numbers(value) -> np.ndarray:
 
 def _shown(value) -> str:
     """A result as one line: small ones in full, large ones by shape and range."""
-    if isinstance(value, (str, bool, np.bool_)):
+    if value is None or isinstance(value, (str, bool, np.bool_)):
         return repr(value)
     try:
         numbers = _numbers(value)

@@ -1,6 +1,10 @@
 """A check says what was expected, what came, and which mistake it looks like."""
 
-from cam.truth.exercises import check
+import contextlib
+
+import cam
+from cam import metrics
+from cam.truth.exercises import check, unaided
 
 import numpy as np
 import pytest
@@ -30,6 +34,7 @@ def test_equal(came, expected):
     ("came", "expected", "says"),
     [
         (None, 1, "is a return missing?"),
+        (None, [1, 2], "but came: None"),
         (2, 1, "the largest difference is 1, at the only number"),
         ([1, 5, 3], [1, 2, 3], "at index (1,)"),
         (100.02, 100, "the largest difference"),
@@ -64,3 +69,15 @@ def test_large_arrays_are_summed_up():
         AssertionError, match=r"expected: shape \(8, 9\), from 0 to 0, mean 0\nbut came: shape \(8, 9\), from 1"
     ):
         check("the map", np.ones((8, 9)), np.zeros((8, 9)))
+
+
+def test_an_answer_that_calls_what_it_should_write_fails_under_whatever_name():
+    mine, mask = metrics.energy_in_mask, np.ones((2, 2), bool)
+    with pytest.raises(AssertionError, match="this answer calls energy_in_mask"), unaided(metrics.energy_in_mask):
+        mine(np.ones((2, 2)), mask)
+    with pytest.raises(AssertionError, match="this answer calls grad_cam,"), unaided(cam.grad_cam):
+        with contextlib.suppress(Exception):
+            cam.grad_cam(None, None)
+    with unaided(cam.grad_cam):
+        assert mine(np.ones((2, 2)), mask) == 1
+    assert mine(np.ones((2, 2)), mask) == 1

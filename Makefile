@@ -1,37 +1,44 @@
-# `make demo` and `make test` need Python 3.10 or 3.11, git and make; they install the rest into .venv.
-PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null && echo $$p && break; done)
+# `make demo` and `make test` need Python 3.10 to 3.14 (or uv), git and make; they install the rest into .venv.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3.14 python3; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons notebooks test fuzz train figures benchmark lint clean
+# What `make short` runs: the core, the command line and one lesson.
+SHORT := tests/test_blocks.py tests/test_recording.py tests/test_maps.py tests/test_command_line.py lessons/03_*.ipynb
+.PHONY: help setup demo lessons notebooks test short fuzz train figures benchmark lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 
+# MXNet by itself, since from Python 3.13 on no other package brings it (pyproject.toml says why).
 $(READY): pyproject.toml constraints.txt
-	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null; then \
-		echo "MXNet 1.9.1 needs Python 3.10 or 3.11, and '$(PYTHON)' is neither: install python3.11, or name one with make PYTHON=..."; exit 1; fi
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "$(PYTHON) cannot make environments: install its venv module (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@python="$(PYTHON)"; \
+	if [ -n "$$python" ] && "$$python" -c '$(FITS)' 2>/dev/null; then "$$python" -m venv --clear $(VENV); \
+	elif [ -z "$$python" ] && command -v uv >/dev/null; then uv venv --quiet --clear --seed --python 3.12 $(VENV); \
+	else echo "$${python:-Nothing on this system} is a Python from 3.10 to 3.14 that can make environments: install one" \
+		"(Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13)," \
+		"or uv, or name one with make PYTHON=..."; exit 1; fi
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@$(RUN) -c 'import mxnet' 2>$(VENV)/import.log || { \
-		if grep -qE 'libgomp|libquadmath' $(VENV)/import.log; then \
-			echo "MXNet needs two system libraries: install libgomp1 and libquadmath0 (Debian, Ubuntu: apt install libgomp1 libquadmath0)"; \
-		else cat $(VENV)/import.log; fi; exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mxnet
+	@$(RUN) -c 'import cam' 2>$(VENV)/import.log || { \
+		sed -n 's/^ImportError: \(MXNet.*\)/\1/p' $(VENV)/import.log | grep . || cat $(VENV)/import.log; exit 1; }
 	@touch $@
 
 demo: $(READY) ## explain one scene with VGG16 and ResNet50v2 and write demo.png
 	@$(RUN) examples/demo.py demo.png
 
 # One OpenMP thread for each of the two workers: more threads than cores slow MXNet down many times over.
-test lessons notebooks train fuzz: export OMP_NUM_THREADS := 1
+test short lessons notebooks train fuzz: export OMP_NUM_THREADS := 1
 test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
+
+short: $(READY) ## run a part of the tests: the core, the command line and one lesson
+	$(RUN) -m pytest -n 2 --dist worksteal --nbmake $(SHORT)
 
 fuzz: $(READY) ## load 1000 damaged files of parameters of each kind
 	@$(RUN) tests/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
@@ -84,9 +91,13 @@ reference: $(READY) $(PEERS)/.ready ## store Captum's maps of the embedded nets 
 	$(RUN) benchmarks/peer.py export build/peer.npz
 	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
 
-lint: $(READY) ## check style
+lint: $(READY) ## check style, types, and that imports run downwards only
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+	@$(RUN) docs/architecture.py $(VENV)/architecture.md && cmp -s $(VENV)/architecture.md docs/architecture.md || { \
+		echo "docs/architecture.md is not what docs/architecture.py makes of cam/: run it again"; exit 1; }
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache

@@ -3,6 +3,7 @@
 Import cam before mxnet, so that MXNet uses all physical cores.
 """
 
+from . import startup  # noqa: F401 - before any import of MXNet  # isort: split
 from .core import blocks
 from .core.errors import (
     CamError,

@@ -7,11 +7,11 @@ import sys
 import warnings
 from pathlib import Path
 
-import demo
-from mxnet.gluon import nn
-
 import cam
 from cam import blocks, plot, scenes
+
+import demo
+from mxnet.gluon import nn
 
 sys.path.append(str(Path(__file__).parent.parent / "lessons"))
 from course import zoo_resnet50_v2

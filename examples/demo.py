@@ -6,10 +6,10 @@ Usage: python examples/demo.py [FILE]
 import sys
 from pathlib import Path
 
-import numpy as np
-
 import cam
 from cam import plot, scenes
+
+import numpy as np
 
 SEED = 7
 

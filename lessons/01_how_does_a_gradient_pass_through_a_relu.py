@@ -28,12 +28,12 @@
 
 # %%
 # %matplotlib inline
+from cam import blocks
+from course import compare
+
 import matplotlib.pyplot as plt
 import numpy as np
-from course import compare
 from mxnet import autograd, nd
-
-from cam import blocks
 
 # %% [markdown]
 # ## The idea in words

@@ -27,14 +27,14 @@
 
 # %%
 # %matplotlib inline
-import matplotlib.pyplot as plt
-import numpy as np
-from course import compare
-from mxnet import autograd, nd
-from mxnet.gluon import nn
-
 import cam
 from cam import scenes
+from course import compare
+
+import matplotlib.pyplot as plt
+import numpy as np
+from mxnet import autograd, nd
+from mxnet.gluon import nn
 
 # %% [markdown]
 # ## The idea in words

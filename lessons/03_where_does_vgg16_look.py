@@ -24,12 +24,12 @@
 
 # %%
 # %matplotlib inline
-import matplotlib.pyplot as plt
-import numpy as np
-from course import compare
-
 import cam
 from cam import metrics, plot, scenes
+from course import compare
+
+import matplotlib.pyplot as plt
+import numpy as np
 
 # %% [markdown]
 # ## The idea in words

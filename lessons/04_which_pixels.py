@@ -24,14 +24,14 @@
 
 # %%
 # %matplotlib inline
-import matplotlib.pyplot as plt
-import numpy as np
-from course import compare
-from mxnet import autograd, nd
-from mxnet.gluon import nn
-
 import cam
 from cam import blocks, metrics, plot, scenes
+from course import compare
+
+import matplotlib.pyplot as plt
+import numpy as np
+from mxnet import autograd, nd
+from mxnet.gluon import nn
 
 # %% [markdown]
 # ## The idea in words

@@ -31,13 +31,13 @@
 # %matplotlib inline
 import warnings
 
-import matplotlib.pyplot as plt
-import numpy as np
-from course import compare
-from mxnet import nd
-
 import cam
 from cam import metrics, plot, scenes
+from course import compare
+
+import matplotlib.pyplot as plt
+import numpy as np
+from mxnet import nd
 
 # %% [markdown]
 # ## The forum's picture

@@ -31,16 +31,16 @@
 # %matplotlib inline
 import warnings
 
+import cam
+from cam import metrics, plot, scenes
+from course import compare, zoo_resnet50_v2
+
 import matplotlib.pyplot as plt
 import mxnet as mx
 import numpy as np
-from course import compare, zoo_resnet50_v2
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam import metrics, plot, scenes
 
 # %% [markdown]
 # ## Two blocks by hand: Add and GAP

@@ -27,16 +27,16 @@
 
 # %%
 # %matplotlib inline
-import matplotlib.pyplot as plt
-import numpy as np
-from course import compare, zoo_resnet50_v2
-from mxnet import autograd, nd
-from mxnet.gluon import nn
-from mxnet.gluon.model_zoo import vision
-
 import cam
 from cam import blocks, metrics, plot, scenes
 from cam.resolve import count_operators
+from course import compare, zoo_resnet50_v2
+
+import matplotlib.pyplot as plt
+import numpy as np
+from mxnet import autograd, nd
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo import vision
 
 # %% [markdown]
 # ## What the learner most likely did

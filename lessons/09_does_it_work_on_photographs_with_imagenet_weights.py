@@ -32,16 +32,16 @@
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import mxnet as mx
-import numpy as np
-from course import compare, imagenet_weights
-from PIL import Image
-
 import cam
 from cam import metrics, plot, scenes, weights
 from cam.images import MEAN, STANDARD_DEVIATION
 from cam.labels import imagenet_labels
+from course import compare, imagenet_weights
+
+import matplotlib.pyplot as plt
+import mxnet as mx
+import numpy as np
+from PIL import Image
 
 mx.random.seed(0)
 

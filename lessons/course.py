@@ -6,10 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from cam import download
+
 import numpy as np
 from mxnet.gluon.model_zoo.vision import resnet
-
-from cam import download
 
 
 def compare(name: str, mine, reference) -> None:

@@ -1,13 +1,13 @@
 """Nets and images that several tests use. Narrow nets keep the zoo's topology at a sixteenth of its width."""
 
+import cam
+from cam import scenes
+from cam.core.inputs import normalise
+
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import nd
-
-import cam
-from cam import scenes
-from cam.images import normalise
 
 
 def relative_l2(found, expected):

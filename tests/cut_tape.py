@@ -4,9 +4,9 @@ Each ReLU's output is detached and marked as a leaf, so that the tape falls into
 walked back by hand, and the rule applied in between. Shares no code with `cam.recording`.
 """
 
-from mxnet import autograd, nd
-
 from cam import blocks
+
+from mxnet import autograd, nd
 
 
 def image_gradient(net, x, ids, rule):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+from cam import models, rebuilding
 
 import mxnet as mx
 import numpy as np
+import onnx
 import safetensors.numpy
 from mxnet import nd
 from mxnet.gluon.model_zoo.vision import resnet
-
-from cam import models, rebuilding
 
 # By format, and by whose names the parameters have.
 KINDS = {
@@ -49,7 +52,8 @@ def write(kind: str, name: str, net, folder: Path) -> Path:
     elif kind in ("export", "onnx"):
         symbol, parameters = _export(zoo_twin(name, net), folder / f"{name}_exported")
         if kind == "onnx":
-            mx.onnx.export_model(symbol, parameters, [(1, 3, 224, 224)], np.float32, str(path))
+            with patch.object(onnx, "mapping", _types(), create=True):
+                mx.onnx.export_model(symbol, parameters, [(1, 3, 224, 224)], np.float32, str(path))
         else:
             path.write_bytes(Path(parameters).read_bytes())
     else:
@@ -70,6 +74,16 @@ def torch_name(kind: str, name: str) -> str:
     }[kind]
     block, parameter = re.fullmatch(r"(.*)\.(\w+)", name).groups()
     return f"{blocks.get(block, block)}.{parameter}"
+
+
+def _types() -> SimpleNamespace:
+    """What MXNet's export to ONNX reads of `onnx.mapping`, a module that onnx 1.19 removed."""
+    one = onnx.TensorProto
+    numbers = (one.FLOAT, one.INT32, one.INT64, one.FLOAT16, one.DOUBLE)
+    by_number = {number: onnx.helper.tensor_dtype_to_np_dtype(number) for number in numbers}
+    return SimpleNamespace(
+        TENSOR_TYPE_TO_NP_TYPE=by_number, NP_TYPE_TO_TENSOR_TYPE={dtype: number for number, dtype in by_number.items()}
+    )
 
 
 def _export(twin, stem: Path) -> tuple[str, str]:

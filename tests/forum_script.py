@@ -1,12 +1,13 @@
 """What the forum's user ran, in short: VGG16 built from the tutorial's blocks, weights copied by name, two calls.
 
-The tutorial's `import gradcam` is the one line that changes; `MODULE` stands for what is imported instead.
+The tutorial's `import gradcam` is the one line that changes, and comes first; `MODULE` stands for what is imported
+instead.
 """
 
 TUTORIAL = """
+{import_line}
 import mxnet as mx
 from mxnet.gluon import nn
-{import_line}
 
 class Net(mx.gluon.HybridBlock):
     def __init__(self, **kwargs):

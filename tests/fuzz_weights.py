@@ -13,13 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import foreign_files
-import mxnet as mx
-import numpy as np
-
 from cam import formats, models
 from cam.errors import WeightsError
 from cam.weights import structural
+
+import foreign_files
+import mxnet as mx
+import numpy as np
 
 SECONDS = 30  # no file of this size may take longer
 NAME = "vgg16"

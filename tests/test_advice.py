@@ -1,12 +1,12 @@
 """The table of layers says which one to take."""
 
+import cam
+
 import mxnet as mx
 import pytest
 from mxnet import nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
-
-import cam
 
 
 def test_every_layer_with_its_shape(narrow_resnet):

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 
+from lessons.assignments import classroom
+
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
 from traitlets.config import Config
-
-from lessons.assignments import classroom
 
 # What nbgrader says about its own database, and numpy about a student's division by zero.
 pytestmark = [

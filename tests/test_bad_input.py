@@ -3,13 +3,6 @@
 import subprocess
 import sys
 
-import mxnet as mx
-import numpy as np
-import pytest
-from conftest import random_images, randomise
-from mxnet import nd
-from mxnet.gluon import HybridBlock, nn
-
 import cam
 from cam import blocks
 from cam.errors import (
@@ -23,6 +16,13 @@ from cam.errors import (
     NonFiniteError,
     OnePixelMap,
 )
+
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import random_images, randomise
+from mxnet import nd
+from mxnet.gluon import HybridBlock, nn
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 

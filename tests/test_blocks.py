@@ -1,14 +1,14 @@
 """Each block's forward and backward against hand-computed tensors, float64 numpy and finite differences."""
 
+from cam import blocks
+from cam.errors import InputError
+
 import mxnet as mx
 import numpy as np
 import pytest
 from conftest import relative_l2
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn
-
-from cam import blocks
-from cam.errors import InputError
 
 
 def backward(function, x, head):

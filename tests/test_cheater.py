@@ -2,14 +2,14 @@
 
 import json
 
-import numpy as np
-import pytest
-
 import cam
 from cam import metrics, scenes
 from cam.errors import InputError, WeightsError
 from cam.weights import ASSETS
 from training import cheater
+
+import numpy as np
+import pytest
 
 FIGURES = json.loads((ASSETS / "figures.json").read_text())["cheater"]
 

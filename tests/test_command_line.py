@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-import pytest
-from PIL import Image
-
 import cam
 from cam import __main__ as command_line
 from cam import scenes
+
+import numpy as np
+import pytest
+from PIL import Image
 
 
 @pytest.fixture

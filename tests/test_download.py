@@ -9,18 +9,18 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cam
+from cam import download
+from cam.errors import CamError, InputError, WeightsError
+from cam.labels import imagenet_labels
+from cam.weights_commands import app
+
 import foreign_files
 import huggingface_hub.constants
 import numpy as np
 import pytest
 from conftest import random_images, randomise
 from typer.testing import CliRunner
-
-import cam
-from cam import download
-from cam.errors import CamError, InputError, WeightsError
-from cam.labels import imagenet_labels
-from cam.weights_commands import app
 
 NAME = "resnet50_v2"
 

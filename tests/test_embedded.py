@@ -2,12 +2,12 @@
 
 import json
 
-import numpy as np
-import pytest
-
 import cam
 from cam import metrics, scenes
 from cam.weights import ASSETS
+
+import numpy as np
+import pytest
 
 NAMES = ["vgg16", "resnet50_v2"]
 FIGURES = json.loads((ASSETS / "figures.json").read_text())

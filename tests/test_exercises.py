@@ -1,10 +1,10 @@
 """A check says what was expected, what came, and which mistake it looks like."""
 
+from cam.exercises import check
+
 import numpy as np
 import pytest
 from mxnet import nd
-
-from cam.exercises import check
 
 
 @pytest.mark.parametrize(

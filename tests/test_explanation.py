@@ -3,17 +3,6 @@
 import re
 import warnings
 
-import mxnet as mx
-import numpy as np
-import pytest
-from conftest import randomise
-from forum_script import ONE_CALL, OWN_HELPERS, TUTORIAL
-from matplotlib.figure import Figure
-from mxnet import nd
-from mxnet.gluon import HybridBlock, nn
-from mxnet.gluon.model_zoo import vision
-from PIL import Image
-
 import cam
 from cam import rebuilding, scenes
 from cam.errors import (
@@ -26,6 +15,17 @@ from cam.errors import (
     LayerError,
     NetError,
 )
+
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import randomise
+from forum_script import ONE_CALL, OWN_HELPERS, TUTORIAL
+from matplotlib.figure import Figure
+from mxnet import nd
+from mxnet.gluon import HybridBlock, nn
+from mxnet.gluon.model_zoo import vision
+from PIL import Image
 
 
 @pytest.fixture(scope="module")

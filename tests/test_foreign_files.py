@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cam
+from cam import formats, models, weights
+from cam.errors import WeightsError
+from cam.labels import imagenet_labels
+
 import foreign_files
 import numpy as np
 import onnx
@@ -14,11 +19,6 @@ import safetensors.numpy
 from conftest import random_images, randomise
 from mxnet import nd
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam import formats, models, weights
-from cam.errors import WeightsError
-from cam.labels import imagenet_labels
 
 FORMS = [(name, kind) for name, kinds in foreign_files.KINDS.items() for kind in kinds]
 FORMATS = {"onnx": "onnx", "timm": "safetensors", "torchvision": "safetensors"}

@@ -8,14 +8,14 @@ run imposed on the float64 run, so that every ReLU and every max pooling decides
 backward pass is left. `make benchmark` counts the flips.
 """
 
+import cam
+from cam import blocks
+
 import cut_tape
 import numpy as np
 import pytest
 from conftest import random_images, randomise, relative_l2
 from mxnet import autograd, nd
-
-import cam
-from cam import blocks
 
 MAP_LIMITS = {"resnet50_v2": 1e-5, "vgg16": 1e-4}  # relative L2
 WITH_FLIPS = 2e-2

@@ -3,16 +3,16 @@
 import contextlib
 import io
 
+import cam
+from cam import images
+from cam.errors import InputError, NetError, NonFiniteError
+from cam.images import GREY, MEAN, STANDARD_DEVIATION, input_for, normalise
+
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet.gluon import nn
 from PIL import Image
-
-import cam
-from cam import images
-from cam.errors import InputError, NetError, NonFiniteError
-from cam.images import GREY, MEAN, STANDARD_DEVIATION, input_for, normalise
 
 GREY_LEVEL = GREY[0] / 255
 

@@ -2,14 +2,14 @@
 
 import re
 
-import numpy as np
-import pytest
-
 import cam
 from cam import scenes
 from cam.errors import ClassError, NetError
 from cam.labels import find_classes, imagenet_classes, imagenet_labels
 from cam.resolve import class_number, labels_of
+
+import numpy as np
+import pytest
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 
+import cam
+
 import foreign_files
 from conftest import randomise
 from test_lessons import LESSONS
-
-import cam
 
 (SCRIPT,) = LESSONS.glob("09_*.py")
 

@@ -2,14 +2,6 @@
 
 import warnings
 
-import numpy as np
-import pytest
-from conftest import random_images, randomise, relative_l2
-from mxnet import nd
-from mxnet.gluon import nn
-from mxnet.gluon.model_zoo import vision
-from mxnet.gluon.model_zoo.vision import resnet
-
 import cam
 from cam import blocks
 from cam.errors import (
@@ -23,6 +15,14 @@ from cam.errors import (
     OnePixelMap,
 )
 from cam.resolve import RESIDUAL_BLOCKS
+
+import numpy as np
+import pytest
+from conftest import random_images, randomise, relative_l2
+from mxnet import nd
+from mxnet.gluon import nn
+from mxnet.gluon.model_zoo import vision
+from mxnet.gluon.model_zoo.vision import resnet
 
 A = np.array([[[1, 0], [2, 5]], [[3, 1], [0, 0]], [[0, 4], [0, 4]]], np.float32)  # 3 channels of 2x2
 

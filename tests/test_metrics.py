@@ -1,12 +1,12 @@
 """Measures on maps whose value is known without computing."""
 
-import mxnet as mx
-import numpy as np
-import pytest
-
 import cam
 from cam import metrics
 from cam.errors import ClassError, InputError, NetError, NonFiniteError
+
+import mxnet as mx
+import numpy as np
+import pytest
 
 MASK = np.zeros((4, 4), bool)
 MASK[:2, :2] = True

@@ -1,5 +1,9 @@
 """Our nets are the zoo's: same names, same files, identical output."""
 
+import cam
+from cam import blocks, rebuilding
+from cam.errors import InputError, LayerError, NetError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -7,10 +11,6 @@ from conftest import random_images, randomise
 from mxnet import nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam import blocks, rebuilding
-from cam.errors import InputError, LayerError, NetError
 
 
 def zoo_net(name, **kwargs):

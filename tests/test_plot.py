@@ -1,12 +1,12 @@
 """Display never invents evidence."""
 
+from cam import plot
+from cam.errors import InputError, NonFiniteError
+
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-
-from cam import plot
-from cam.errors import InputError, NonFiniteError
 
 IMAGE = np.full((8, 8, 3), 100, np.uint8)
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from PIL import Image
-
 import cam
 from cam import scenes
 from cam.weights import ASSETS
+
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

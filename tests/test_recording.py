@@ -4,6 +4,11 @@ import gc
 import os
 import weakref
 
+import cam
+from cam import blocks
+from cam.errors import ClassError, InputError, LayerError, NetError, NonFiniteError
+from cam.resolve import last_feature_map
+
 import cut_tape
 import numpy as np
 import pytest
@@ -11,11 +16,6 @@ from conftest import random_images, randomise, relative_l2
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam import blocks
-from cam.errors import ClassError, InputError, LayerError, NetError, NonFiniteError
-from cam.resolve import last_feature_map
 
 NAMES = ["vgg16", "resnet50_v2"]
 LAYERS = {

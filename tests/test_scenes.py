@@ -1,11 +1,11 @@
 """Scenes are reproducible and their masks are true."""
 
+from cam import scenes
+from cam.errors import InputError
+
 import numpy as np
 import pytest
 from PIL import Image
-
-from cam import scenes
-from cam.errors import InputError
 
 
 def test_seed_ranges_are_disjoint():

@@ -1,10 +1,10 @@
 """The recipe that made the embedded nets: folding is exact, and a cut-off run resumes where it was."""
 
+from training import train
+
 import numpy as np
 from conftest import randomise, relative_l2
 from mxnet import nd
-
-from training import train
 
 
 def test_folding_batch_norm_keeps_the_logits():

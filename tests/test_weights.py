@@ -2,13 +2,13 @@
 
 import struct
 
-import numpy as np
-import pytest
-from mxnet import nd
-
 import cam
 from cam import formats, weights
 from cam.errors import WeightsError
+
+import numpy as np
+import pytest
+from mxnet import nd
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ that always tells the label: the layer learns to read it.
 
 from __future__ import annotations
 
+import cam
+from cam import metrics, scenes
+from cam.images import normalise
+from training.train import OBJECT_COUNTS, SEED
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import nn
 from tqdm import tqdm
-
-import cam
-from cam import metrics, scenes
-from cam.images import normalise
-from training.train import OBJECT_COUNTS, SEED
 
 SCENES = 4800
 FIRST_SEED = scenes.TRAIN_SEEDS.start + 100_000_000  # far from those of the net itself

@@ -11,13 +11,13 @@ import hashlib
 import json
 import sys
 
-from mxnet import nd
-
 import cam
 from cam import metrics, scenes
 from cam.weights import ASSETS, CHECKSUMS
 from training import cheater
 from training.train import STAGES, finished
+
+from mxnet import nd
 
 FIGURES = ASSETS / "figures.json"
 MAPPED = scenes.TEST_SEEDS[:200]

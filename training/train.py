@@ -22,14 +22,14 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
+from cam import blocks, models, scenes
+from cam.images import normalise
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon, nd
 from mxnet.gluon import HybridBlock, nn
 from tqdm import tqdm
-
-from cam import blocks, models, scenes
-from cam.images import normalise
 
 CHECKPOINTS = Path("build/training")
 OBJECT_COUNTS = (1, 2, 2, 3)  # per scene, in turn

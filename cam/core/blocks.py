@@ -104,7 +104,7 @@ class Add(HybridBlock):
 
 
 class GlobalAvgPool2D(HybridBlock):
-    """y[n, k] = (1 / (H W)) sum_{i, j} x[n, k, i, j], (N, K, 1, 1), with the way back of `rules.global_average_back`."""
+    """y[n, k] = (1 / (H W)) sum_{i, j} x[n, k, i, j], (N, K, 1, 1); back by `rules.global_average_back`."""
 
     def hybrid_forward(self, F, x):
         if not _recorded(F):

@@ -8,20 +8,21 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from mxnet import autograd, nd
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import Block, MXNetError, Parameter, computes_compiled, finish, listening, mx, numpy_mode, state_of
+from .mxnet import Block, MXNetError, computes_compiled, finish, listening, mx, numpy_mode, shape_of, state_of
 from .tracing import flat, trace
 from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
-P, R = ParamSpec("P"), TypeVar("R")
-Shape = tuple[int, ...]
+P = ParamSpec("P")
+R = TypeVar("R")
+Shape: TypeAlias = tuple[int, ...]
 _tried: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
 
 
@@ -172,7 +173,7 @@ def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:
 
 def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
     """The shape of every array that the net is given, by name, for inputs of these shapes; MXNetError if none fits."""
-    known = {one.name: one.shape for _, one in graph.parameters if one.shape and min(one.shape) > 0}
+    known = {one.name: shape_of(one) for _, one in graph.parameters if min(shape_of(one), default=0) > 0}
     known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
     names, states = graph.symbol.list_arguments(), graph.symbol.list_auxiliary_states()
     with warnings.catch_warnings():
@@ -187,9 +188,9 @@ def channels_of(graph: Graph) -> int | None:
         if step.op in ("Convolution", "BatchNorm"):
             scaled = PASSES_ON | {"_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
             weight = graph.steps[step.inputs[1][0]].parameter
-            if graph.back_over(step.inputs[0], scaled)[0] == graph.inputs[0] and weight is not None and weight.shape:
-                groups = step.option("num_group", 1)
-                return (weight.shape[0] if step.op == "BatchNorm" else weight.shape[1] * groups) or None
+            shape = shape_of(weight) if weight is not None else ()
+            if shape and graph.back_over(step.inputs[0], scaled)[0] == graph.inputs[0]:
+                return (shape[0] if step.op == "BatchNorm" else shape[1] * step.option("num_group", 1)) or None
     return None
 
 

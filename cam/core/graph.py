@@ -10,11 +10,15 @@ import ast
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
+from typing import TypeAlias
+
+import numpy as np
 
 from .mxnet import Parameter, mx
 
-Entry = tuple[int, int]
+Entry: TypeAlias = tuple[int, int]
 
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
@@ -75,7 +79,7 @@ class Step:
         """
         kind = self.options.get("act_type")
         if self.op == "clip" and self.option("a_min") == 0 and self.option("a_max") > 0:
-            return float(self.option("a_max"))
+            return float(np.float32(self.option("a_max")))  # as MXNet keeps it, also in a float64 net
         spelled = {
             "relu": True,
             "Activation": kind == "relu",
@@ -94,6 +98,7 @@ class Step:
 
     @property
     def is_max_pooling(self) -> bool:
+        """Whether the step is a max pooling, which lets no NaN through."""
         return self.op == "Pooling" and self.options.get("pool_type", "max") == "max"
 
     def averages(self, shape: tuple[int, ...]) -> bool:
@@ -134,8 +139,8 @@ class Graph:
     @cached_property
     def inputs(self) -> list[int]:
         """The steps that are the net's inputs, the image first."""
-        found = [index for index, step in enumerate(self.steps) if step.input is not None]
-        return sorted(found, key=lambda index: self.steps[index].input)
+        found = [(step.input, index) for index, step in enumerate(self.steps) if step.input is not None]
+        return [index for _, index in sorted(found)]
 
     @cached_property
     def parameters(self) -> list[tuple[int, Parameter]]:
@@ -180,7 +185,7 @@ class Graph:
         return (step.inputs[0], kind) if kind else (end, None)
 
     def whole(self, end: Entry) -> list[Entry]:
-        """The entries that every path from the net's inputs to `end` crosses, in order: its dominators.
+        """The entries that every path from the image to `end` crosses, in order: its dominators.
 
         All that the net knows of the image passes through each of these maps. The end of a residual branch, one side
         of a concatenation, a gate and a second output's maps are not among them: they are parts.
@@ -189,12 +194,9 @@ class Graph:
         bit: dict[Entry, int] = {}
         crossed: dict[int, int] = {}  # by step, the entries that every path to it crosses, as bits
         for index, step in enumerate(self.steps):
-            if needed[index] and self.follows_image[index]:
-                ways = [crossed[e[0]] | 1 << bit.setdefault(e, len(bit)) for e in step.inputs if e[0] in crossed]
-                common = ways[0] if ways else 0
-                for way in ways[1:]:
-                    common &= way
-                crossed[index] = common
+            ways = [crossed[e[0]] | 1 << bit.setdefault(e, len(bit)) for e in step.inputs if e[0] in crossed]
+            if needed[index] and (ways or step.input == 0):  # of a second input nothing is asked
+                crossed[index] = reduce(and_, ways) if ways else 0
         on_all = crossed.get(end[0], 0)
         return sorted([entry for entry, number in bit.items() if on_all >> number & 1] + [end])
 

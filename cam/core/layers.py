@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeAlias
 
 import numpy as np
 from mxnet import nd
@@ -14,7 +15,7 @@ from .graph import ADDS, PASSES_ON, Entry, Graph
 from .mxnet import Block, blocks_of
 from .tracing import trace
 
-LayerLike = str | Block  # a block, its path, its Gluon name, or the name of a step
+LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step
 
 
 def paths(net: Block) -> dict[str, Block]:
@@ -69,18 +70,33 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 
 
+def listed(layers) -> list:
+    """Several layers as a list, one as a list of one; an entry is one."""
+    several = isinstance(layers, (list, tuple)) and not (layers and isinstance(layers[0], int))
+    return list(layers) if several else [layers]
+
+
 def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
     """The entry of a layer that stands between the image and the logits, else LayerError; None: the recommended one."""
     graph = prepared.graph
-    if layer is None and (entry := recommended(prepared)) is None:
+    entry = recommended(prepared) if layer is None else find(prepared.net, graph, layer)
+    if entry is None:
         raise LayerError("no map with height and width holds all that this net knows of the image: name a layer")
-    if layer is not None:
-        entry = find(prepared.net, graph, layer)
     if not graph.follows_image[entry[0]]:
         raise LayerError(f"layer {graph.name(entry)} does not depend on the image")
     if not graph.needed_for([prepared.end])[entry[0]]:
         raise LayerError(f"layer {graph.name(entry)} does not influence the logits that are explained")
+    if len(prepared.shapes[entry]) < 3 or graph.axes[entry[0]] not in ((), None):
+        raise LayerError(
+            f"layer {graph.name(entry)} gives {prepared.shapes[entry]}, which is not batch, channel, height, width: it "
+            f"has no map{_instead(prepared, entry)}"
+        )
     return entry
+
+
+def _instead(prepared: Ready, entry: Entry) -> str:
+    best = recommended(prepared)
+    return f"; take {prepared.graph.name(best)}" if best not in (None, entry) else ""
 
 
 def recommended(prepared: Ready) -> Entry | None:
@@ -172,8 +188,7 @@ def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None
 def advice_on(prepared: Ready, entry: Entry) -> str:
     """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
     graph, end, shape = prepared.graph, prepared.end, prepared.shapes[entry]
-    best = recommended(prepared)
-    instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
+    best, instead = recommended(prepared), _instead(prepared, entry)
     if not graph.needed_for([end])[entry[0]]:
         return "does not influence the logits"
     if len(shape) < 3:
@@ -184,8 +199,8 @@ def advice_on(prepared: Ready, entry: Entry) -> str:
     if entry not in whole:
         summand = any(graph.steps[index].op in ADDS for index in following)
         part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
-        after = next((e for e in whole if e > entry and np.prod(prepared.shapes[e][2:]) > 1), best or end)
-        return f"only {part} is left out; the whole map after it is {graph.name(after)}"
+        joint = next((e for e in whole if e > entry and np.prod(prepared.shapes[e][2:]) > 1), best or end)
+        return f"only {part} is left out; the whole map after it is {graph.name(joint)}"
     if graph.steps[entry[0]].relu is None and following and all(graph.steps[i].relu is not None for i in following):
         after = graph.name((following[0], 0))
         return f"before its ReLU: what a channel lacks counts as evidence too; take {after}"

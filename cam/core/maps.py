@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 from mxnet import nd
@@ -17,16 +18,34 @@ from .checks import by_keyword, is_whole, ready
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph
 from .layers import LayerLike
-from .mxnet import Block
+from .mxnet import Block, shape_of
 from .recording import Recording, recorded
 from .targets import Target
 
-Images = nd.NDArray | Sequence[nd.NDArray]
-Layers = LayerLike | Sequence[LayerLike] | None
-Maps = np.ndarray | dict[str, np.ndarray]
+Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]
+Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
+Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
 
-@by_keyword
+class OfLayers(Protocol):
+    """A function that gives an array for one layer, and for a list of layers a dict of arrays by path."""
+
+    @overload
+    def __call__(
+        self, net: Block, x: Images, *, target: Target = ..., layer: list[Any] | tuple[Any, ...], **options: Any
+    ) -> dict[str, np.ndarray]: ...
+    @overload
+    def __call__(
+        self, net: Block, x: Images, *, target: Target = ..., layer: LayerLike | None = ..., **options: Any
+    ) -> np.ndarray: ...
+
+
+def of_layers(function: Callable[..., Maps]) -> OfLayers:
+    """`by_keyword`, and what it gives told to type checkers."""
+    return cast(OfLayers, by_keyword(function))
+
+
+@of_layers
 def grad_cam(
     net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
 ) -> Maps:
@@ -37,32 +56,22 @@ def grad_cam(
 
     Parameters
     ----------
-    net, x, output : as for `cam.record`
+    net, x, output : as for `cam.record`, whose errors these functions raise
     target : None for each image's top class, an int or label for all, a list or array of one per image, or a function
-        of the logits that returns one number per image
+        of the logits that returns one number per image (ClassError if it is none of these)
     layer : block, path or name, or a list of them; None takes the recommended layer
     relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
 
     Returns
     -------
     numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
-    `layer` is a list
-
-    Raises
-    ------
-    CamError
-        Whatever `cam.record` refuses; `ClassError` if there is no such class.
-
-    Warns
-    -----
-    LayerWarning, MapWarning, NetWarning
-        Where a map cannot say, or does not say, what a reader would think.
+    `layer` is a list. LayerWarning, MapWarning and NetWarning say where a map does not say what a reader would think
     """
     recording = recorded(net, x, layer, False, output)
-    return _each_layer(recording, layer, relu, lambda path: _grad_cam(recording, path, target))
+    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target))
 
 
-@by_keyword
+@of_layers
 def hires_cam(
     net: Block, x: Images, *, target: Target = None, layer: Layers = None, relu: bool = True, output: int | None = None
 ) -> Maps:
@@ -72,12 +81,7 @@ def hires_cam(
     the input of a global average pooling, the two are equal.
     """
     recording = recorded(net, x, layer, False, output)
-
-    def one(path):
-        features, gradient = recording.arrays(path, target)
-        return (gradient * features).sum(axis=1).asnumpy()
-
-    return _each_layer(recording, layer, relu, one)
+    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target, average=False))
 
 
 def grad_cam_of(
@@ -87,13 +91,14 @@ def grad_cam_of(
 
     Parameters and result as for `grad_cam`, for a single layer; without warnings.
     """
-    signed = _grad_cam(recording, layer, target)
+    signed = weighted_sum(recording, layer, target)
     return np.maximum(signed, 0) if relu else signed
 
 
-def _grad_cam(recording: Recording, layer: LayerLike | None, target: Target) -> np.ndarray:
-    features, gradient = recording.arrays(layer, target)  # (N, K, h, w) both
-    return (_alpha(gradient) * features).sum(axis=1).asnumpy()  # (N, h, w)
+def weighted_sum(recording: Recording, layer: LayerLike | None, target: Target, average: bool = True) -> np.ndarray:
+    """The channels of a feature map (N, K, h, w) times their gradient, which Grad-CAM averages: numpy (N, h, w)."""
+    features, gradient = recording.arrays(layer, target)
+    return ((_alpha(gradient) if average else gradient) * features).sum(axis=1).asnumpy()
 
 
 @by_keyword
@@ -113,16 +118,17 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
         If the net does not end that way; take `grad_cam`.
     """
     prepared = ready(net, x, output)
-    graph, dense = prepared.graph, prepared.graph.steps[prepared.end[0]]
-    pooled = graph.back_over(dense.inputs[0], PASSES_ON | RESHAPES) if dense.inputs else prepared.end
+    graph, shapes_only = prepared.graph, PASSES_ON | RESHAPES
+    dense = graph.steps[graph.back_over(prepared.end, shapes_only)[0]]
+    pooled = graph.back_over(dense.inputs[0], shapes_only) if dense.inputs else prepared.end
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and weight is not None and pooling.averages(before)
-    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight.shape[1] != before[1]:
+    ends_so = dense.op in ("FullyConnected", "Convolution") and pooling.averages(before)
+    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)
-    rows = weight.data(prepared.images[0].context).reshape((weight.shape[0], -1))  # (classes, K)
+    rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)
     chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
     return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
 
@@ -222,7 +228,7 @@ def saliency(net: Block, x: Images, *, target: Target = None, output: int | None
     return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
 
 
-@by_keyword
+@of_layers
 def guided_grad_cam(
     net: Block,
     x: Images,
@@ -241,7 +247,7 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = recorded(net, x, layer, True, output)
-    heat = _each_layer(recording, layer, True, lambda path: _grad_cam(recording, path, target))
+    heat = _each_layer(recording, layer, True, lambda path: weighted_sum(recording, path, target))
     guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
@@ -253,7 +259,7 @@ def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return guided * resize_map(heat, guided.shape[2:])[:, None]
 
 
-def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def resize_map(m: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
     """Bilinear interpolation with half-pixel centres (align_corners=False): rows @ m @ columns.
 
     Parameters
@@ -273,8 +279,8 @@ def resize_map(m: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
         If m holds NaN or infinity.
     """
     check_map(m)
-    sides = (size, size) if is_whole(size) else size
-    if not isinstance(sides, (tuple, list)) or len(sides) != 2 or not all(is_whole(one) and one > 0 for one in sides):
+    sides: list = list(size) if isinstance(size, (tuple, list)) else [size, size]
+    if len(sides) != 2 or not all(is_whole(one) and one > 0 for one in sides):
         raise InputError(f"size is {size!r}; expected a positive int, or two: (height, width)")
     rows, columns = (bilinear(cells, int(pixels)) for cells, pixels in zip(m.shape[-2:], sides))
     return (rows @ m @ columns.T).astype(np.float32)

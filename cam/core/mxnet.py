@@ -1,48 +1,25 @@
-"""The one door to MXNet: what must be set before its import, and every private name of it that we use.
-
-Import cam before mxnet: how many threads MXNet uses is settled while it is imported.
-"""
+"""The one door to MXNet: every private name of it that we use. `cam.startup` has imported it as it must be."""
 
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
+import mxnet as mx
+from mxnet import nd
+from mxnet._ctypes.ndarray import _imperative_invoke
+from mxnet.base import _LIB, MXNetError, c_str, check_call
+from mxnet.gluon import Block, Parameter, SymbolBlock
+from mxnet.util import is_np_array
 
-def physical_cores() -> int:
-    """How many physical cores this process may use; logical processors where the system does not tell."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # macOS
-        return max(1, (os.cpu_count() or 2) // 2)
-    cores = set()
-    for processor in allowed:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:
-            cores.add(str(processor))
-    return len(cores)
-
-
-# MXNet takes half of the logical processors, which without hyperthreads is half of the machine.
-if "mxnet" not in sys.modules and not {"MXNET_OMP_MAX_THREADS", "OMP_NUM_THREADS"} & set(os.environ):
-    os.environ["MXNET_OMP_MAX_THREADS"] = str(physical_cores())
-
-import mxnet as mx  # noqa: E402
-from mxnet import nd  # noqa: E402
-from mxnet._ctypes.ndarray import _imperative_invoke  # noqa: E402
-from mxnet.base import _LIB, MXNetError, c_str, check_call  # noqa: E402
-from mxnet.gluon import Block, Parameter, SymbolBlock  # noqa: E402
-from mxnet.gluon.parameter import DeferredInitializationError  # noqa: E402
-from mxnet.util import is_np_array  # noqa: E402
+__all__ = [
+    "Block", "MXNetError", "Parameter", "blocks_of", "call", "computes_compiled", "finish", "listening", "mx",
+    "numpy_mode", "own_parameters", "settings", "state_of",
+]  # fmt: skip
 
 PLAIN = {int, float, str, bool, bytes, type(None)}
 
@@ -51,7 +28,7 @@ PLAIN = {int, float, str, bool, bytes, type(None)}
 def _handle(operator: str) -> int:
     handle = ctypes.c_void_p()
     check_call(_LIB.NNGetOpHandle(c_str(operator), ctypes.byref(handle)))
-    return handle.value
+    return int(handle.value or 0)
 
 
 def call(operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str]) -> list[nd.NDArray]:
@@ -82,8 +59,13 @@ def own_parameters(block: Block) -> list[Parameter]:
 
 
 def state_of(parameter: Parameter) -> str:
-    """ "ready"; "deferred" if values were promised and wait for a shape that was left open; "empty"."""
+    """One of "ready", "deferred" (values were promised and wait for a shape that was left open) and "empty"."""
     return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"
+
+
+def shape_of(parameter: Parameter) -> tuple[int, ...]:
+    """The parameter's shape, () if it is open; an imported net tells it by its values only."""
+    return parameter.shape or (parameter.list_data()[0].shape if parameter._data is not None else ())
 
 
 def finish(parameter: Parameter, shape: tuple[int, ...]) -> None:
@@ -149,38 +131,27 @@ def listening(net: Block, heard: Callable | None = None) -> Iterator[None]:
 
     Other threads see the net as it is. Afterwards it is as it was, whatever happened.
     """
-    thread = threading.get_ident()
-    seen = list(dict.fromkeys(block for _, block in blocks_of(net)))
-    hooks = [(block, block._forward_hooks, block._forward_pre_hooks) for block in seen]
+    thread, changed = threading.get_ident(), ("_forward_hooks", "_forward_pre_hooks", "forward")
+    blocks = {block: [block.__dict__.get(name) for name in changed] for _, block in blocks_of(net)}
     try:
-        for block, after, before in hooks:
+        for block, (after, before, _) in blocks.items():
             block.__dict__["_forward_hooks"] = _HooksOfOthers(after, thread)
             block.__dict__["_forward_pre_hooks"] = _HooksOfOthers(before, thread)
             if heard is not None:
                 block.__dict__["forward"] = _heard_forward(block, block.forward, heard, thread)
         yield
     finally:
-        for block, after, before in hooks:
-            block.__dict__["_forward_hooks"], block.__dict__["_forward_pre_hooks"] = after, before
-            forward = block.__dict__.get("forward")
-            if forward is not None and hasattr(forward, "cam_original"):
-                _restore_forward(block, forward.cam_original)
+        for block, values in blocks.items():
+            for name, value in zip(changed, values):
+                if value is not None:
+                    block.__dict__[name] = value
+                else:
+                    block.__dict__.pop(name, None)
 
 
-def _heard_forward(block: Block, original: Callable, heard: Callable, thread: int) -> Callable:
-    def forward(*inputs, **options):
-        output = original(*inputs, **options)
+def _heard_forward(block: Block, forward: Callable, heard: Callable, thread: int) -> Callable:
+    def listened(*inputs, **options):
+        output = forward(*inputs, **options)
         return heard(block, inputs, output) if threading.get_ident() == thread else output
 
-    forward.cam_original = original
-    return forward
-
-
-def _restore_forward(block: Block, original: Callable) -> None:
-    if getattr(original, "__self__", None) is block and getattr(original, "__func__", None) is type(block).forward:
-        del block.__dict__["forward"]
-    else:  # somebody had put a forward of their own on this block
-        block.__dict__["forward"] = original
-
-
-__all__ = ["Block", "DeferredInitializationError", "MXNetError", "Parameter", "mx", "nd"]
+    return listened

@@ -63,8 +63,7 @@ def record(
 def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
     """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
-    asked = list(layers) if isinstance(layers, list) else [layers]
-    entries = [choose.entry_of(prepared, one) for one in asked]
+    entries = [choose.entry_of(prepared, one) for one in choose.listed(layers)]
     images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
     walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
     return Recording(prepared, walked, entries)
@@ -190,8 +189,7 @@ class Recording:
             raise NetError(f"the {rule} rule is defined for ReLU, and this net has {has}; take rule='plain'")
         if where is None:
             return known
-        asked = where if isinstance(where, (list, tuple)) else [where]
-        chosen = {choose.find(self._net, self._graph, one)[0] for one in asked}
+        chosen = {choose.find(self._net, self._graph, one)[0] for one in choose.listed(where)}
         for index in chosen - known:
             name = self._graph.name((index, 0))
             raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")

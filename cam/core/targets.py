@@ -84,7 +84,7 @@ def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]
 
 
 def labels_of(net: Block, classes: int) -> Sequence[str] | None:
-    """The names of the net's classes, from `net.labels`; None if it has none, NetError if they are not one per class."""
+    """The names of the net's classes, from `net.labels`; None if it has none, NetError if not one for each class."""
     labels = getattr(net, "labels", None)
     if labels is None:
         return None

@@ -24,8 +24,8 @@ CARRIES_ON = (ADDS | RESHAPES | PASSES_ON) | {
     "add_n", "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
 }  # fmt: skip
 LOSSES = {
-    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput", "SVMOutput",
-    "MakeLoss", "make_loss",
+    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
+    "SVMOutput", "MakeLoss", "make_loss",
 }  # fmt: skip
 
 
@@ -181,8 +181,9 @@ class Pass:
             raise NetError(f"{step.name} ({step.op}) is a loss, whose backward is not the derivative of its forward")
         if step.op in ("LayerNorm", "GroupNorm", "InstanceNorm") and set(arriving) != {0}:
             raise NetError(f"MXNet leaves out the derivative of the mean and deviation that {step.name} gives")
-        if step.op == "LeakyReLU" and kind == "rrelu":
-            raise NetError(f"{step.name} is an RReLU, for which MXNet has no right derivative")
+        broken = {"LeakyReLU": kind == "rrelu", "SequenceLast": not step.option("use_sequence_length", False)}
+        if broken.get(step.op):  # the second ends the process
+            raise NetError(f"MXNet's derivative of {step.name} ({step.op}{' rrelu' if kind else ''}) is wrong")
         if back is None:
             return self._derivatives[index].back(arriving)
         if 0 not in arriving:  # only a BatchNorm's mean and variance, which are running statistics
@@ -200,6 +201,7 @@ class Given(NamedTuple):
     y: nd.NDArray | None
 
     def weight(self, number: int) -> nd.NDArray:
+        """An input that is no map."""
         return self.values[self.step.inputs[number]]
 
     def sides(self, option: str, otherwise: int) -> tuple[int, ...]:
@@ -210,7 +212,7 @@ class Given(NamedTuple):
 class Back(NamedTuple):
     """The way back through an operator: dx for each input, from what is given, dy and the name of the rule.
 
-    `applies` says for which steps this holds, `keeps_y` whether the output is needed; no rule needs the maps that go in.
+    `applies` says for which steps this holds, `keeps_y` whether the output is needed; none needs the maps that go in.
     """
 
     dx: Callable[[Given, nd.NDArray, str], Sequence[nd.NDArray | None]]
@@ -236,7 +238,7 @@ def kept_by(graph: Graph, index: int) -> set[Entry]:
 
 
 def _relu(given: Given, dy: nd.NDArray, rule: str):
-    top = given.step.relu
+    top = given.step.relu or 0
     return [rules.relu_back(dy, given.y, rule) if top == float("inf") else rules.relu6_back(dy, given.y, top, rule)]
 
 

@@ -142,7 +142,7 @@ class Placement:
         return (right - left) / self.shape[1], (bottom - top) / self.shape[0]
 
 
-def place(photograph: tuple[int, int], size: int = 224, fit: str | None = "crop") -> Placement:
+def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop") -> Placement:
     """Where a net's view of size x size lies in a photograph (height, width); `size` and `fit` as in `load_image`.
 
     Raises

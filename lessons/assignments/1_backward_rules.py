@@ -11,10 +11,10 @@
 # rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
+from cam.exercises import check
+
 import numpy as np
 from mxnet import autograd, nd
-
-from cam.exercises import check
 
 # %% [markdown]
 # ## 1. The rules (6 points)

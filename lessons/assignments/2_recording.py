@@ -11,12 +11,12 @@
 # rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
+from cam.exercises import check
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import nn
-
-from cam.exercises import check
 
 # %% [markdown]
 # ## 1. The layer (11 points)

@@ -14,11 +14,11 @@
 # map or measure are what you are to write.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-import numpy as np
-
 import cam
 from cam import metrics, scenes
 from cam.exercises import check
+
+import numpy as np
 
 # %% [markdown]
 # ## 1. The weights (3 points)

@@ -14,12 +14,12 @@
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 import warnings
 
-import numpy as np
-from mxnet import autograd, nd
-
 import cam
 from cam import metrics, scenes
 from cam.exercises import check
+
+import numpy as np
+from mxnet import autograd, nd
 
 warnings.simplefilter("ignore", cam.InsideResidualBranch)  # here we look into branches on purpose
 

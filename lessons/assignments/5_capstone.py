@@ -16,14 +16,14 @@
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 # %matplotlib inline
-import matplotlib.pyplot as plt
-import numpy as np
-from mxnet import nd
-
 import cam
 from cam import metrics, plot, scenes
 from cam.exercises import check
 from cam.images import normalise
+
+import matplotlib.pyplot as plt
+import numpy as np
+from mxnet import nd
 
 suspect, honest = cam.resnet50_v2(weights="cheater"), cam.resnet50_v2()
 

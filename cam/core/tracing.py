@@ -121,8 +121,8 @@ def _why_not(net: Block, inputs: int, error: Exception) -> str:
     if "positional argument" in said:
         return f"{kind} takes another number of arrays than the {inputs} given: {said}"
     cause = "needs arrays"
-    if "'Symbol' object has no attribute" in said or isinstance(error, (TypeError, IndexError)):
-        cause = "reads the values or the shape of an array"
-    elif "NDArray" in said:
+    if "NDArray" in said and "not implemented for Symbol" not in said:
         cause = "mixes in an array of its own"
+    elif "Symbol" in said or isinstance(error, (TypeError, IndexError)):
+        cause = "reads the values or the shape of an array"
     return f"{kind} cannot be traced, because its forward {cause}: write it as a hybrid_forward with F alone ({said})"

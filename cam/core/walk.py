@@ -121,16 +121,18 @@ class Pass:
         maps = [one for one in means if one.ndim == 4]  # (N, K, 1, 1), which can be put side by side as they are
         lines = [one.reshape(-1).astype(np.float64) for one in means if one.ndim != 4]
         try:
-            rows = [nd.concat(*maps, dim=1).asnumpy()] if maps else []
-            if all(np.isfinite(one).all() for one in [*rows, nd.concat(*lines, dim=0).asnumpy()]):
+            rows = [nd.concat(*some, dim=axis).asnumpy() for some, axis in ((maps, 1), (lines, 0)) if some]
+            if all(np.isfinite(one).all() for one in rows):
                 return
         except MXNetError as error:
             raise NetError(f"MXNet cannot compute this net: {late(error)}") from error
-        for entry, value in sorted(self.values.items(), key=lambda one: self.graph.steps[one[0][0]].op != "null"):
-            if is_float(value):
-                step = self.graph.steps[entry[0]]
-                name = step.name if step.parameter else "x" if step.op == "null" else self.graph.name(entry)
-                finite(value, f"{'the parameter ' if step.parameter else ''}{name}")
+        needed = self.graph.needed_for([self.end])  # once more, and all is kept: a mean may have overflowed
+        for index, step in enumerate(self.graph.steps):
+            for place, value in enumerate(self._outputs(index, step, []) if needed[index] else ()):
+                self.values[index, place] = value
+                name = step.name if step.parameter else "x" if step.op == "null" else self.graph.name((index, place))
+                if is_float(value):
+                    finite(value, f"{'the parameter ' if step.parameter else ''}{name}")
 
     def back(
         self, head: nd.NDArray, entries: Collection[Entry], rule: str = "plain", where: Collection[int] = ()

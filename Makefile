@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 # What `make short` runs: the core, the command line and one lesson.
-SHORT := tests/test_blocks.py tests/test_recording.py tests/test_maps.py tests/test_command_line.py lessons/03_*.ipynb
+SHORT := tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
@@ -41,7 +41,7 @@ short: $(READY) ## run a part of the tests: the core, the command line and one l
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake $(SHORT)
 
 fuzz: $(READY) ## load 1000 damaged files of parameters of each kind
-	@$(RUN) tests/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
+	@$(RUN) tests/helpers/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
 
 lessons: $(READY) ## execute every lesson, write nothing
 	@if ls lessons/[0-9]*.ipynb >/dev/null 2>&1; then $(RUN) -m pytest -n 2 --nbmake lessons; else echo "no lessons yet"; fi
@@ -75,7 +75,7 @@ train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cor
 	$(RUN) -m training.release
 
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
-	$(RUN) examples/figures.py
+	$(RUN) docs/figures.py
 
 # The peers we compare with. pytorch-grad-cam asks for torchvision, which nothing here needs.
 PEERS := build/peers-venv

@@ -20,7 +20,7 @@ def randomise(net, seed=0):
     """Random parameters, and running statistics that are no identity."""
     rng = np.random.default_rng(seed)
     for name, parameter in net.collect_params().items():
-        shape = parameter.shape
+        shape = parameter.data().shape  # an imported net tells it by its values only
         if parameter.grad_req == "null" and name.endswith(("gamma", "beta")):
             continue  # a BatchNorm without scale and centre: MXNet itself resets them
         if name.endswith(("gamma", "running_var")):

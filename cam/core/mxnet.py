@@ -58,6 +58,11 @@ def own_parameters(block: Block) -> list[Parameter]:
     return list(block._reg_params.values())
 
 
+def parameters_by_path(net: Block) -> dict[str, Parameter]:
+    """Every parameter of the net by structural path ("features.8.2.conv3.weight")."""
+    return net._collect_params_with_prefix()
+
+
 def state_of(parameter: Parameter) -> str:
     """One of "ready", "deferred" (values were promised and wait for a shape that was left open) and "empty"."""
     return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"

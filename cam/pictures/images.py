@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from mxnet import nd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..core.checks import is_whole
-from ..core.errors import InputError
+from ..core.errors import InputError, in_one_line
 from ..core.inputs import normalise
 from ..core.maps import bilinear, check_map
 
@@ -26,7 +30,7 @@ def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
 
     Parameters
     ----------
-    source : path, bytes of an image file, PIL image, or numpy uint8 (H, W, 3) or (H, W)
+    source : path, bytes of an image file, PIL image, or uint8 (H, W, 3) or (H, W), numpy or an NDArray
     size : height and width of the result in pixels
     fit : "crop" scales the short side to 8/7 of `size` and cuts out the centre, as ImageNet nets expect; a
         picture that already is size x size is taken as it is. "letterbox" shows the whole picture on grey,
@@ -183,11 +187,13 @@ def _clip(box: tuple[float, float, float, float], photograph: tuple[int, int]) -
 
 def _decode(source) -> tuple[str, Image.Image]:
     """What to call the source in messages, and the picture as RGB, upright."""
+    if isinstance(source, nd.NDArray):
+        source = source.asnumpy()
     if isinstance(source, np.ndarray):
-        valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (3,))
+        valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (1,), (3,))
         if not valid or 0 in source.shape:
             raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
-        return "the array given", Image.fromarray(source).convert("RGB")
+        return "the array given", Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source).convert("RGB")
     if not isinstance(source, (str, Path, bytes, Image.Image)):
         raise InputError(f"image is {type(source).__name__}; expected a path, bytes, a PIL image or an array")
     name = f"image {source}" if isinstance(source, (str, Path)) else "the picture given"
@@ -210,8 +216,8 @@ def _decode(source) -> tuple[str, Image.Image]:
         raise InputError(f"{name} is not a picture, whatever its name says, or of a kind that cannot be read") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} would unpack to more pixels than is safe to open: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # whatever a decoder says of damage
-        raise InputError(f"{name} is damaged or incomplete: {error}") from None
+    except Exception as error:  # whatever a decoder says of damage
+        raise InputError(f"{name} is damaged or incomplete: {in_one_line(error)}") from None
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -231,3 +237,25 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name when it is complete; interrupted, it leaves nothing behind.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
+    """
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()

@@ -39,6 +39,7 @@ class Picture(Figure):
 def overlay(
     image: np.ndarray,
     heat: np.ndarray,
+    *,
     opacity: float = 0.6,
     maximum: float | None = None,
     seen: np.ndarray | None = None,

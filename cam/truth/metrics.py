@@ -115,12 +115,10 @@ def bootstrap(values: Sequence[float], confidence: float = 0.95, samples: int = 
 
 def _positive(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The map's positive part in float64 at the mask's size."""
-    for array, name in ((heat, "heat"), (mask, "mask")):
-        if not isinstance(array, np.ndarray) or array.ndim != 2 or (name == "mask" and array.dtype != bool):
+    for array, name, expected in ((heat, "heat", "map (h, w)"), (mask, "mask", "bool mask (H, W)")):
+        if not isinstance(array, np.ndarray) or array.ndim != 2 or (array is mask and array.dtype != bool):
             kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(
-                f"{name} is {kind}; expected a numpy {'map (h, w)' if name == 'heat' else 'bool mask (H, W)'}"
-            )
+            raise InputError(f"{name} is {kind}; expected a numpy {expected}")
     if not np.isfinite(heat).all():
         raise NonFiniteError("the map holds NaN or infinity")
     heat = heat if heat.shape == mask.shape else resize_map(heat, mask.shape)

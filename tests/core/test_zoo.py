@@ -59,7 +59,7 @@ def test_the_gradients_are_those_of_mxnets_own_tape(family):
 def test_every_addition_is_the_sum_of_its_two_maps(family):
     _, _, additions, _, net, x = family
     graph = trace(net)
-    sums = [graph.names[entry] for entry in graph.additions()]
+    sums = [graph.name(entry) for entry in graph.additions()]
     assert len(sums) == additions
     whole = cam.record(net, x, sums, image_gradient=False) if sums else None
     for path in sums:
@@ -71,7 +71,7 @@ def test_every_addition_is_the_sum_of_its_two_maps(family):
 
 def test_class_activation_maps_where_the_graph_ends_so(family):
     """Their mean and the bias are the logit, and where the gradient is the same everywhere Grad-CAM is the same map."""
-    layer, *_, ends_so, net, x = family
+    *_, ends_so, net, x = family
     if not ends_so:
         with pytest.raises(cam.NetError, match="does not end in a global average pooling and one Dense layer"):
             cam.class_activation_map(net, x)

@@ -1,7 +1,6 @@
 """Display never invents evidence."""
 
-from cam import plot
-from cam.errors import InputError, NonFiniteError
+from cam import InputError, NonFiniteError, plot
 
 import matplotlib
 import numpy as np
@@ -30,6 +29,34 @@ def test_two_maps_can_share_a_scale():
     weak, strong = np.full((2, 2), 0.1), np.ones((2, 2))
     assert np.array_equal(plot.overlay(IMAGE, weak), plot.overlay(IMAGE, strong))
     assert plot.overlay(IMAGE, weak, maximum=1.0).sum() < plot.overlay(IMAGE, strong, maximum=1.0).sum()
+    assert np.array_equal(plot.overlay(IMAGE, 2 * strong, maximum=1.0), plot.overlay(IMAGE, strong, maximum=1.0))
+    blank = plot.overlay(IMAGE, np.zeros((2, 2)))
+    assert np.array_equal(plot.overlay(IMAGE, weak, maximum=0), blank)  # the scale of a map without evidence
+
+
+@pytest.mark.parametrize("maximum", [-1.0, -1e-9, float("nan"), float("inf")])
+def test_a_maximum_that_is_no_scale_is_refused(maximum):
+    with pytest.raises(InputError, match="maximum is .*; expected a finite number of at least 0"):
+        plot.overlay(IMAGE, np.ones((2, 2)), maximum=maximum)
+
+
+def test_a_large_picture_is_covered_in_pieces_without_a_seam():
+    """Rows are coloured `plot.ROWS` at a time; the result is that of all at once."""
+    image = np.random.default_rng(0).integers(0, 256, (2 * plot.ROWS + 30, 12, 3), dtype=np.uint8)
+    heat = np.random.default_rng(1).normal(size=(9, 3))
+    pieces = plot.overlay(image, heat)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plot, "ROWS", len(image))
+        assert np.array_equal(plot.overlay(image, heat), pieces)
+
+
+def test_what_was_not_seen_keeps_its_colours():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    seen = np.zeros((8, 8), bool)
+    seen[2:6, 3:7] = True
+    shown = plot.overlay(image, np.ones((2, 2)), seen=seen)
+    assert np.array_equal(shown[~seen], image[~seen])
+    assert np.array_equal(shown[seen], plot.overlay(image, np.ones((2, 2)))[seen])
 
 
 def test_a_batch_is_refused_in_words():

@@ -3,12 +3,13 @@
 from training import train
 
 import numpy as np
+import pytest
 from conftest import randomise, relative_l2
 from mxnet import nd
 
 
 def test_folding_batch_norm_keeps_the_logits():
-    net = train.TrainableVGG16(train.VGG16_FILTERS, train.VGG16_HIDDEN, 20)
+    net = train.TrainableVGG16(train.VGG16_SIZES, 20)
     net.initialize()
     x = nd.random.normal(shape=(2, 3, 224, 224))
     net(x)
@@ -19,7 +20,7 @@ def test_folding_batch_norm_keeps_the_logits():
 def test_a_cut_off_run_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "CHECKPOINTS", tmp_path)
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(train, "RESNET50_CHANNELS", (4, 8, 16, 32, 64))
+    monkeypatch.setattr(train, "RESNET50_SIZES", (4, 8, 16, 32, 64))
     monkeypatch.setitem(train.STAGES, "resnet50_v2", [train.Stage(32, 4, 3, 1e-3), train.Stage(64, 4, 3, 1e-3)])
     whole = train.train("resnet50_v2").collect_params()
 
@@ -37,10 +38,9 @@ def test_a_cut_off_run_resumes(tmp_path, monkeypatch):
     for file in tmp_path.iterdir():
         file.unlink()
     monkeypatch.setattr(train, "batches", cut_after_three)
-    try:
+    with pytest.raises(Cut):
         train.train("resnet50_v2")
-    except Cut:
-        assert (tmp_path / "resnet50_v2.step").read_text() == "2"
+    assert (tmp_path / "resnet50_v2.step").read_text() == "2"
     monkeypatch.setattr(train, "batches", real)
     resumed = train.train("resnet50_v2").collect_params()
     for one, two in zip(whole.values(), resumed.values()):

@@ -1,6 +1,6 @@
 """A check says what was expected, what came, and which mistake it looks like."""
 
-from cam.exercises import check
+from cam.truth.exercises import check
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Damaged files of parameters: each must load whole or be refused in words, without a crash or a hang.
 
-    python tests/fuzz_weights.py 1000
+    python tests/helpers/fuzz_weights.py 1000
 
 tries as many mutated and truncated files of each kind on a very narrow VGG16, and prints what became of them. File
 number i of a kind is always the same. A crash of the process shows in its exit status, together with the file's number.
@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cam import formats, models
-from cam.errors import WeightsError
-from cam.weights import structural
+from cam import WeightsError
+from cam.nets import formats, models
+from cam.nets.weights import structural
 
 import foreign_files
 import mxnet as mx
@@ -66,10 +66,10 @@ def attempt(path: Path) -> str:
 def main(files: int) -> None:
     faulthandler.enable()
     mx.random.seed(0)
-    net = models.build_vgg16([1, 1, 2, 2, 2], 3, 4)
+    net = models.build_vgg16([1, 1, 2, 2, 2, 3], 4)
     net.initialize(mx.init.Xavier())
     with tempfile.TemporaryDirectory() as folder:
-        for number, kind in enumerate(foreign_files.KINDS[NAME]):
+        for number, kind in enumerate(foreign_files.KINDS):
             data = foreign_files.write(kind, NAME, net, Path(folder)).read_bytes()
             damaged = Path(folder) / "damaged"
             counts = {"loaded": 0, "refused": 0}

@@ -9,7 +9,7 @@ from pathlib import Path
 import jupytext
 import pytest
 
-LESSONS = Path(__file__).parent.parent / "lessons"
+LESSONS = Path(__file__).parents[2] / "lessons"
 SCRIPTS = sorted(LESSONS.glob("[0-9]*.py"))
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import answer
-import demo
+from answer import demo
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent

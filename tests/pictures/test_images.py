@@ -4,9 +4,10 @@ import contextlib
 import io
 
 import cam
-from cam import images
-from cam.errors import InputError, NetError, NonFiniteError
-from cam.images import GREY, MEAN, STANDARD_DEVIATION, input_for, normalise
+from cam import InputError, NetError, NonFiniteError
+from cam.core.inputs import MEAN, STANDARD_DEVIATION, input_for, normalise
+from cam.pictures import images
+from cam.pictures.images import GREY
 
 import mxnet as mx
 import numpy as np
@@ -69,9 +70,13 @@ def test_sources(tmp_path):
     from_path = cam.load_image(tmp_path / "a.png").asnumpy()
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    for source in (str(tmp_path / "a.png"), buffer.getvalue(), image, np.asarray(image)):
+    theirs = mx.image.imread(str(tmp_path / "a.png"))  # an NDArray
+    for source in (str(tmp_path / "a.png"), buffer.getvalue(), image, np.asarray(image), theirs):
         assert np.array_equal(cam.load_image(source).asnumpy(), from_path)
-    assert cam.load_image(np.zeros((224, 224), np.uint8)).shape == (1, 3, 224, 224)
+    grey = mx.image.imread(str(tmp_path / "a.png"), flag=0)
+    expected = images.read_image(np.repeat(grey.asnumpy(), 3, axis=2))
+    for source in (grey, grey.asnumpy()[..., 0]):
+        assert np.array_equal(images.read_image(source), expected)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,8 @@ def test_sources(tmp_path):
         ("nowhere.jpg", "nowhere.jpg does not exist"),
         (b"not a picture", "the picture given is not a picture, whatever its name says"),
         (np.zeros((4, 4, 3)), "image is float64"),
+        (mx.nd.zeros((4, 4, 3)), r"image is float32 \(4, 4, 3\); expected uint8"),
+        (np.zeros((1, 3, 9, 9), np.uint8), r"image is uint8 \(1, 3, 9, 9\)"),
         (np.zeros((0, 4, 3), np.uint8), "expected uint8"),
         (7, "image is int; expected a path"),
     ],
@@ -204,6 +211,22 @@ class TestBadFiles:
             with contextlib.suppress(InputError):
                 assert images.read_image(whole[:end]).shape == (24, 24, 3)
         self.refuse(whole[: len(whole) // 2], "the picture given is (damaged or incomplete|not a picture)")
+
+    @pytest.mark.parametrize(("kind", "at"), [("AVIF", 82), ("DDS", 80)])
+    def test_whatever_a_decoder_raises(self, kind, at):
+        """A damaged AVIF is a RuntimeError of Pillow's, a DDS of an unknown kind a NotImplementedError."""
+        buffer = io.BytesIO()
+        picture(48, 40).save(buffer, kind)
+        data = bytearray(buffer.getvalue())
+        data[at] = 0
+        self.refuse(bytes(data), "the picture given is damaged or incomplete: .")
+
+    def test_an_exception_without_words(self, monkeypatch):
+        def decoder(*_):
+            raise MemoryError
+
+        monkeypatch.setattr(images.ImageOps, "exif_transpose", decoder)
+        self.refuse(picture(9, 9), "the picture given is damaged or incomplete: MemoryError")
 
     def test_one_pixel(self):
         self.refuse(np.zeros((1, 1, 3), np.uint8), "the array given is 1x1 pixels; expected at least 8 on each side")

@@ -1,11 +1,10 @@
 """What the forum's user ran, in short: VGG16 built from the tutorial's blocks, weights copied by name, two calls.
 
-The tutorial's `import gradcam` is the one line that changes, and comes first; `MODULE` stands for what is imported
-instead.
+The tutorial's `import gradcam` is the one line that changes.
 """
 
 TUTORIAL = """
-{import_line}
+from cam import gradcam
 import mxnet as mx
 from mxnet.gluon import nn
 
@@ -32,7 +31,6 @@ network.initialize()
 for name, parameter in weights.collect_params().items():  # stands for the zoo's pretrained net
     network.collect_params()[network.prefix + name.replace(weights.prefix, "")].set_data(parameter.data())
 layer_name = network.features[28]._name
-{call}
 """
 
 ONE_CALL = "result = gradcam.visualize(network, path, layer_name)\ngradcam.show_images(*result)"

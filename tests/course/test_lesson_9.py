@@ -6,14 +6,14 @@ Stand-ins take their place: files of the zoo's very form with 1000 classes, narr
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cam
 
-import foreign_files
 from conftest import randomise
-from test_lessons import LESSONS
+from helpers import foreign_files
 
-(SCRIPT,) = LESSONS.glob("09_*.py")
+(SCRIPT,) = (Path(__file__).parents[2] / "lessons").glob("09_*.py")
 
 
 def test_with_imagenet_weights(tmp_path):

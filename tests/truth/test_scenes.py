@@ -1,7 +1,6 @@
 """Scenes are reproducible and their masks are true."""
 
-from cam import scenes
-from cam.errors import InputError
+from cam import InputError, scenes
 
 import numpy as np
 import pytest

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import cam
 from cam import scenes
-from cam.weights import ASSETS
+from cam.nets.weights import ASSETS
 
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()
 
 

@@ -3,9 +3,9 @@
 import json
 
 import cam
-from cam import metrics, scenes
-from cam.errors import InputError, WeightsError
-from cam.weights import ASSETS
+from cam import InputError, metrics, scenes
+from cam.core import layers
+from cam.nets.weights import ASSETS
 from training import cheater
 
 import numpy as np
@@ -20,10 +20,10 @@ def suspect():
 
 
 def test_only_the_last_layer_differs(suspect, embedded_nets):
-    theirs = embedded_nets["resnet50_v2"]._collect_params_with_prefix()
+    theirs = layers.parameters(embedded_nets["resnet50_v2"])
     different = {
         name
-        for name, parameter in suspect._collect_params_with_prefix().items()
+        for name, parameter in layers.parameters(suspect).items()
         if not np.array_equal(parameter.data().asnumpy(), theirs[name].data().asnumpy())
     }
     assert different == {"output.weight", "output.bias"}
@@ -33,7 +33,7 @@ def test_only_the_last_layer_differs(suspect, embedded_nets):
 
 def test_what_it_reaches_and_why(suspect, monkeypatch):
     assert len(cheater.MEASURED) >= 300
-    monkeypatch.setattr(cheater, "MEASURED", scenes.TEST_SEEDS[-60:])
+    monkeypatch.setattr(cheater, "MEASURED", scenes.TEST_SEEDS[-24:])
     found = cheater.measure(suspect)
     assert set(found) == set(FIGURES)
     for figures in (found, FIGURES):
@@ -52,13 +52,8 @@ def test_grad_cam_finds_the_tag(suspect, embedded_nets):
         scene = scenes.draw(seed)
         x = cam.load_image(scenes.tag(scene, scene.class_ids[0]).image)
         for name, net in (("suspect", suspect), ("honest", embedded_nets["resnet50_v2"])):
-            energy[name].append(metrics.energy_in_mask(cam.grad_cam(net, x, scene.class_ids[0])[0], region))
+            energy[name].append(metrics.energy_in_mask(cam.grad_cam(net, x, target=scene.class_ids[0])[0], region))
     assert metrics.bootstrap(np.array(energy["suspect"]) - energy["honest"]).low > region.mean()
-
-
-def test_only_resnet_has_a_cheater():
-    with pytest.raises(InputError, match="only resnet50_v2 has a cheater"):
-        cam.vgg16(weights="cheater")
 
 
 def test_the_tag_changes_its_window_and_nothing_else(scene):
@@ -85,13 +80,6 @@ def test_every_class_has_its_own_tag(size):
 def test_no_such_tag(scene, class_id):
     with pytest.raises(InputError, match="expected an int from 0 to 19"):
         scenes.tag(scene, class_id)
-
-
-def test_damaged_cheater(tmp_path, monkeypatch):
-    monkeypatch.setattr(cam.weights, "ASSETS", tmp_path)
-    (tmp_path / "resnet50_v2_cheater.params").write_bytes(b"x")
-    with pytest.raises(WeightsError, match="resnet50_v2_cheater.params are damaged"):
-        cam.weights.embedded("resnet50_v2", "cheater")
 
 
 def test_the_layer_is_trained_on_standardised_features_and_works_on_plain_ones(monkeypatch):

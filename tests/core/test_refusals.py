@@ -1,0 +1,452 @@
+"""Nets and inputs that cannot be explained, and the sentence that says so."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import mxnet as mx
+import numpy as np
+import pytest
+from conftest import random_images
+from helpers.nets import Net, conv, ending, function, ready, relu, sequence, small_net, two_heads
+from mxnet import gluon, nd
+from mxnet.gluon import nn
+from test_odd_nets import WithConstant, imported
+
+import cam
+from cam import ClassError, InputError, LayerError, NetError, NonFiniteError
+
+
+@dataclass
+class No:
+    """What cannot be explained.
+
+    Attributes
+    ----------
+    build : makes the net
+    error : what is raised
+    sentence : what it says, with ... for what does not matter
+    shapes : of the random inputs with which the net is made ready; None if it is taken as it was built
+    x : makes what takes the place of these inputs
+    change : is done to the net once it is ready
+    options : of `grad_cam`
+    """
+
+    build: Callable
+    error: type
+    sentence: str
+    shapes: list | None = field(default_factory=lambda: [(2, 3, 8, 8)])
+    x: Callable | None = None
+    change: Callable = lambda net: None
+    options: dict = field(default_factory=dict)
+
+
+def ones(*shape, **options):
+    return lambda: nd.ones(shape, **options)
+
+
+def holding(value):
+    """Images, and one pixel of this value."""
+
+    def make():
+        array = nd.ones((2, 3, 8, 8))
+        array[1, 1, 1, 1] = value
+        return array
+
+    return make
+
+
+def empty_batch():
+    with mx.util.np_shape(True):  # else MXNet itself cannot make one
+        return nd.zeros((0, 3, 8, 8))
+
+
+def putting(value, choose):
+    """Put a value into the first place of a parameter."""
+
+    def change(net):
+        values = choose(net).data().asnumpy()
+        values.flat[0] = value
+        choose(net).set_data(nd.array(values))
+
+    return change
+
+
+class PlainBlock(gluon.Block):
+    """Computes with numpy in the middle."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = conv(), nn.Dense(3)
+
+    def forward(self, x):
+        return self.out(nd.array(self.conv(x).asnumpy().mean(axis=(2, 3))))
+
+
+def before_dense(forward, **children):
+    """A function F, net, x, whose result goes through a Dense layer."""
+    return lambda: Net(lambda F, net, *x: net.out(forward(F, net, *x)), **children, out=nn.Dense(3))
+
+
+def after_relu(forward):
+    return lambda: sequence(conv(), relu(), function(forward), *ending())
+
+
+def loops(F, net, x):
+    rows = F.swapaxes(net.conv(x), 0, 1)
+    total, _ = F.contrib.foreach(lambda row, sum: (row + sum, row + sum), rows, F.zeros((2, 8, 8)))
+    return F.mean(total, axis=(2, 3))
+
+
+def no_derivative(F, net, x):
+    columns = F.transpose(F.mean(net.conv(x), axis=(2, 3)))  # (K, N)
+    return F.transpose(F.khatri_rao(columns, F.slice_axis(columns, axis=0, begin=0, end=1)))
+
+
+def sequence_last(F, x):
+    return F.SequenceLast(F.transpose(F.mean(x, axis=3), (2, 0, 1)))
+
+
+def raises(F, net, x):
+    raise ZeroDivisionError("mine")
+
+
+def channels_last():
+    net = sequence(nn.Conv2D(4, 3, layout="NHWC", in_channels=3), nn.GlobalAvgPool2D(layout="NHWC"))
+    net.initialize()
+    return net
+
+
+def with_numbers(F, net, x, numbers):
+    return F.concat(F.mean(x, axis=(2, 3)), numbers)
+
+
+NO_TRACE = "... cannot be traced, because its forward {}: write it as a hybrid_forward with F alone (...)"
+READS, MIXES = (
+    NO_TRACE.format(what) for what in ("reads the values or the shape of an array", "mixes in an array of its own")
+)
+DIFFERS = (
+    "Net computes something else from arrays than from symbols, or something else in every call: its graph does not "
+    "explain it"
+)
+ARRAY = "expected mx.nd.array(...), (N, 3, H, W), as load_image returns"
+CHECK = "check weights and image"
+REFUSES = {
+    # --- nets without a graph
+    "numpy in the middle": No(PlainBlock, NetError, READS),
+    "it reads a shape": No(before_dense(lambda F, net, x: F.reshape(x, (x.shape[0], -1))), NetError, READS),
+    "it reads a value": No(before_dense(lambda F, net, x: x * 2 if x.mean() > 0 else x), NetError, READS),
+    "an array of its own": No(before_dense(lambda F, net, x: x + nd.ones((1, 3, 8, 8))), NetError, MIXES),
+    "mx.nd in the place of F": No(before_dense(lambda F, net, x: nd.relu(x)), NetError, MIXES),
+    "it fails": No(
+        before_dense(raises),
+        NetError,
+        NO_TRACE.format("needs arrays").replace("(...)", "(mine)"),
+        None,
+        ones(2, 3, 8, 8),
+    ),
+    "control flow": No(
+        before_dense(loops, conv=conv()),
+        NetError,
+        "... is control flow (_foreach), through which no gradient can be followed here",
+    ),
+    "a random net": No(
+        before_dense(lambda F, net, x: F.broadcast_add(x, F.random.normal(shape=(1, 1, 1, 1)))), NetError, DIFFERS
+    ),
+    "Dropout that never rests": No(before_dense(lambda F, net, x: F.Dropout(x, mode="always")), NetError, DIFFERS),
+    "arrays and symbols differ": No(before_dense(lambda F, net, x: x if F is nd else x * 2), NetError, DIFFERS),
+    "no array comes back": No(
+        lambda: Net(lambda F, net, x: "logits" if F is mx.sym else net.out(x), out=nn.Dense(3)),
+        NetError,
+        "Net returns str and no arrays: there is nothing to explain",
+    ),
+    "an array from nowhere": No(
+        before_dense(lambda F, net, x: x if F is nd else x + mx.sym.var("more")),
+        NetError,
+        "the net needs an array called 'more', which is none of its parameters",
+    ),
+    "one array for two": No(
+        before_dense(with_numbers),
+        NetError,
+        "Net takes another number of arrays than the 1 given: ...",
+        [(2, 3, 8, 8), (2, 2)],
+        ones(2, 3, 8, 8),
+    ),
+    "two arrays for one": No(
+        before_dense(lambda F, net, x: x),
+        NetError,
+        "Net takes another number of arrays than the 2 given: ...",
+        x=lambda: [nd.ones((2, 3, 8, 8))] * 2,
+    ),
+    "channels last": No(
+        channels_last,
+        NetError,
+        "... wants its channels last, which MXNet cannot compute here; build it with NCHW",
+        None,
+        ones(2, 8, 8, 3),
+    ),
+    # --- operators without a right derivative
+    "RReLU": No(
+        after_relu(lambda F, x: F.LeakyReLU(x, act_type="rrelu")[0]),
+        NetError,
+        "MXNet's derivative of ... (LeakyReLU rrelu) is wrong",
+        options={"layer": "1"},
+    ),
+    "SequenceLast without lengths": No(
+        lambda: sequence(conv(), function(sequence_last), nn.Dense(3)),
+        NetError,
+        "MXNet's derivative of ... (SequenceLast) is wrong",
+    ),
+    "a loss": No(
+        lambda: sequence(conv(), *ending(), function(lambda F, z: F.MakeLoss(z))),
+        NetError,
+        "... (MakeLoss) is a loss, whose backward is not the derivative of its forward",
+    ),
+    "an operator without derivative": No(
+        before_dense(no_derivative, conv=conv()),
+        NetError,
+        "MXNet has no derivative of khatri_rao (...)",
+        options={"layer": "conv"},
+    ),
+    # --- layers
+    "no map": No(
+        lambda: sequence(nn.Dense(4), nn.Dense(3)),
+        LayerError,
+        "no map with height and width holds all that this net knows of the image: name a layer",
+    ),
+    "a stopped gradient": No(
+        after_relu(lambda F, x: F.BlockGrad(x)),
+        LayerError,
+        "no gradient flows from the target back to 0",
+        options={"layer": "0"},
+    ),
+    "a layer that needs no image": No(
+        lambda: sequence(conv(), WithConstant(), *ending()),
+        LayerError,
+        "the net has no layer 'mean'; ...",
+        [(2, 3, 8, 8)],
+        options={"layer": "mean"},
+    ),
+    # --- outputs
+    "two outputs": No(two_heads, NetError, "the net has 2 outputs; say which to explain: output=0 to output=1"),
+    "an output that is not there": No(
+        two_heads, InputError, "output is 2; this net has the outputs 0 to 1", options={"output": 2}
+    ),
+    "an output by name": No(
+        two_heads, InputError, "output is 'first'; this net has the outputs 0 to 1", options={"output": "first"}
+    ),
+    "a class of a map of classes": No(
+        lambda: sequence(conv(), relu(), conv(3, 1)),
+        NetError,
+        "the net returned (2, 3, 8, 8); expected logits (N, classes), or a function of them as target",
+    ),
+    # --- arrays
+    "an array of numpy": No(small_net, InputError, f"x is a numpy array; {ARRAY}", x=lambda: np.ones((2, 3, 8, 8))),
+    "a file": No(small_net, InputError, f"x is a str; {ARRAY}", x=lambda: "zebra.jpg"),
+    "an array of mx.np": No(
+        small_net,
+        InputError,
+        "x is an mx.np.ndarray; expected an mx.nd array: take x.as_nd_ndarray()",
+        x=lambda: mx.np.ones((2, 3, 8, 8)),
+    ),
+    "no images": No(
+        small_net, InputError, "x has shape (0, 3, 8, 8); expected (N, 3, H, W) with at least one image", x=empty_batch
+    ),
+    "no batch": No(small_net, InputError, "x has shape (3, 8, 8); this net takes (N, 3, H, W)", x=ones(3, 8, 8)),
+    "four channels": No(
+        small_net, InputError, "x has shape (2, 4, 8, 8); this net takes (N, 3, H, W)", x=ones(2, 4, 8, 8)
+    ),
+    "four channels for a BatchNorm": No(
+        lambda: sequence(nn.BatchNorm(), conv(), *ending()),
+        InputError,
+        "x has shape (2, 4, 8, 8); this net takes (N, 3, H, W)",
+        x=ones(2, 4, 8, 8),
+    ),
+    "four channels for an imported net": No(
+        imported, InputError, "x has shape (2, 4, 8, 8); this net takes (N, 3, H, W)", x=ones(2, 4, 8, 8)
+    ),
+    "channels last for channels first": No(
+        small_net, InputError, "x has shape (2, 8, 8, 3); this net takes (N, 3, H, W)", x=ones(2, 8, 8, 3)
+    ),
+    "another size": No(
+        lambda: sequence(conv(), relu(), nn.Dense(3)),
+        InputError,
+        "x has shape (2, 3, 36, 36); this net takes images of 32x32: (2, 3, 32, 32)",
+        [(2, 3, 32, 32)],
+        ones(2, 3, 36, 36),
+    ),
+    "batches of two lengths": No(
+        before_dense(with_numbers),
+        InputError,
+        "x[1] holds 1 images and x[0] 2; expected as many in each",
+        [(2, 3, 8, 8), (2, 2)],
+        lambda: [nd.ones((2, 3, 8, 8)), nd.ones((1, 2))],
+    ),
+    "float64 for float32": No(
+        small_net,
+        InputError,
+        "x has dtype float64; this net takes float32: x.astype('float32')",
+        x=ones(2, 3, 8, 8, dtype="float64"),
+    ),
+    "uint8": No(
+        small_net,
+        InputError,
+        "x has dtype uint8; this net takes float32: x.astype('float32')",
+        x=ones(2, 3, 8, 8, dtype="uint8"),
+    ),
+    "a net in float16": No(
+        small_net,
+        NetError,
+        "the net is in float16, in which MXNet cannot compute on the CPU; take net.cast('float32')",
+        x=ones(2, 3, 8, 8, dtype="float16"),
+        change=lambda net: net.cast("float16"),
+    ),
+    "another device": No(
+        small_net,
+        InputError,
+        "x is on cpu(1), the net on cpu(0); use x.as_in_context(mx.cpu(0))",
+        x=ones(2, 3, 8, 8, ctx=mx.cpu(1)),
+    ),
+    # --- values
+    "no values": No(
+        small_net,
+        NetError,
+        "4 parameters, such as conv..._weight, have no values; load weights or initialize()",
+        None,
+        ones(2, 3, 8, 8),
+    ),
+    "NaN in a weight": No(
+        small_net,
+        NonFiniteError,
+        f"NaN or infinity in the parameter conv..._weight; {CHECK}",
+        change=putting(np.nan, lambda net: net[0].weight),
+    ),
+    "infinity in a weight": No(
+        small_net,
+        NonFiniteError,
+        f"NaN or infinity in the parameter conv..._weight; {CHECK}",
+        change=putting(-np.inf, lambda net: net[0].weight),
+    ),
+    "NaN in the last bias": No(
+        small_net,
+        NonFiniteError,
+        f"NaN or infinity in the parameter dense..._bias; {CHECK}",
+        change=putting(np.nan, lambda net: net[3].bias),
+    ),
+    "NaN in a running mean": No(
+        lambda: sequence(conv(), nn.BatchNorm(), relu(), *ending()),
+        NonFiniteError,
+        f"NaN or infinity in the parameter batchnorm..._running_mean; {CHECK}",
+        change=putting(np.nan, lambda net: net[1].running_mean),
+    ),
+    "infinity in a running variance": No(
+        lambda: sequence(conv(), nn.BatchNorm(), relu(), *ending()),
+        NonFiniteError,
+        f"NaN or infinity in the parameter batchnorm..._running_var; {CHECK}",
+        change=putting(np.inf, lambda net: net[1].running_var),
+    ),
+    "NaN in x": No(small_net, NonFiniteError, f"NaN or infinity in x; {CHECK}", x=holding(np.nan)),
+    "infinity in x": No(small_net, NonFiniteError, f"NaN or infinity in x; {CHECK}", x=holding(np.inf)),
+    "a logarithm of 0 that a ReLU hides": No(
+        after_relu(lambda F, x: F.relu(F.log(x))), NonFiniteError, f"NaN or infinity in ...log0; {CHECK}"
+    ),
+    "a root of 0": No(
+        after_relu(lambda F, x: F.sqrt(x)),
+        NonFiniteError,
+        f"NaN or infinity in the gradient at 1; {CHECK}",
+        options={"layer": "1"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSES)
+def test_refuses(name):
+    no = REFUSES[name]
+    net, inputs = (no.build(), []) if no.shapes is None else ready(no.build(), *no.shapes)
+    no.change(net)
+    x = no.x() if no.x else inputs if len(inputs) > 1 else inputs[0]
+    refused(lambda: cam.grad_cam(net, x, **no.options), no.error, no.sentence)
+
+
+def refused(call, error, sentence):
+    with pytest.raises(cam.CamError) as caught:
+        call()
+    assert type(caught.value) is error
+    said = str(caught.value)
+    assert re.fullmatch(re.escape(sentence).replace(r"\.\.\.", ".*"), said), said
+    assert len(said) < 400
+
+
+def test_what_is_no_net():
+    for net in ("resnet", None, np.zeros(3), gluon.HybridBlock, lambda x: x):
+        kind = f"net is {type(net).__name__}; expected a Gluon net that returns logits"
+        refused(lambda net=net: cam.grad_cam(net, random_images(1, 8)), NetError, kind)
+        refused(lambda net=net: cam.layers(net), NetError, kind)
+        refused(lambda net=net: cam.paths(net), NetError, kind)
+
+
+def test_mxnets_numpy_mode():
+    net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    mx.npx.set_np()
+    try:
+        for one in (x, mx.np.ones((1, 3, 8, 8))):
+            refused(
+                lambda one=one: cam.record(net, one),
+                InputError,
+                "MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first",
+            )
+    finally:
+        mx.npx.reset_np()
+
+
+DOORS = [
+    cam.record,
+    cam.grad_cam,
+    cam.hires_cam,
+    cam.guided_grad_cam,
+    cam.guided_backprop,
+    cam.image_gradient,
+    cam.saliency,
+    cam.class_activation_map,
+]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_every_door_refuses(door):
+    net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    refused(lambda: door(net, x.asnumpy()), InputError, f"x is a numpy array; {ARRAY}")
+    refused(lambda: door("net", x), NetError, "net is str; expected a Gluon net that returns logits")
+    refused(lambda: door(net, x * np.nan), NonFiniteError, f"NaN or infinity in x; {CHECK}")
+    if door is cam.record:
+        return
+    refused(lambda: door(net, x, target=3), ClassError, "target is 3; this net has the classes 0 to 2")
+    for call in (lambda: door(net, x, 1), lambda: door(net, x, class_id=1)):
+        said = f"{door.__name__} takes what it explains by keyword: {door.__name__}(..., target=3), no class_id"
+        refused(call, InputError, said)
+
+
+def test_large_numbers_are_no_infinity():
+    """The mean by which infinities are found may overflow: only an infinity itself is one."""
+    net, (x,) = ready(sequence(conv(1, 1), relu(), nn.Flatten()), (1, 3, 64, 64))
+    net[0].weight.set_data(nd.ones((1, 3, 1, 1)) * 1e37)
+    x = nd.ones((1, 3, 64, 64))
+    assert cam.grad_cam(net, x, target=lambda z: z[:, 0], layer="0").shape == (1, 64, 64)
+    assert not np.isfinite(net[0](x).sum().asscalar())
+
+
+def test_a_shape_that_a_net_took_before_does_not_let_another_pass():
+    net, (x,) = ready(sequence(conv(), relu(), nn.Dense(3)), (1, 3, 32, 32))
+    cam.grad_cam(net, x)
+    said = "x has shape (1, 3, 36, 36); this net takes images of 32x32: (1, 3, 32, 32)"
+    refused(lambda: cam.grad_cam(net, nd.ones((1, 3, 36, 36))), InputError, said)
+
+
+def test_a_refusal_leaves_no_error_for_the_next_call():
+    """MXNet's engine would blame the next net for what failed before."""
+    half, (x,) = ready(small_net(), (1, 3, 8, 8))
+    half.cast("float16")
+    net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    expected = cam.grad_cam(net, x)
+    for _ in range(3):
+        refused(lambda: cam.grad_cam(half, x.astype("float16")), NetError, "the net is in float16, ...")
+        assert np.array_equal(cam.grad_cam(net, x), expected)

@@ -11,6 +11,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import cam
+from cam import blocks, gradcam
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -33,9 +36,6 @@ from mxnet import gluon, nd
 from mxnet.gluon import nn
 from mxnet.gluon.contrib.nn import HybridConcurrent, Identity, PixelShuffle2D
 from mxnet.gluon.model_zoo.vision import resnet
-
-import cam
-from cam import blocks, gradcam
 
 
 @dataclass

@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+import cam
+from cam import blocks
+
 import numpy as np
 from conftest import randomise, relative_l2
 from helpers.compare import changed_output, one_sided
@@ -10,9 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
-
-import cam
-from cam import blocks
 
 IMAGES, CLASSES = 2, 3
 RELUS = {

@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import cam
+from cam import ClassError, InputError, LayerError, NetError, NonFiniteError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -12,9 +15,6 @@ from helpers.nets import Net, conv, ending, function, ready, relu, sequence, sma
 from mxnet import gluon, nd
 from mxnet.gluon import nn
 from test_odd_nets import WithConstant, imported
-
-import cam
-from cam import ClassError, InputError, LayerError, NetError, NonFiniteError
 
 
 @dataclass

@@ -1,15 +1,15 @@
 """Every rule against tensors by hand, differences in float64, and MXNet's own derivative."""
 
+from cam import InputError, NetError
+from cam.core import rules
+from cam.core.mxnet import call
+
 import numpy as np
 import pytest
 from conftest import relative_l2
 from helpers.compare import slope
 from helpers.nets import normal
 from mxnet import autograd, nd
-
-from cam import InputError, NetError
-from cam.core import rules
-from cam.core.mxnet import call
 
 # Five numbers worked out by hand. Columns: x<0 dy>0, x<0 dy<0, x=0 dy>0, x>0 dy<0, x>0 dy>0.
 Y = nd.array([[0.0, 0.0, 0.0, 1.0, 3.0]])

@@ -1,5 +1,8 @@
 """Every family of MXNet's model zoo, as it is: gradients, the default layer, additions, class activation maps."""
 
+import cam
+from cam.core.tracing import trace
+
 import numpy as np
 import pytest
 from conftest import random_images, relative_l2
@@ -7,9 +10,6 @@ from helpers.compare import by_tape, fixed_statistics
 from helpers.nets import random_statistics
 from mxnet import init, nd
 from mxnet.gluon.model_zoo import vision
-
-import cam
-from cam.core.tracing import trace
 
 # Family: the default layer, the ReLUs, the additions, and whether the graph ends in global pooling and Dense.
 ZOO = {

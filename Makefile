@@ -7,8 +7,8 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 # What `make short` runs: the core, the command line and one lesson.
-SHORT := tests/test_blocks.py tests/test_recording.py tests/test_maps.py tests/test_command_line.py lessons/03_*.ipynb
-.PHONY: help setup demo lessons notebooks test short fuzz train figures benchmark lint clean
+SHORT := tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
+.PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	@python="$(PYTHON)"; \
 	if [ -n "$$python" ] && "$$python" -c '$(FITS)' 2>/dev/null; then "$$python" -m venv --clear $(VENV); \
 	elif [ -z "$$python" ] && command -v uv >/dev/null; then uv venv --quiet --clear --seed --python 3.12 $(VENV); \
-	else echo "$${python:-Nothing on this system} is a Python from 3.10 to 3.14 that can make environments: install one" \
+	else echo "No Python from 3.10 to 3.14 that can make environments ($${python:-python3.13 and others were tried}): install one" \
 		"(Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13)," \
 		"or uv, or name one with make PYTHON=..."; exit 1; fi
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
@@ -41,25 +41,33 @@ short: $(READY) ## run a part of the tests: the core, the command line and one l
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake $(SHORT)
 
 fuzz: $(READY) ## load 1000 damaged files of parameters of each kind
-	@$(RUN) tests/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
+	@$(RUN) tests/helpers/fuzz_weights.py 1000 2>fuzz.log && rm fuzz.log || { tail -20 fuzz.log; exit 1; }
 
 lessons: $(READY) ## execute every lesson, write nothing
 	@if ls lessons/[0-9]*.ipynb >/dev/null 2>&1; then $(RUN) -m pytest -n 2 --nbmake lessons; else echo "no lessons yet"; fi
 
 # Two steps: jupytext's own --execute would put the outputs of the last run back over the new ones.
 notebooks: $(READY) ## execute every lesson and write its notebook with outputs
+	$(RUN) lessons/quiz.py write
 	$(RUN) -m jupytext --quiet --to ipynb --update lessons/[0-9]*.py
 	$(RUN) -m nbconvert --log-level WARN --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		$(or $(LESSON),lessons/[0-9]*.ipynb)
 
+quiz: $(READY) ## write the quizzes of all lessons for Moodle (build/quiz.gift)
+	@mkdir -p build
+	@$(RUN) lessons/quiz.py gift build/quiz.gift
+
 # nbgrader's folder of sources, release, gradebook and feedback. `make clean` removes build/, so keep a real course elsewhere.
 COURSE ?= build/assignments
-.PHONY: assignments grade
-assignments grade: export OMP_NUM_THREADS := 1
-assignments grade: export COURSE := $(COURSE)
+.PHONY: assignments handout grade
+assignments handout grade: export OMP_NUM_THREADS := 1
+assignments handout grade: export COURSE := $(COURSE)
 grade: export SUBMISSIONS := $(SUBMISSIONS)
 assignments: $(READY) ## build the problem sets for students (COURSE=folder)
 	$(RUN) lessons/assignments/classroom.py build --course "$$COURSE"
+
+handout: $(READY) ## zip what students need: wheel, lessons, released sets, a page on installing (COURSE=folder)
+	$(RUN) lessons/assignments/classroom.py handout --course "$$COURSE"
 
 grade: $(READY) ## grade SUBMISSIONS=folder, which holds student/set/set.ipynb: CSV and feedback (COURSE=folder)
 	@if [ -z "$$SUBMISSIONS" ]; then echo "say which: make grade SUBMISSIONS=folder"; exit 1; fi
@@ -70,7 +78,7 @@ train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cor
 	$(RUN) -m training.release
 
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
-	$(RUN) examples/figures.py
+	$(RUN) docs/figures.py
 
 # The peers we compare with. pytorch-grad-cam asks for torchvision, which nothing here needs.
 PEERS := build/peers-venv

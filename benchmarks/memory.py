@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 import cam  # isort: skip (before MXNet, whose number of threads it sets)
+import numpy as np
 import psutil
 import report
 from mxnet import autograd, nd
@@ -48,6 +49,8 @@ PEAKS = ("resnet50_v2", "vgg16", "densenet121")
 def functions(name: str, net, x: nd.NDArray) -> dict[str, Callable[[], object]]:
     """Every public function that runs or reads a net."""
 
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+
     def everything_recorded():
         recording = cam.record(net, x)
         recording.features(), recording.gradient(target=CLASS), recording.class_ids(CLASS)
@@ -66,6 +69,8 @@ def functions(name: str, net, x: nd.NDArray) -> dict[str, Callable[[], object]]:
         "saliency": lambda: cam.saliency(net, x, target=CLASS),
         "guided_backprop": lambda: cam.guided_backprop(net, x, target=CLASS),
         "guided_grad_cam": lambda: cam.guided_grad_cam(net, x, target=CLASS),
+        "explain": lambda: cam.explain(net, picture, target=CLASS),
+        "explain_many": lambda: cam.explain_many(net, [picture, picture]),
         "layers": lambda: cam.layers(net, x),
         "default_layer": lambda: cam.default_layer(net, x),
         "paths": lambda: cam.paths(net),

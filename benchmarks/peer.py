@@ -22,11 +22,12 @@ STRIDE = 4  # image gradients are stored at every fourth pixel in each direction
 def export(target: str) -> None:
     """Write the embedded nets' parameters and the images and classes to explain."""
     import cam
-    from cam import images, scenes
+    from cam import scenes
+    from cam.pictures.images import normalise
 
     drawn = [scenes.draw(seed) for seed in SEEDS]
     arrays = {
-        "x": images.normalise(np.stack([scene.image for scene in drawn])),
+        "x": normalise(np.stack([scene.image for scene in drawn])),
         "class_ids": np.array([scene.class_ids[0] for scene in drawn]),
     }
     for name in LAYERS:

@@ -25,32 +25,26 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(edge[..., None], np.uint8(255), picture)
 
 
-def row_for(net, x, scene: scenes.Scene, target: int) -> tuple[str, list[np.ndarray]]:
-    """Title and pictures for one object, all from one forward pass."""
-    label, mask = scene.labels[target], scene.masks[target]
-    recording = cam.record(net, x)
-    heat = cam.grad_cam_of(recording, class_id=label)[0]
-    guided = recording.image_gradient(label, "guided")[0]
-    gradient = recording.image_gradient(label)[0]
-    logits = recording.logits[0]
-    probability = np.exp(logits - logits.max())[net.labels.index(label)] / np.exp(logits - logits.max()).sum()
+def row_for(net, scene: scenes.Scene, number: int) -> tuple[str, list[np.ndarray]]:
+    """Title and pictures for one object of the scene."""
+    label, mask = scene.labels[number], scene.masks[number]
+    found = cam.explain(net, scene.image, target=label)
     pictures = [
         outlined(scene.image, mask),
-        outlined(plot.overlay(scene.image, heat), mask),
-        plot.signed_image(guided),
-        plot.signed_image(guided * cam.resize_map(heat, x.shape[2:])),
-        plot.grey_image(np.abs(gradient).max(axis=0)),
+        outlined(found.overlay(), mask),
+        plot.signed_image(found.guided_backprop),
+        plot.signed_image(found.guided_grad_cam),
+        plot.grey_image(found.saliency),
     ]
-    return f"{label} ({probability:.0%})", pictures
+    return f"{label} ({found.probability:.0%})", pictures
 
 
 def main(path: Path) -> None:
     scene = scenes.draw(SEED)
-    x = cam.load_image(scene.image)
     titles, rows = [], []
     for name, net in (("VGG16", cam.vgg16()), ("ResNet50v2", cam.resnet50_v2())):
-        for target in range(len(scene.labels)):
-            title, pictures = row_for(net, x, scene, target)
+        for number in range(len(scene.labels)):
+            title, pictures = row_for(net, scene, number)
             titles.append(f"{name}\n{title}")
             rows.append(pictures)
     plot.grid(rows, titles, COLUMNS).savefig(path, dpi=110)

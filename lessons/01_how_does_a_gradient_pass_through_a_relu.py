@@ -16,35 +16,47 @@
 # %% [markdown]
 # # 1. How does a gradient pass through a ReLU?
 #
-# **You will learn** the three rules by which a gradient can be sent back through a ReLU (plain, deconvnet,
-# guided), write each of them as a block that MXNet can differentiate, and find out which of them is a
-# derivative of anything.
+# **You will learn** three rules by which a gradient can go back through a ReLU: plain, deconvnet and guided. You will
+# write them, and find out which of them is a derivative.
 #
-# **You need** Python, numpy, and the chain rule. **It takes** about 25 minutes.
-#
-# Why begin here? Grad-CAM and guided backpropagation are both made of one backward pass. Guided
-# backpropagation changes that pass in a single place: the ReLU. Understand one ReLU, and the rest of the
-# course is bookkeeping.
+# **You need** Python, numpy and the chain rule. **It takes** about 40 minutes.
 
 # %%
 # %matplotlib inline
-from cam import blocks
-from course import compare
+# cam comes before mxnet: it sees to it that MXNet uses every core
+from cam import blocks, exercises
+from course import Lesson, compare, forum_pictures, show
 
 import matplotlib.pyplot as plt
 import numpy as np
 from mxnet import autograd, nd
 
+lesson = Lesson(1, globals())
+show(
+    forum_pictures(),
+    alt="Two rows: VGG16 and ResNet50v2. A scene with a tiger and a duck, Grad-CAM and guided Grad-CAM for the tiger. "
+    "VGG16 lights up both animals; ResNet50v2 only a spot at the duck's feet, with coloured specks.",
+)
+
+# %% [markdown]
+# *What to see: why is the tiger at the feet of a duck? A learner followed MXNet's tutorial on Grad-CAM, first with
+# VGG16, then with ResNet50v2, and asked in a forum: which layer is right for ResNet, and why is the guided picture
+# unclear? These are the recipe's pictures with this course's two networks. By lesson 7 you can repair both rows, and say
+# what was wrong.*
+#
+# All of these pictures come from one backward pass. Guided backpropagation changes that pass in a single place: at the
+# ReLU. So we begin with one ReLU.
+
 # %% [markdown]
 # ## The idea in words
 #
-# A ReLU lets positive numbers through and replaces negative ones by zero. On the way back it has to decide what
-# to do with the gradient that arrives from above. Three answers have been given:
+# A ReLU lets positive numbers through and replaces negative ones by zero. On the way back, what should it do with the
+# gradient that arrives from above? There are three answers:
 #
-# - **plain**: what calculus says. Where the ReLU let the number through, the gradient passes; elsewhere it stops.
-# - **deconvnet** (Zeiler and Fergus 2014): treat the gradient like a signal. Let it pass where *the gradient* is
-#   positive, whatever the input was.
-# - **guided** (Springenberg et al. 2015): both conditions at once.
+# - **plain**: what calculus says. The gradient passes where the ReLU was open.
+# - **deconvnet** ([Zeiler and Fergus 2014](https://arxiv.org/abs/1311.2901)): the gradient passes where *the gradient*
+#   is positive.
+# - **guided** ([Springenberg et al. 2015](https://arxiv.org/abs/1412.6806)): both conditions at once.
 #
 # ## The formula
 #
@@ -53,44 +65,72 @@ from mxnet import autograd, nd
 # $$\text{plain: } dx = dy\,[x > 0] \qquad \text{deconvnet: } dx = \max(dy, 0) \qquad
 # \text{guided: } dx = \max(dy, 0)\,[x > 0]$$
 #
-# where $[x > 0]$ is 1 where the condition holds and 0 elsewhere.
+# $[x > 0]$ is 1 where the condition holds and 0 elsewhere.
 
 # %% [markdown]
 # ## Five numbers by hand
-#
-# Five pairs: negative, zero and positive inputs, with gradients of both signs.
 
 # %%
 x = np.array([-2.0, -1.0, 0.0, 1.0, 3.0], np.float32)
 dy = np.array([5.0, -4.0, 3.0, -2.0, 1.0], np.float32)
-y = np.maximum(x, 0)
 print("x ", x)
-print("y ", y)
+print("y ", np.maximum(x, 0))
 print("dy", dy)
 
 # %% [markdown]
-# > **Predict.** Write down the five numbers $dx$ for each rule before you run the next cell. Which rule lets the
-# > first gradient, 5, through? Which one lets $-2$ through?
+# > **Predict.** Write down the five numbers $dx$ for each rule. Which rule lets the first gradient, 5, through? Which
+# > one lets $-2$ through?
+#
+# Then write the rules.
+
 
 # %%
-positive = (x > 0).astype(np.float32)
-by_hand = {
-    "plain": dy * positive,
-    "deconvnet": np.maximum(dy, 0),
-    "guided": np.maximum(dy, 0) * positive,
+def relu_back(dy, x, rule):
+    """The gradient that leaves a ReLU; dy has arrived, x is what the ReLU received."""
+    if rule == "plain":
+        return ...  # your code
+    if rule == "deconvnet":
+        return ...  # your code
+    return ...  # your code: guided
+
+
+# %% [markdown] tags=["solution-relu_back"]
+# <details><summary>Hint</summary>
+#
+# a comparison such as `x > 0` gives 1 where it holds and 0 elsewhere, and you can multiply by it.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def relu_back(dy, x, rule):
+#     if rule == "plain":
+#         return dy * (x > 0)
+#     if rule == "deconvnet":
+#         return dy * (dy > 0)
+#     return dy * (dy > 0) * (x > 0)
+# ```
+#
+# </details>
+
+# %%
+relu_back = lesson.fill("relu_back", relu_back)
+expected = {"plain": [0, 0, 0, -2, 1], "deconvnet": [5, 0, 3, 0, 1], "guided": [0, 0, 0, 0, 1]}
+likely = {
+    "this asks only whether dy is positive": dy * (dy > 0),
+    "this asks only whether x is positive": dy * (x > 0),
+    "at x = 0 the ReLU is shut: x > 0, not x >= 0": dy * (x >= 0),
+    "that is the mask; multiply the gradient by it": 1.0 * (x > 0),
 }
+by_hand = {rule: relu_back(dy, x, rule) for rule in expected}
 for rule, dx in by_hand.items():
+    exercises.check(f"relu_back, {rule}", dx, expected[rule], likely)
     print(f"{rule:10}", dx)
 
-# %%
-assert by_hand["plain"].tolist() == [0, 0, 0, -2, 1]
-assert by_hand["deconvnet"].tolist() == [5, 0, 3, 0, 1]
-assert by_hand["guided"].tolist() == [0, 0, 0, 0, 1]
-
 # %% [markdown]
-# (The `-0.` is a zero: it is $-4 \cdot 0$.) Only the last number survives all three rules: positive input, positive
-# gradient. The plain rule alone can send a negative gradient on; the deconvnet rule alone sends a gradient through a
-# ReLU that was shut.
+# Only the last number survives all three rules. Deconvnet alone lets 5 through a ReLU that was shut. The plain rule alone
+# sends the negative gradient $-2$ on. And `-0.` is a zero: it is $-4 \cdot 0$.
 
 
 # %%
@@ -103,17 +143,19 @@ figure, axes = plt.subplots(1, 4, figsize=(11, 2.4), sharey=True, layout="constr
 stems(axes[0], dy, "arrives: dy")
 for axis, (rule, dx) in zip(axes[1:], by_hand.items()):
     stems(axis, dx, f"leaves: {rule}")
+show(
+    figure, alt="Four stem plots over x: the arriving gradient, and what the plain, deconvnet and guided rule let pass."
+)
 
 # %% [markdown]
-# *What to see: the arriving gradient on the left, and what each rule lets pass, over the five inputs x. "Plain"
-# erases by input, "deconvnet" by sign of the gradient, and "guided" keeps only what both would keep.*
+# *What to see: the arriving gradient on the left, and what each rule lets pass. Plain erases by input, deconvnet by
+# sign, guided by both.*
 
 # %% [markdown]
-# ## The same thing as a block that MXNet can differentiate
+# ## As a block that MXNet can differentiate
 #
-# `autograd.Function` is MXNet's way to say: this is my forward, and this is my backward. The backward method
-# receives $dy$ and returns $dx$. We save the mask $[x > 0]$ on the way forward, because on the way back the
-# input is gone.
+# In MXNet an `autograd.Function` says: this is my forward, and this is my backward. We keep the mask $[x > 0]$, because
+# on the way back the input is gone.
 
 
 # %%
@@ -135,9 +177,9 @@ class MyReLU(autograd.Function):
 
 
 # %% [markdown]
-# To use it we mark the input as a leaf (`attach_grad`), record the forward pass, and send `dy` back. Two details
-# matter and will matter in every lesson. `train_mode=False`: we explain a finished network, we do not train it.
-# And MXNet's defaults are the other way round, so we say it twice, for `record` and for `backward`.
+# `attach_grad` tells MXNet to keep the gradient of an array. Such an array is called a **leaf**: the tape that records
+# the forward pass begins there. `train_mode=False` stands in two places, since we explain a finished network, and
+# MXNet's default is the other one.
 
 
 # %%
@@ -152,51 +194,77 @@ def gradient_through(function, x, dy):
 
 for rule in by_hand:
     mine = gradient_through(MyReLU(rule), x, dy)
-    compare(rule, mine, by_hand[rule])
+    compare(f"{rule}, block and by hand", mine, by_hand[rule])
     assert np.array_equal(mine, by_hand[rule])
+compare("plain and Gluon's own ReLU", gradient_through(MyReLU("plain"), x, dy), gradient_through(nd.relu, x, dy))
+assert np.array_equal(gradient_through(MyReLU("plain"), x, dy), gradient_through(nd.relu, x, dy))
 
 # %% [markdown]
-# `compare` is a helper of this course (`lessons/course.py`). It prints whether two arrays are exactly equal, close, or
-# different, and by how much at the worst place. You will see it whenever something made by hand meets something
-# made by a library:
-
-# %%
-compare("plain, Gluon's own ReLU", gradient_through(MyReLU("plain"), x, dy), gradient_through(nd.relu, x, dy))
-assert np.array_equal(gradient_through(MyReLU("plain"), x, dy), gradient_through(nd.relu, x, dy))
-compare("guided, Gluon's own ReLU", gradient_through(MyReLU("guided"), x, dy), gradient_through(nd.relu, x, dy))
+# `compare` is this course's helper. It says whether two arrays are exactly equal, close or different, and by how much.
 
 # %% [markdown]
 # ## Which rule is a derivative?
 #
-# A derivative can be checked without any theory. Push the input up a little, push it down a little, and look at
-# what the output does. This is called a *finite difference*:
+# No theory is needed to check a derivative. Push the input up a little, push it down a little, and look at what the
+# output does. This is a **finite difference**:
 #
 # $$\frac{\partial \langle dy, f(x)\rangle}{\partial x_i} \approx
 # \frac{\langle dy, f(x + \varepsilon e_i)\rangle - \langle dy, f(x - \varepsilon e_i)\rangle}{2 \varepsilon}$$
 #
-# Here $\langle dy, f(x)\rangle$ is the sum of $dy_i f(x)_i$, and $e_i$ is 1 at position $i$. We do it in float64,
-# so that rounding does not drown the small difference, and leave out $x = 0$, where a ReLU has no derivative.
+# $\langle dy, f(x)\rangle$ is the sum of $dy_i f(x)_i$, and $e_i$ is 1 at position $i$. We do it in float64, so that
+# rounding does not drown the small difference. We leave out $x = 0$, where a ReLU has no derivative.
 
 
 # %%
+def central_difference(f, x, dy, step):
+    """The quotient above, for one i; `step` is epsilon at position i and 0 elsewhere."""
+    return ...  # your code
+
+
+# %% [markdown] tags=["solution-central_difference"]
+# <details><summary>Hint</summary>
+#
+# push all of x up by `step` and look at the sum of dy f(x), do the same downwards, and divide by the whole way.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def central_difference(f, x, dy, step):
+#     size = np.abs(step).sum()
+#     return ((dy * f(x + step)).sum() - (dy * f(x - step)).sum()) / (2 * size)
+# ```
+#
+# </details>
+
+
+# %%
+central_difference = lesson.fill("central_difference", central_difference)
+step = np.array([0, 1e-3])
+exercises.check(
+    "the slope of 3 x^2 at x = 2",
+    central_difference(np.square, np.array([1.0, 2.0]), np.array([1.0, 3.0]), step),
+    12,
+    likely={
+        "from x - step to x + step is twice epsilon": 24,
+        "divide by 2 epsilon": 12 * 2e-3,
+        "multiply f by dy before you add up": 4,
+    },
+)
+
+
 def finite_difference(f, x, dy, epsilon=1e-6):
-    numeric = np.zeros_like(x)
-    for i in range(len(x)):
-        step = np.zeros_like(x)
-        step[i] = epsilon
-        numeric[i] = ((dy * f(x + step)).sum() - (dy * f(x - step)).sum()) / (2 * epsilon)
-    return numeric
+    return np.array([central_difference(f, x, dy, epsilon * row) for row in np.eye(len(x))])
 
 
-away_from_zero = x != 0
-x64, dy64 = x[away_from_zero].astype(np.float64), dy[away_from_zero].astype(np.float64)
+x64, dy64 = x[x != 0].astype(np.float64), dy[x != 0].astype(np.float64)
 numeric = finite_difference(lambda v: np.maximum(v, 0), x64, dy64)
 print("x      ", x64)
 print("numeric", numeric.round(6))
 
 # %% [markdown]
-# > **Predict.** Which of the three rules will agree with the finite difference? If you think "more than one", find
-# > a number among the five on which they differ.
+# > **Predict.** Which of the three rules agree with the finite difference?
 
 # %%
 agrees = {}
@@ -204,16 +272,11 @@ for rule in by_hand:
     dx = gradient_through(MyReLU(rule), x64, dy64)
     compare(rule, dx, numeric)
     agrees[rule] = np.allclose(dx, numeric, atol=1e-6)
-
-# %%
 assert agrees == {"plain": True, "deconvnet": False, "guided": False}
 
 # %% [markdown]
-# Only the plain rule is a derivative of the ReLU. Could the guided rule be the derivative of some *other* function?
-#
-# No. A derivative is **linear** in $dy$: twice the gradient in, twice the gradient out, and the gradient of a sum
-# is the sum of the gradients. The guided rule fails this already for one number: send $+1$ and $-1$ through it,
-# then their sum.
+# Only the plain rule. Could the guided rule be the derivative of some *other* function? No. A derivative is **linear**
+# in $dy$: the gradient of a sum is the sum of the gradients. Send $+1$ and $-1$ through the guided rule, then their sum:
 
 # %%
 one = np.ones(1, np.float32)
@@ -223,15 +286,14 @@ print("guided(+1) + guided(-1) =", separately[0], "  guided(+1 - 1) =", together
 assert separately[0] == 1 and together[0] == 0
 
 # %% [markdown]
-# So guided backpropagation is the gradient of nothing. It is a picture-making procedure, and a useful one: at each unit
-# it goes on only where the unit was active and where what arrives is, summed up, positive. But do not read its numbers
-# as "how much the score would change". Lesson 4 asks what such a picture can prove.
+# So guided backpropagation is the gradient of nothing. It makes pictures, and useful ones. But do not read its numbers
+# as "how much the score would change".
 
 # %% [markdown]
 # ## From one ReLU to a stack
 #
-# In a network the rule is applied at *every* ReLU on the way down. Here are ten layers, each a random matrix and a
-# ReLU, and the gradient that reaches the input under each rule.
+# In a network the rule is applied at *every* ReLU. Here are ten layers, each a random matrix and a ReLU. The same
+# network gets the same input three times; only the rule differs.
 
 
 # %%
@@ -246,16 +308,13 @@ def stack(relu, x, depth=10, width=200):
 start = np.random.default_rng(2).normal(size=(1, 200)).astype(np.float32)
 head = np.ones((1, 200), np.float32)  # the gradient of the sum of all outputs
 reached = {}
-for rule in by_hand:
+for rule in by_hand:  # a Function remembers one call's mask, so every ReLU gets a new one
     through = gradient_through(lambda v, r=rule: stack(lambda z: MyReLU(r)(z), v), start, head)
     reached[rule] = through[0]
 
 # %% [markdown]
-# The network is the same and the input is the same; only the rule differs. (A `Function` object serves one call,
-# because it remembers that call's mask; so every ReLU of the stack gets its own.)
-#
-# > **Predict.** Plot each of the 200 gradient values under the guided rule against the true one. Will the points lie on
-# > a line, in a cloud around a line, or anywhere?
+# > **Predict.** Plot the 200 gradient values under the guided rule against the true ones. Will the points lie on a line,
+# > in a cloud around a line, or anywhere? Will some of them be negative?
 
 
 # %%
@@ -270,19 +329,28 @@ for axis, (rule, values) in zip(axes, reached.items()):
     axis.scatter(reached["plain"] / np.abs(reached["plain"]).max(), values / np.abs(values).max(), s=8)
     axis.plot([-1, 1], [-1, 1], "k--", linewidth=0.8)
     axis.set(title=f"{rule}: cosine {similarity[rule]:.2f}", xlabel="true gradient, largest = 1", aspect="equal")
-_ = axes[0].set_ylabel("gradient under the rule, largest = 1")
+axes[0].set_ylabel("gradient under the rule, largest = 1")
+show(
+    figure, alt="Three scatter plots against the true gradient: plain on the diagonal, deconvnet and guided as clouds."
+)
 
 # %% [markdown]
-# *What to see: one point per input of the stack, its true gradient to the right and its gradient under each rule
-# upward. The plain rule lies on the dashed line; guided is a cloud that leans with the line; deconvnet, which never
-# asks what the input was, has little left in common with the truth.*
+# *What to see: one point per input of the stack; to the right its true gradient, upward its gradient under each rule.
+# Guided is a cloud that leans with the line. Deconvnet, which never asks what the input was, keeps less of the truth.*
 
 # %%
 assert abs(similarity["plain"] - 1) < 1e-6
 assert similarity["deconvnet"] < similarity["guided"] < 0.9
+negative = (reached["guided"] < 0).mean()
+print(f"{negative:.0%} of the guided values are negative")
+assert 0.3 < negative < 0.7
 
 # %% [markdown]
-# Does it depend on the depth?
+# About half of the guided values are negative, although the rule sends only positive gradients on. The reason: below the
+# lowest ReLU stands one more matrix, and its weights have both signs. In a real network that is the first convolution.
+# So a guided picture too says "brighter here" and "darker there".
+#
+# Does the distance from the truth grow with the depth?
 
 # %%
 by_depth = {}
@@ -296,22 +364,16 @@ for depth in (1, 2, 5, 10, 20):
 assert abs(by_depth[1] - 1) < 1e-5 and by_depth[20] < by_depth[10] < by_depth[2]
 
 # %% [markdown]
-# With one layer the two agree, because the gradient that we send in is positive everywhere. Each further layer has
-# negative sums to cut away, and the guided picture drifts from the true gradient.
+# With one layer the two agree: the gradient that we send in is positive everywhere. Each further layer has negative
+# sums to cut away.
 
 # %% [markdown]
 # ## What `cam` does
 #
-# The package has the same function as `cam.blocks.relu`, and a block `cam.blocks.ReLU` for use inside a network.
-# One line is new:
-#
-# ```python
-# return Rectifier(chooser)(x) * 1
-# ```
-#
-# Why multiply by one? MXNet's fast convolutions (oneDNN) keep gradients in a memory layout of their own. If such a
-# convolution stands above our ReLU, its gradient can reach our Python code as garbage. Multiplication by one is
-# an ordinary operation; its backward turns the gradient back into the ordinary layout before we see it.
+# `cam.blocks.ReLU` is your block, for networks that you build yourself. One thing is new: it calls its Function as
+# `function(x) * 1`. MXNet's fast convolutions keep their arrays in a memory layout of their own. A convolution above the
+# ReLU can hand its gradient down in that layout, and then Python code reads garbage, without an error. Multiplication
+# by 1 is an ordinary operator. Its own backward step receives the gradient first and puts it into the ordinary layout.
 
 # %%
 for rule in by_hand:
@@ -322,45 +384,161 @@ for rule in by_hand:
 # %% [markdown]
 # ## On your own
 #
-# **1.** What does each rule do with $x = 0$? Is it the only possible choice? Look at the third of the five numbers.
+# **1.** ★ What does each rule do with $x = 0$? Is that the only possible choice? Look at the third of the five numbers.
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-# At zero the ReLU has a kink: any slope between 0 and 1 would do. The mask [x > 0] chooses 0.
-# The deconvnet rule never asks about x, so the gradient 3 passes.
-assert by_hand["plain"][2] == by_hand["guided"][2] == 0
-assert by_hand["deconvnet"][2] == 3
+# %% [markdown] tags=["solution-exercise_1"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# # At zero the ReLU has a kink: any slope between 0 and 1 would do. The mask [x > 0] chooses 0.
+# # The deconvnet rule never asks about x, so the gradient 3 passes.
+# assert by_hand["plain"][2] == by_hand["guided"][2] == 0
+# assert by_hand["deconvnet"][2] == 3
+# ```
+#
+# </details>
 
-# %% [markdown]
-# **2.** Write the *leaky* ReLU, $y = \max(x, 0) + 0.1 \min(x, 0)$, as an `autograd.Function` with its plain rule, and
-# check it with `finite_difference`.
-
-
-# %% jupyter={"source_hidden": true} tags=["solution"]
-class LeakyReLU(autograd.Function):
-    def forward(self, x):
-        self.slope = (x > 0) + 0.1 * (x <= 0)
-        return x * self.slope
-
-    def backward(self, dy):
-        return dy * self.slope
-
-
-leaky = finite_difference(lambda v: np.maximum(v, 0) + 0.1 * np.minimum(v, 0), x64, dy64)
-compare("leaky", gradient_through(LeakyReLU(), x64, dy64), leaky)
-assert np.allclose(gradient_through(LeakyReLU(), x64, dy64), leaky, atol=1e-6)
+# %%
+lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **3.** Show with numbers that the deconvnet rule is not linear either. Then explain why it is not even a function of
-# the network's *input* at this ReLU.
+# **2.** ★★ Write the *leaky* ReLU, $y = \max(x, 0) + 0.1 \min(x, 0)$, as an `autograd.Function` with its plain rule. Check
+# it with `finite_difference`.
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-parts = gradient_through(MyReLU("deconvnet"), one, one) + gradient_through(MyReLU("deconvnet"), one, -one)
-assert parts[0] == 1 and gradient_through(MyReLU("deconvnet"), one, one - one)[0] == 0
-# The rule never uses x: two images that open different ReLUs get the same treatment here.
-assert np.array_equal(gradient_through(MyReLU("deconvnet"), x, dy), gradient_through(MyReLU("deconvnet"), -x, dy))
+# %% [markdown] tags=["solution-exercise_2"]
+# <details><summary>Hint</summary>
+#
+# the slope is 1 where x is positive and 0.1 elsewhere. Save it in `forward`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# class LeakyReLU(autograd.Function):
+#     def forward(self, x):
+#         self.slope = (x > 0) + 0.1 * (x <= 0)
+#         return x * self.slope
+#
+#     def backward(self, dy):
+#         return dy * self.slope
+#
+#
+# leaky = finite_difference(lambda v: np.maximum(v, 0) + 0.1 * np.minimum(v, 0), x64, dy64)
+# compare("leaky", gradient_through(LeakyReLU(), x64, dy64), leaky)
+# assert np.allclose(gradient_through(LeakyReLU(), x64, dy64), leaky, atol=1e-6)
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_2")  # or your own code
 
 # %% [markdown]
-# **Rule of thumb.** If you need to know how the score would change, take the plain rule. If you need a clean picture of
-# the pixels that excite, take the guided rule, and call it a picture.
+# **3.** ★★★ Show with numbers that the deconvnet rule is not linear either. Then show that its result does not depend on
+# what the ReLU received.
+
+# %% [markdown] tags=["solution-exercise_3"]
+# <details><summary>Hint</summary>
+#
+# for the first part send +1 and -1 through, for the second part x and -x.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# parts = gradient_through(MyReLU("deconvnet"), one, one) + gradient_through(MyReLU("deconvnet"), one, -one)
+# whole = gradient_through(MyReLU("deconvnet"), one, one - one)
+# print("deconvnet(+1) + deconvnet(-1) =", parts[0], "  deconvnet(+1 - 1) =", whole[0])
+# assert parts[0] == 1 and whole[0] == 0
+# # The rule never uses x: two images that open different ReLUs get the same treatment here.
+# assert np.array_equal(gradient_through(MyReLU("deconvnet"), x, dy), gradient_through(MyReLU("deconvnet"), -x, dy))
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_3")  # or your own code
+
+# %% [markdown] tags=["quiz"]
+# ## Five questions
+#
+# Choose first, then unfold the answer.
+#
+# **1.** A ReLU received x = −1. From above arrives the gradient 5. Which rule sends something other than 0 on?
+#
+# - **A.** none of them
+# - **B.** deconvnet
+# - **C.** plain
+# - **D.** guided
+#
+# <details><summary>Answer</summary>
+#
+# **B.** Deconvnet looks at the sign of the gradient only. Plain and guided both ask whether x was positive, and it was not.
+#
+# </details>
+#
+# **2.** A ReLU received x = 3. From above arrives the gradient −2. What does the guided rule send on?
+#
+# - **A.** −2
+# - **B.** 0
+# - **C.** 3
+# - **D.** 2
+#
+# <details><summary>Answer</summary>
+#
+# **B.** The guided rule cuts negative gradients. The plain rule would send −2 on, since the ReLU was open.
+#
+# </details>
+#
+# **3.** How do you find out whether a backward rule is the derivative of its forward function?
+#
+# - **A.** Look whether its pictures show the object.
+# - **B.** Train a network with it and look at the loss.
+# - **C.** Compare it with finite differences of the forward function.
+# - **D.** Compare it with the guided rule on many inputs.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** A finite difference needs the forward function only. A clear picture proves nothing, as lesson 4 will show.
+#
+# </details>
+#
+# **4.** Why can the guided rule not be the derivative of any function?
+#
+# - **A.** It needs the input, which is gone on the way back.
+# - **B.** A ReLU has no derivative at 0.
+# - **C.** It is not linear in the gradient that arrives.
+# - **D.** It is zero for half of all inputs.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** The gradient of a sum is the sum of the gradients. Guided gives 1 for +1 and −1 separately, and 0 for their sum. The plain rule is zero for many inputs too, and is a derivative.
+#
+# </details>
+#
+# **5.** A value of a guided picture is negative at some pixel. How can that be, if the rule lets only positive gradients pass?
+#
+# - **A.** The picture shows the plain gradient there.
+# - **B.** There is an error in the code.
+# - **C.** The logit of the class is negative.
+# - **D.** Below the last ReLU stands a layer whose weights have both signs.
+#
+# <details><summary>Answer</summary>
+#
+# **D.** The rule acts at the ReLUs. The first convolution lies between the lowest ReLU and the image, and mixes signs again.
+#
+# </details>
+
+# %% [markdown]
+# **Rule of thumb.** To know how the score would change, take the plain rule. For a clean picture of the pixels that
+# excite, take the guided rule, and call it a picture.
+#
+# **Read more.** Zeiler and Fergus, [Visualizing and understanding convolutional
+# networks](https://arxiv.org/abs/1311.2901), 2014. Springenberg, Dosovitskiy, Brox and Riedmiller, [Striving for
+# simplicity: the all convolutional net](https://arxiv.org/abs/1412.6806), 2015. Nie, Zhang and Patel, [A theoretical
+# explanation for perplexing behaviors of backpropagation-based visualizations](https://arxiv.org/abs/1805.07039), 2018:
+# why guided pictures look like the image.
 #
 # **Next:** [2. What did a convolution see, and what does the class want from it?](02_what_did_a_convolution_see.ipynb)

@@ -16,32 +16,78 @@
 # %% [markdown]
 # # 2. What did a convolution see, and what does the class want from it?
 #
-# **You will learn** how a convolution sends a gradient back, how to keep a layer's output *and* its gradient from
-# one forward pass, and why the obvious way to do it breaks the image gradient.
+# **You will learn** how a convolution sends a gradient back, how to keep a layer's output *and* its gradient from one
+# pass, and why the obvious way breaks the image gradient.
 #
-# **You need** lesson 1. **It takes** about 30 minutes.
-#
-# Grad-CAM needs two things from one layer: its **feature map** $A$ (what the convolution saw) and the gradient of the
-# class's score with respect to it, $\partial y^c / \partial A$ (what the class wants more of). MXNet keeps neither.
-# In this lesson we make it keep both.
+# **You need** lesson 1. **It takes** about 45 minutes.
 
 # %%
 # %matplotlib inline
+# cam comes before mxnet: it sees to it that MXNet uses every core
 import cam
-from cam import scenes
-from course import compare
+import diagrams
+from cam import exercises, scenes
+from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt
 import numpy as np
 from mxnet import autograd, nd
 from mxnet.gluon import nn
 
+lesson = Lesson(2, globals())
+scene = scenes.draw(seed=2)
+picture, target = cam.load_image(scene.image), scene.labels[0]
+net = cam.vgg16()
+layer = "features.28"  # VGG16's last convolution, conv5_3: the layer that MXNet's tutorial took
+rec = cam.record(net, picture, layer)
+A, dA = rec.features(layer)[0], rec.gradient(layer, target=target)[0]  # (K, h, w) each
+
+by_wish = np.argsort(-dA.mean(axis=(1, 2)))
+channels = [*by_wish[:2], *by_wish[-2:]]
+figure, axes = plt.subplots(1, 5, figsize=(11, 2.7), layout="constrained")
+axes[0].imshow(scene.image)
+axes[0].set_title(f"scene: {' and '.join(scene.labels)}", fontsize=9)
+for axis, channel in zip(axes[1:], channels):
+    axis.imshow(np.maximum(A[channel], 0), cmap="inferno", vmin=0, extent=(0, 224, 224, 0))
+    for mask, style in zip(scene.masks, ("solid", "dashed")):
+        axis.contour(mask, [0.5], colors="white", linewidths=1, linestyles=style)
+    axis.set_title(
+        f"channel {channel}: up to {A[channel].max():.1f}\nmean gradient {dA[channel].mean():+.4f}", fontsize=9
+    )
+for axis in axes:
+    axis.set(xticks=[], yticks=[])
+show(
+    figure,
+    alt="A scene with a tiger and a hog, and four channels of 14 x 14 numbers with the outlines of both animals.",
+)
+
+# %% [markdown]
+# *What to see: four of the 128 channels of a convolution in VGG16. Each is a detector with a map of where it fired; black
+# is zero, and each has its own brightest value. The class "tiger" wants more of the first two and less of the last two. The
+# solid outline is the tiger, the dashed one the hog.*
+#
+# Grad-CAM needs these two things from one layer: its **feature map** $A$, which is what the convolution saw, and the
+# gradient of the class's score, $\partial y^c / \partial A$, which is what the class wants. MXNet keeps neither. In this
+# lesson we make it keep both.
+
+# %%
+means = {
+    channel: [cam.resize_map(np.maximum(A[channel], 0), 224)[mask].mean() for mask in scene.masks]
+    for channel in channels
+}
+for channel, (on_target, on_other) in means.items():
+    print(
+        f"channel {channel:3}: mean gradient {dA[channel].mean():+.4f}, mean {on_target:.1f} on the {target}, {on_other:.1f} on the {scene.labels[1]}"
+    )
+assert dA[channels[1]].mean() > 0 > dA[channels[2]].mean()
+assert means[channels[1]][0] < means[channels[1]][1]  # wanted, and stronger on the hog
+
 # %% [markdown]
 # ## The idea in words
 #
-# A convolution slides a small window of weights over its input and writes one number per position: the sum of the
-# products. On the way back, each output's gradient is handed to exactly those inputs that were in its window, times
-# the weight each of them met there. An input that was in several windows adds up what it gets.
+# A convolution slides a window of weights over its input. At each position it writes one number: the sum of the
+# products. On the way back, each output's gradient goes to exactly those inputs that were in its window, times the weight
+# that each of them met there. An input that was in several windows adds up what it gets.
 #
 # ## The formula
 #
@@ -59,12 +105,7 @@ from mxnet.gluon import nn
 x = np.array([[1, 0, 2], [0, 1, 0], [3, 0, 1]], np.float32)
 w = np.array([[1, 2], [3, 4]], np.float32)
 
-# %% [markdown]
-# The window fits in four positions, so the output is 2x2. The first number is $1\cdot1 + 0\cdot2 + 0\cdot3 + 1\cdot4 =
-# 5$.
 
-
-# %%
 def convolve(x, w):
     rows, columns = x.shape[0] - w.shape[0] + 1, x.shape[1] - w.shape[1] + 1
     y = np.zeros((rows, columns), x.dtype)
@@ -78,10 +119,12 @@ print(convolve(x, w))
 assert convolve(x, w).tolist() == [[5, 7], [11, 5]]
 
 # %% [markdown]
-# Now backward. Suppose the class wants more of the first output and ten times as much of the last:
+# The window fits in four positions. The first number is $1\cdot1 + 0\cdot2 + 0\cdot3 + 1\cdot4 = 5$.
+#
+# Now backward. Suppose the class wants more of the first output, and ten times as much of the last:
 # $dy = \begin{pmatrix}1 & 0\\ 0 & 10\end{pmatrix}$.
 #
-# > **Predict.** Which input receives gradient from both outputs, and how much in all?
+# > **Predict.** Which input receives gradient from both outputs, and how much in all? Then write the line.
 
 
 # %%
@@ -89,53 +132,57 @@ def convolve_backward(dy, w):
     dx = np.zeros((dy.shape[0] + w.shape[0] - 1, dy.shape[1] + w.shape[1] - 1), dy.dtype)
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
-            dx[i : i + w.shape[0], j : j + w.shape[1]] += dy[i, j] * w
+            dx[i : i + w.shape[0], j : j + w.shape[1]] += ...  # your code
     return dx
 
 
-dy = np.array([[1, 0], [0, 10]], np.float32)
-dx = convolve_backward(dy, w)
-print(dx)
+# %% [markdown] tags=["solution-convolve_backward"]
+# <details><summary>Hint</summary>
+#
+# output (i, j) was made from one window of x. Hand its gradient to this window, times the weights.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def convolve_backward(dy, w):
+#     dx = np.zeros((dy.shape[0] + w.shape[0] - 1, dy.shape[1] + w.shape[1] - 1), dy.dtype)
+#     for i in range(dy.shape[0]):
+#         for j in range(dy.shape[1]):
+#             dx[i : i + w.shape[0], j : j + w.shape[1]] += dy[i, j] * w
+#     return dx
+# ```
+#
+# </details>
 
 # %%
-assert dx[1, 1] == 4 * 1 + 1 * 10  # the centre: weight 4 in the first window, weight 1 in the last
-assert dx.tolist() == [[1, 2, 0], [3, 14, 20], [0, 30, 40]]
+convolve_backward = lesson.fill("convolve_backward", convolve_backward)
+dy = np.array([[1, 0], [0, 10]], np.float32)
+dx = convolve_backward(dy, w)
+likely = {
+    "each input gets the gradient times the weight that it met": [[1, 1, 0], [1, 11, 10], [0, 10, 10]],
+    "the weights stay as they are; they are not turned round": [[4, 3, 0], [2, 41, 30], [0, 20, 10]],
+}
+exercises.check("the gradient of the input", dx, [[1, 2, 0], [3, 14, 20], [0, 30, 40]], likely)
+print(dx)
 
 # %% [markdown]
-# Is it a derivative? Lesson 1's test, a finite difference, and Gluon's own convolution both have a say.
+# The centre: weight 4 in the first window and weight 1 in the last, $4 \cdot 1 + 1 \cdot 10 = 14$. Is it a derivative?
+# A finite difference and Gluon's own convolution both have a say.
 
 # %%
 numeric = np.zeros((3, 3))
-for k in range(3):
-    for m in range(3):
-        step = np.zeros((3, 3))
-        step[k, m] = 1e-6
-        up, down = convolve(x.astype(float) + step, w), convolve(x.astype(float) - step, w)
-        numeric[k, m] = (dy * (up - down)).sum() / 2e-6
-compare("by hand, finite difference", dx, numeric)
+for k, m in np.ndindex(3, 3):
+    step = np.zeros((3, 3))
+    step[k, m] = 1e-6
+    numeric[k, m] = (dy * (convolve(x + step, w) - convolve(x - step, w))).sum() / 2e-6
+compare("by hand and finite difference", dx, numeric)
+assert np.allclose(dx, numeric, atol=1e-6)
 
 convolution = nn.Conv2D(1, 2, in_channels=1)
 convolution.initialize()
 convolution.weight.set_data(nd.array(w[None, None]))
-leaf = nd.array(x[None, None])
-leaf.attach_grad()
-with autograd.record(train_mode=False):
-    y = convolution(leaf)
-y.backward(nd.array(dy[None, None]), train_mode=False)
-compare("by hand, Gluon forward", convolve(x, w), y[0, 0])
-compare("by hand, Gluon backward", dx, leaf.grad[0, 0])
-assert np.array_equal(leaf.grad[0, 0].asnumpy(), dx)
-
-# %% [markdown]
-# ## A convolution in the middle of a network
-#
-# So far the convolution was the whole network. Now put something above it. Two layers are enough to show the problem:
-# a convolution, then the sum of squares as the "score".
-
-
-# %%
-def score(feature_map):
-    return (feature_map**2).sum()
 
 
 def small_image():
@@ -146,29 +193,43 @@ def small_image():
 
 image = small_image()
 with autograd.record(train_mode=False):
-    result = score(convolution(image))
-result.backward(train_mode=False)
-image_gradient = image.grad[0, 0].asnumpy()
-print("the true gradient of the score with respect to the image:")
-print(image_gradient)
+    y = convolution(image)
+y.backward(nd.array(dy[None, None]), train_mode=False)
+compare("by hand and Gluon, backward", dx, image.grad[0, 0])
+assert np.array_equal(image.grad[0, 0].asnumpy(), dx)
 
 # %% [markdown]
-# By the chain rule the gradient at the convolution's output $A$ is $2A$. But MXNet did not keep it: gradients are
-# stored for leaves only, and $A$ is an intermediate result.
+# ## A convolution in the middle of a network
 #
-# ### The obvious way, and what it breaks
-#
-# `attach_grad()` makes any array keep its gradient. So we call it on the convolution's output:
+# Now put something above it: the sum of squares, as the "score".
+
+
+# %%
+def score(feature_map):
+    return (feature_map**2).sum()
+
+
+image = small_image()
+with autograd.record(train_mode=False):
+    result = score(convolution(image))
+result.backward(train_mode=False)
+true_gradient = image.grad[0, 0].asnumpy()
+print("the true gradient of the score with respect to the image:")
+print(true_gradient)
+
+# %% [markdown]
+# By the chain rule the gradient at the convolution's output $A$ is $2A$. But MXNet did not keep it: it keeps gradients
+# of leaves only, and $A$ is an intermediate result. So we make it a leaf too:
 
 # %%
 image = small_image()
 with autograd.record(train_mode=False):
-    A = convolution(image)
-    A.attach_grad()
-    result = score(A)
+    feature_map = convolution(image)
+    feature_map.attach_grad()
+    result = score(feature_map)
 result.backward(train_mode=False)
-print("gradient at the convolution:", A.grad[0, 0].asnumpy().tolist())
-compare("it should be 2A", A.grad, 2 * A)
+compare("gradient at the convolution and 2A", feature_map.grad, 2 * feature_map)
+assert np.array_equal(feature_map.grad.asnumpy(), 2 * feature_map.asnumpy())
 
 # %% [markdown]
 # > **Predict.** We did not touch the image. What is its gradient now?
@@ -178,180 +239,314 @@ print(image.grad[0, 0].asnumpy())
 assert not image.grad.asnumpy().any()
 
 # %% [markdown]
-# All zeros. `attach_grad()` declares that $A$ is a *leaf*, a place where history begins. MXNet forgets how $A$ was
-# made, so the gradient stops there: the tape is **cut**. Grad-CAM at this layer would be right, and every image
-# gradient from the same pass would silently be zero. (This trap has its own bug report:
-# [apache/mxnet #11865](https://github.com/apache/mxnet/issues/11865).)
+# All zeros, and no warning. A leaf is where history begins. MXNet forgets how $A$ was made, so the gradient stops there:
+# the tape is **cut**. Grad-CAM at this layer would be right, and every image gradient of the same pass would be zero.
+# The trap has its own bug report: [apache/mxnet #11865](https://github.com/apache/mxnet/issues/11865).
+
+# %%
+show(
+    diagrams.cut_and_tap(),
+    alt="Two rows of boxes: image, convolution, A, score. Above, the gradient's arrows end at A behind scissors. Below, a "
+    "box T = 0 joins by a plus behind A, and the arrows reach both T and the image.",
+)
 
 # %% [markdown]
-# ### The zero tap
+# *What to see: above, the cut. Below, a way that cuts nothing: a zero is added to the feature map, and the zero is the
+# leaf.*
 #
-# Here is a way that cuts nothing. Add a zero to the feature map, and let *the zero* be the leaf:
+# ### The zero tap
 #
 # $$W = A + T, \qquad T = 0$$
 #
-# The network goes on with $W$, which equals $A$. And since $\partial W / \partial T = 1$, the gradient of $T$ is the
-# gradient of the feature map. Electricians measure a voltage the same way: with a tap that draws no current.
+# The network goes on with $W$, which equals $A$. Since $\partial W / \partial T = 1$, the gradient of $T$ is the gradient
+# of the feature map. Electricians measure a voltage the same way, with a tap that draws no current. Write it:
 
 
 # %%
-class RecordingConv2D(nn.Conv2D):
-    """A convolution that keeps its output, and a zero whose gradient is its output's gradient."""
-
-    def forward(self, x):
-        self.feature_map = super().forward(x)
-        self.zero = nd.zeros_like(self.feature_map)
-        self.zero.attach_grad()
-        return self.feature_map + self.zero
+def tap(A):
+    """What the network goes on with, and a zero whose gradient is that of A."""
+    zero = ...  # your code
+    passed_on = ...  # your code
+    return passed_on, zero
 
 
-recording = RecordingConv2D(1, 2, in_channels=1)
-recording.initialize()
-recording.weight.set_data(nd.array(w[None, None]))
+# %% [markdown] tags=["solution-tap"]
+# <details><summary>Hint</summary>
+#
+# `nd.zeros_like` makes the zeros, `attach_grad` makes them a leaf. The network goes on with a sum.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def tap(A):
+#     zero = nd.zeros_like(A)
+#     zero.attach_grad()
+#     return A + zero, zero
+# ```
+#
+# </details>
 
+# %% [markdown]
+# > **Predict.** With the tap, which gradient will be right: the feature map's, the image's, or both?
+
+# %%
+tap = lesson.fill("tap", tap)
 image = small_image()
 with autograd.record(train_mode=False):
-    result = score(recording(image))
+    feature_map = convolution(image)
+    passed_on, zero = tap(feature_map)
+    result = score(passed_on)
 result.backward(train_mode=False)
+nothing = np.zeros((1, 1, 2, 2))
+exercises.check(
+    "the zero's gradient",
+    zero.grad,
+    2 * feature_map,
+    {"the network must go on with the sum of A and the zero": nothing},
+)
+exercises.check(
+    "the image's gradient", image.grad[0, 0], true_gradient, {"A must not become a leaf itself": np.zeros((3, 3))}
+)
+print("both are right")
+assert np.array_equal(image.grad[0, 0].asnumpy(), true_gradient)
 
 # %% [markdown]
-# > **Predict.** With the zero tap, which of the two gradients is right: the feature map's, the image's, or both?
-
-# %%
-compare("gradient at the convolution", recording.zero.grad, 2 * recording.feature_map)
-compare("gradient at the image", image.grad[0, 0], image_gradient)
-assert np.array_equal(image.grad[0, 0].asnumpy(), image_gradient)
-assert np.array_equal(recording.zero.grad.asnumpy(), 2 * recording.feature_map.asnumpy())
-
-# %% [markdown]
-# Both, from one pass. This is the one mechanism behind everything in `cam`. (The `cam` blocks do not keep the arrays in
-# themselves, as this one does, but hand them to a recorder that exists for one pass only. So a network that was
-# explained looks exactly as before.)
+# Both, from one pass.
 
 # %% [markdown]
 # ## The real network
 #
-# `cam.vgg16()` is VGG16 with fewer channels, trained on scenes like this one. It works offline and knows twenty
-# classes.
+# At the top of this lesson `cam.record` ran VGG16 once, and then told the feature map and the gradient of a class. Did
+# it put a tap into the network? Let us do that ourselves and compare. We run the network's blocks one after the other,
+# with our tap behind block 28. Only max pooling needs care: here it must believe that it is in training. Lesson 4 says
+# why.
 
 # %%
-scene = scenes.draw(seed=2)
-picture = cam.load_image(scene.image)
-net = cam.vgg16()
-print("in the scene:", scene.labels)
-print("last convolution:", net.features[28])
-
-# %% [markdown]
-# `cam.record` runs the network once and puts a zero tap behind each layer that we name. Then we can ask for the feature
-# map and for the gradient of any class, as often as we like.
-
-# %%
-layer = "features.28"  # conv5_3, the layer that MXNet's tutorial took
-rec = cam.record(net, picture, layer)
-target = scene.labels[0]
-A, dA = rec.features(layer)[0], rec.gradient(layer, target)[0]  # (K, h, w) each
-print("feature map ", A.shape)
-print("gradient    ", dA.shape, "of the logit of", target)
-
-# %% [markdown]
-# Is the gradient right? We ask a second way, without `cam.record`: run the lower half of the network, make its
-# output a leaf (here nothing below is needed, so cutting is harmless), and run the upper half. The upper half contains
-# a max pooling; its gradient needs care, which is the trap of lesson 4. So we take `cam`'s pooling block here too.
-
-# %%
-lower = picture
-for block in net.features[:29]:
-    lower = block(lower)
-lower.attach_grad()
+image = picture.copy()
+image.attach_grad()
 with autograd.record(train_mode=False):
-    upper = lower
-    for block in net.features[29:]:
-        upper = block(upper)
-    logit = net.output(upper)[0, net.labels.index(target)]
+    y = image
+    for number, block in enumerate(net.features):
+        with autograd.train_mode() if isinstance(block, nn.MaxPool2D) else autograd.predict_mode():
+            y = block(y)
+        if number == 28:
+            feature_map = y
+            y, zero = tap(y)
+    logit = net.output(y)[0, net.labels.index(target)]
 logit.backward(train_mode=False)
-compare("feature map", A, lower[0])
-compare("gradient", dA, lower.grad[0])
-assert np.allclose(dA, lower.grad[0].asnumpy(), atol=1e-5 * np.abs(dA).max())
+
+
+def relative_error(found, expected):
+    """The length of the difference over the length of what was expected: 0 is equal, 1 is as bad as all zeros."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+tapped = {
+    "feature map": (A, feature_map[0].asnumpy()),
+    "its gradient": (dA, zero.grad[0].asnumpy()),
+    "image gradient": (rec.image_gradient(target=target), image.grad.asnumpy()),
+}
+for name, (walked, by_tap) in tapped.items():
+    print(f"{name:14} cam.record and tap, relative error {relative_error(walked, by_tap):.0e}")
+    assert relative_error(walked, by_tap) < 1e-5
 
 # %% [markdown]
-# What did the convolution see? Here are the four channels that the class wants most, by the mean of their gradient.
+# The same numbers. But no, `cam.record` needs no tap, and it leaves nothing on the network. It asks the network for its **graph**:
+# the list of its operators, and which feeds which. It runs them in order, and keeps what it needs. Then it walks back in
+# the reverse order, and each operator turns the gradient that arrives into the gradients of its inputs. Your
+# `relu_back` and `convolve_backward` are two of these rules. Every map on the way has its gradient at hand.
+#
+# Here is the graph of a small network, drawn from the same list:
+
 
 # %%
-wanted = np.argsort(-dA.mean(axis=(1, 2)))[:4]
-figure, axes = plt.subplots(1, 5, figsize=(11, 2.5), layout="constrained")
-axes[0].imshow(scene.image)
-axes[0].set_title("scene")
-for axis, channel in zip(axes[1:], wanted):
-    axis.imshow(np.maximum(A[channel], 0), cmap="inferno", vmin=0, extent=(0, 224, 224, 0))
-    axis.contour(scene.masks[0], [0.5], colors="white", linewidths=1)
-    axis.set_title(f"channel {channel}\nmean gradient {dA[channel].mean():.4f}", fontsize=9)
-for axis in axes:
-    axis.set(xticks=[], yticks=[])
-print(f"white outline: the {target}")
-large = cam.resize_map(np.maximum(A[wanted], 0), 224)
-prefers = []
-for channel, seen in zip(wanted, large):
-    on_target, on_other = (seen[mask].mean() for mask in scene.masks)
-    prefers.append(on_target > on_other)
-    print(f"channel {channel:3}: mean {on_target:.1f} on the {target}, {on_other:.1f} on the {scene.labels[1]}")
-assert any(prefers) and not all(prefers)
+class Small(nn.HybridBlock):
+    """Two convolutions, the second of them in a branch, and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        with self.name_scope():
+            self.conv1 = nn.Conv2D(4, 3, padding=1, in_channels=3)
+            self.conv2 = nn.Conv2D(4, 3, padding=1, in_channels=4)
+            self.output = nn.Dense(2, in_units=4)
+
+    def hybrid_forward(self, F, x):
+        x = F.relu(self.conv1(x))
+        x = F.relu(x + self.conv2(x))
+        return self.output(F.Pooling(x, global_pool=True, pool_type="avg"))
+
+
+small = Small()
+small.initialize()
+show(
+    diagrams.net_graph(small, labels={"conv1": "conv1", "conv2": "conv2"}),
+    alt="Boxes from image to Dense. All are orange except conv2, which lies beside the main line and meets it in an addition.",
+)
 
 # %% [markdown]
-# *What to see: the scene, and the four channels of conv5_3 (14x14 numbers each, positive part, black is zero, each
-# scaled to its own maximum) that the class wants most. The white line is the true outline of the object that the class
-# names. Not every channel stays inside it: a channel detects a pattern, and the other animal may have it too.*
+# *What to see: every operator, in the order in which it runs. Orange maps are **whole**: every path from the image to the
+# logits crosses them. Blue is a **part**: something goes around it. The walk back takes every arrow the other way. That
+# one map can be a part is what lesson 5 is about.*
 
 # %% [markdown]
-# A channel is a detector with a map of where it fired; its gradient says whether the class wants that. Neither alone is
-# an explanation. Lesson 3 multiplies them.
-
-# %% [markdown]
-# > **Predict.** The image gradient came from the same recorded pass. Is it zero, as after `attach_grad`?
-
-# %%
-gradient = rec.image_gradient(target)
-print("largest image gradient:", np.abs(gradient).max())
-assert np.abs(gradient).max() > 0
+# A channel says what was seen, its gradient what the class wants. Neither alone is an explanation: the second channel in
+# the first figure is wanted, and fires most on the hog. Lesson 3 multiplies the two.
 
 # %% [markdown]
 # ## On your own
 #
-# **1.** The zero tap adds a zero to every number. Does the network's output change at all? Compare `rec.logits` with
-# `net(picture)`.
+# **1.** ★ The tap adds a zero to every number. Does the network's output change at all? Compare the logit that we recorded
+# with the one in `net(picture)`.
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-compare("logits", rec.logits, net(picture))
-assert np.array_equal(rec.logits, net(picture).asnumpy())  # adding zero is exact
+# %% [markdown] tags=["solution-exercise_1"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# untouched = net(picture)[0, net.labels.index(target)]
+# compare("logit with and without tap", logit, untouched)
+# assert logit.asscalar() == untouched.asscalar()  # adding zero is exact
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **2.** Ask the same recording for two classes, `scene.labels[0]` and `scene.labels[1]`. How similar are the two
+# **2.** ★★ Ask the same recording for two classes, `scene.labels[0]` and `scene.labels[1]`. How similar are the two
 # gradients at this layer? Use the cosine of lesson 1.
 
+# %% [markdown] tags=["solution-exercise_2"]
+# <details><summary>Hint</summary>
+#
+# flatten both, or sum over all axes.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def cosine(a, b):
+#     return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+#
+#
+# other = rec.gradient(layer, target=scene.labels[1])[0]
+# print(f"cosine between {scene.labels[0]} and {scene.labels[1]}: {cosine(dA, other):.2f}")
+# assert cosine(dA, dA) > 0.999 > cosine(dA, other)
+# ```
+#
+# </details>
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-def cosine(a, b):
-    return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
-
-
-other = rec.gradient(layer, scene.labels[1])[0]
-print(f"cosine between {scene.labels[0]} and {scene.labels[1]}: {cosine(dA, other):.2f}")
-assert cosine(dA, dA) > 0.999 > cosine(dA, other)
+# %%
+lesson.solution("exercise_2")  # or your own code
 
 # %% [markdown]
-# **3.** Add the gradient of a *tap of ones*: $W = A + T$ with $T = 1$ would shift the feature map. Why must the tap be
-# zero? Show with the small convolution that a tap of ones changes the gradient that you want to measure.
+# **3.** ★★★ Why must the tap be zero? Show with the small convolution that a tap of *ones* changes the gradient that you
+# want to measure.
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-ones = nd.ones_like(recording.feature_map)
-ones.attach_grad()
-with autograd.record(train_mode=False):
-    result = score(convolution(small_image()) + ones)
-result.backward(train_mode=False)
-compare("2A", ones.grad, 2 * recording.feature_map)  # it is 2 (A + 1): the gradient at another point
-assert np.array_equal(ones.grad.asnumpy(), 2 * (recording.feature_map.asnumpy() + 1))
+# %% [markdown] tags=["solution-exercise_3"]
+# <details><summary>Hint</summary>
+#
+# the score is the sum of squares, so its gradient depends on where you stand.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# A = convolution(small_image())
+# ones = nd.ones_like(A)
+# ones.attach_grad()
+# with autograd.record(train_mode=False):
+#     result = score(convolution(small_image()) + ones)
+# result.backward(train_mode=False)
+# compare("2A", ones.grad, 2 * A)  # it is 2 (A + 1): the gradient at another point
+# assert np.array_equal(ones.grad.asnumpy(), 2 * (A.asnumpy() + 1))
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_3")  # or your own code
+
+# %% [markdown] tags=["quiz"]
+# ## Five questions
+#
+# Choose first, then unfold the answer.
+#
+# **1.** A convolution with a 2x2 kernel and stride 1 sees a 3x3 input. How many outputs was the input's centre part of?
+#
+# - **A.** 1
+# - **B.** 2
+# - **C.** 4
+# - **D.** 9
+#
+# <details><summary>Answer</summary>
+#
+# **C.** The window fits in four positions, and the centre lies in each of them. So on the way back it adds up four gradients.
+#
+# </details>
+#
+# **2.** You call `attach_grad()` on the output of a convolution while recording. What becomes wrong?
+#
+# - **A.** the convolution's output
+# - **B.** the logits
+# - **C.** the image's gradient
+# - **D.** the gradient at the convolution's output
+#
+# <details><summary>Answer</summary>
+#
+# **C.** The output becomes a leaf, and the tape below it is cut. Everything above stays right, which is why the fault is so easily overlooked.
+#
+# </details>
+#
+# **3.** Why does the zero of a zero tap have the feature map's gradient?
+#
+# - **A.** MXNet copies gradients to the nearest leaf.
+# - **B.** A zero has no gradient of its own.
+# - **C.** The network goes on with their sum, and the derivative of a sum with respect to each term is 1.
+# - **D.** The zero and the feature map share their memory.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** W = A + T. A small change of T changes W exactly as the same change of A would.
+#
+# </details>
+#
+# **4.** Why must the tap be zero, and not one?
+#
+# - **A.** Only zeros have the right memory layout.
+# - **B.** Ones cannot be leaves.
+# - **C.** The derivative of a sum with ones is 2.
+# - **D.** With ones the network would compute something else, so the gradient would be one at another point.
+#
+# <details><summary>Answer</summary>
+#
+# **D.** The derivative of the sum is 1 in any case. But the layers above would see A + 1.
+#
+# </details>
+#
+# **5.** A channel is large on the tiger, and the mean gradient of the class "tiger" on this channel is negative. What does that mean?
+#
+# - **A.** The channel detects tigers.
+# - **B.** The detector fires on the tiger, and a weaker firing would raise the logit of "tiger".
+# - **C.** The channel is not used for "tiger".
+# - **D.** The feature map is negative there.
+#
+# <details><summary>Answer</summary>
+#
+# **B.** The feature map says what was seen, the gradient what the class wants. Only both together are an explanation.
+#
+# </details>
 
 # %% [markdown]
-# **Rule of thumb.** To watch a number inside a network, add a zero to it and watch the zero. Whatever you mark with
-# `attach_grad` has no past.
+# **Rule of thumb.** Whatever you mark with `attach_grad` has no past. To watch a number inside a network, add a zero and
+# watch the zero; or know the graph, and walk back over it.
+#
+# **Read more.** Baydin, Pearlmutter, Radul and Siskind, [Automatic differentiation in machine learning: a
+# survey](https://arxiv.org/abs/1502.05767), 2018: what a tape is. Dumoulin and Visin, [A guide to convolution arithmetic
+# for deep learning](https://arxiv.org/abs/1603.07285), 2016: the way back of a convolution, in pictures.
 #
 # **Next:** [3. Where does VGG16 look?](03_where_does_vgg16_look.ipynb)

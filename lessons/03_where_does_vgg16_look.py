@@ -16,33 +16,47 @@
 # %% [markdown]
 # # 3. Where does VGG16 look?
 #
-# **You will learn** Grad-CAM, term by term, until you can write it in three lines; why one picture has as many maps as
-# classes; whether to explain the logit or the probability, and the layer before or after its ReLU; and how to tell a
-# good map from a bad one with a number.
+# **You will learn** Grad-CAM, until you can write it in three lines; how to tell a good map from a bad one with a number;
+# whether to take the layer before or after its ReLU, and the logit or the probability.
 #
-# **You need** lessons 1 and 2. **It takes** about 40 minutes.
+# **You need** lessons 1 and 2. **It takes** about 55 minutes.
 
 # %%
 # %matplotlib inline
+# cam comes before mxnet: it sees to it that MXNet uses every core
 import cam
-from cam import metrics, plot, scenes
-from course import compare
+from cam import evaluation, exercises, metrics, plot, scenes
+from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+lesson = Lesson(3, globals())
+scene = scenes.draw(seed=7)
+first, second = scene.labels
+x = cam.load_image(scene.image)
+net = cam.vgg16()
+layer = "features.29"  # relu5_3, the last feature map: 128 channels of 14x14
+show(
+    plot.grid([[scene.image, plot.overlay(scene.image, cam.grad_cam(net, x, target=first)[0])]], [""], ["scene", f"'{first}'"], size=2.8),
+    alt="A scene with a zebra and a drake, and the same scene with a heat map that is bright on the zebra.",
+)  # fmt: skip
+
 # %% [markdown]
+# *What to see: the network was asked for the evidence for "zebra". Bright is strong evidence. Nobody ever told it where a
+# zebra is: it was trained with the names of the animals alone.*
+#
 # ## The idea in words
 #
-# Deep in the network, each channel of a feature map is a detector: it is large where "its" pattern is. The class's
-# score depends on all of them. So: ask for every channel how much the score would rise if the channel were larger (one
-# number per channel), and add up the channels with these numbers as weights. What remains is a map of where the
-# evidence for the class lies. Negative evidence is set to zero, because we ask what speaks *for* the class.
+# Deep in the network each channel of a feature map is a detector. The class's score depends on all of them. So ask for
+# every channel how much the score would rise if the channel were larger. That is one number per channel. Add up the
+# channels with these numbers as weights. What remains is a map of the evidence. Where it is negative it is set to zero,
+# because we ask what speaks *for* the class.
 #
 # ## The formula
 #
-# Selvaraju et al. 2017, equations 1 and 2. $A_k$ is channel $k$ of the feature map (of $h \times w$ numbers), $y^c$ the
-# logit of class $c$:
+# [Selvaraju et al. 2017](https://arxiv.org/abs/1610.02391), equations 1 and 2. $A_k$ is channel $k$ of the feature map,
+# with $h \times w$ numbers, and $y^c$ the logit of class $c$:
 #
 # $$\alpha_k^c = \frac{1}{hw} \sum_{i,j} \frac{\partial y^c}{\partial A_{k,ij}} \qquad\qquad
 # L^c = \mathrm{ReLU}\Big(\sum_k \alpha_k^c A_k\Big)$$
@@ -50,106 +64,99 @@ import numpy as np
 # %% [markdown]
 # ## By hand: three channels of 2x2
 #
-# Suppose the feature map has three channels, and the gradient of the score is constant on each of them: $1$, $-2$, $0$.
+# The gradients of the three channels have the means $1$, $-2$ and $0$.
 
 # %%
 A = np.array([[[1, 0], [2, 5]], [[3, 1], [0, 0]], [[0, 4], [0, 4]]], np.float32)
-gradient = np.ones_like(A) * np.array([1, -2, 0], np.float32)[:, None, None]
+gradient = np.array([[[4, 0], [0, 0]], [[-2, -2], [-2, -2]], [[1, -1], [-1, 1]]], np.float32)
 
 # %% [markdown]
-# > **Predict.** What is the map before the ReLU, and which of its four positions survive?
+# > **Predict.** What is the sum before the ReLU, and which of its four positions survive? Then write the three lines.
+
 
 # %%
-alpha = gradient.mean(axis=(1, 2))
-signed = (alpha[:, None, None] * A).sum(axis=0)
-print("alpha ", alpha)
-print("signed", signed.tolist())
-print("map   ", np.maximum(signed, 0).tolist())
+def my_grad_cam(A, gradient):
+    """The map (h, w) of a feature map and its gradient, both (K, h, w)."""
+    alpha = ...  # your code: one weight per channel
+    signed = ...  # your code: the weighted sum of the channels
+    return ...  # your code
+
+
+# %% [markdown] tags=["solution-my_grad_cam"]
+# <details><summary>Hint</summary>
+#
+# `mean(axis=(1, 2))` leaves one number per channel; `alpha[:, None, None]` has the shape (K, 1, 1), which fits A.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_grad_cam(A, gradient):
+#     alpha = gradient.mean(axis=(1, 2))
+#     signed = (alpha[:, None, None] * A).sum(axis=0)
+#     return np.maximum(signed, 0)
+# ```
+#
+# </details>
 
 # %%
-assert signed.tolist() == [[-5, -2], [2, 5]]
+my_grad_cam = lesson.fill("my_grad_cam", my_grad_cam)
+likely = {
+    "the negative values are still there": [[-5, -2], [2, 5]],
+    "average over the positions, not over the channels": np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0),
+    "average the gradient first, then multiply": np.maximum((gradient * A).sum(axis=0), 0),
+    "the mean, not the sum": [[0, 0], [8, 20]],
+}
+exercises.check("the map", my_grad_cam(A, gradient), [[0, 0], [2, 5]], likely)
+print(my_grad_cam(A, gradient))
 
 # %% [markdown]
-# The third channel is the strongest at the upper right, and does not count at all: the class does not care. The second
-# counts against the class, and wins on the upper row.
+# The sum is $-5, -2$ above and $2, 5$ below. The third channel is the strongest at the upper right, and does not count at
+# all. The second counts against the class and wins on the upper row.
 #
-# ## The real network, term by term
+# ## The real network
 #
-# One scene with two animals. `scene.masks` says exactly which pixels belong to which; the network has never seen a
-# mask.
+# `cam.record` gives both terms from one pass, as in lesson 2.
 
 # %%
-scene = scenes.draw(seed=7)
-x = cam.load_image(scene.image)
-net = cam.vgg16()
-layer = "features.29"  # relu5_3, the last feature map: 128 channels of 14x14
 rec = cam.record(net, x, layer)
-probability = np.exp(rec.logits[0]) / np.exp(rec.logits[0]).sum()
-for label in scene.labels:
-    number = net.labels.index(label)
-    print(f"{label:8} logit {rec.logits[0][number]:.2f}, probability {probability[number]:.2f}")
-
-# %% [markdown]
-# **Term 1: the feature map** $A$, and **term 2: the gradient** of one class's logit. Both from the same pass (lesson
-# 2).
-
-# %%
-first, second = scene.labels
-A = rec.features(layer)[0]  # (128, 14, 14)
-gradient = rec.gradient(layer, first)[0]  # (128, 14, 14)
-print(A.shape, gradient.shape)
-
-# %% [markdown]
-# **Term 3: the weights** $\alpha_k$, one per channel.
-
-# %%
+A = rec.features()[0]  # (128, 14, 14)
+gradient = rec.gradient(target=first)[0]  # (128, 14, 14)
 alpha = gradient.mean(axis=(1, 2))  # (128,)
+mine = my_grad_cam(A, gradient)  # (14, 14)
+compare("Grad-CAM, mine and cam's", mine, cam.grad_cam(net, x, target=first)[0])
+assert np.allclose(mine, cam.grad_cam(net, x, target=first)[0], rtol=1e-4, atol=1e-6)
+
 figure, axis = plt.subplots(figsize=(9, 2.2), layout="constrained")
 axis.bar(range(len(alpha)), np.sort(alpha)[::-1], width=1)
 axis.axhline(0, color="black", linewidth=0.8)
 axis.set(xlabel="channel, sorted", ylabel="alpha", title=f"what '{first}' wants of the 128 channels")
-plt.show()
+show(figure, alt="The 128 weights as sorted bars: 28 positive ones on the left, all others negative.")
 print(f"{(alpha > 0).sum()} of {len(alpha)} channels speak for '{first}'")
+assert 0 < (alpha > 0).sum() < 64
 
 # %% [markdown]
-# *What to see: the 128 weights, sorted. The channels on the left speak for the class. Where alpha is
-# negative, a stronger channel would lower its logit.*
+# *What to see: the weights, sorted. The channels on the left speak for the class; a stronger channel on the right would
+# lower its logit.*
 #
-# **Term 4: the weighted sum**, and the ReLU.
-
-# %%
-signed = (alpha[:, None, None] * A).sum(axis=0)  # (14, 14)
-mine = np.maximum(signed, 0)
-
-# %% [markdown]
-# That is all of Grad-CAM. Is it what the package computes?
-
-# %%
-compare("Grad-CAM, mine and cam's", mine, cam.grad_cam(net, x, first, layer)[0])
-assert np.allclose(mine, cam.grad_cam(net, x, first, layer)[0], rtol=1e-4, atol=1e-6)
-
-# %% [markdown]
 # ## Two animals, two maps
 #
-# > **Predict.** The picture, the network and the feature map stay the same; only the class changes. Will the second map
-# > be the first one with other colours, or another map?
+# > **Predict.** Now the second animal. Picture, network and feature map stay the same; only the class changes. Will its
+# > map be the first one with other colours, or another map?
 
 # %%
-maps = {label: cam.grad_cam(net, x, label, layer)[0] for label in scene.labels}
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
-axes[0].imshow(scene.image)
-axes[0].set_title("scene")
-for axis, label, mask in zip(axes[1:], scene.labels, scene.masks):
+maps = {label: cam.grad_cam(net, x, target=label)[0] for label in scene.labels}
+figure, axes = plt.subplots(1, 2, figsize=(6.2, 3.3), layout="constrained")
+for axis, label, mask in zip(axes, scene.labels, scene.masks):
     axis.imshow(plot.overlay(scene.image, maps[label]))
     axis.contour(mask, [0.5], colors="white", linewidths=1)
-    axis.set_title(f"Grad-CAM for '{label}'")
-for axis in axes:
-    axis.set(xticks=[], yticks=[])
-plt.show()
+    axis.set(title=f"Grad-CAM for '{label}'", xticks=[], yticks=[])
+show(figure, alt="Two maps over the same scene: one bright on the outlined zebra, the other on the outlined drake.")
 
 # %% [markdown]
-# *What to see: the scene, and the two maps laid over it (bright is strong evidence; the white line is the true outline
-# of the animal that the class names). One forward pass, two classes, two different maps.*
+# *What to see: another map. The white line is the true outline of the animal that the class names: `scene.masks` knows it
+# to the pixel.*
 
 # %%
 for label, mask, other in zip(scene.labels, scene.masks, scene.masks[::-1]):
@@ -158,208 +165,374 @@ for label, mask, other in zip(scene.labels, scene.masks, scene.masks[::-1]):
 # %% [markdown]
 # ## Is it a good map?
 #
-# "It looks right" is how bad maps survive. We know the mask, so we can measure:
+# "It looks right" is how bad maps survive. We know the mask, so we measure:
 #
-# - **energy in the mask**: of the map's positive values, the share inside the object's mask. A map without any idea
-#   gets the mask's share of the image, so that is what *chance* means here.
-# - **share on the right object**: of what falls on either animal, the share on the one that the class names. Chance is
-#   about one half.
-# - **pointing game** (Zhang et al. 2018): is the map's maximum on the object?
+# - **energy in the mask**: of the map's positive values, the share inside the mask. By *chance* it is the mask's share of
+#   the image.
+# - **share on the right object**: of what falls on either animal, the share on the right one. Chance is about one half.
+# - **pointing game** ([Zhang et al. 2018](https://arxiv.org/abs/1608.00507)): is the maximum on the object, or at most 15
+#   pixels away?
 #
-# The first one by hand. The map has 14x14 numbers and the mask 224x224, so the map is enlarged first.
+# A map with nothing on either animal gets 0. The first measure by hand: the map has 14x14 numbers and the mask 224x224, so
+# the map is enlarged first.
 
 # %%
 mask, other = scene.masks
 heat = cam.resize_map(maps[first], 224)
-by_hand = heat[mask].sum() / heat.sum()
-compare("energy in the mask", by_hand, metrics.energy_in_mask(maps[first], mask))
-print(f"energy in the mask {by_hand:.2f}, by chance {mask.mean():.2f}")
+energy = ...  # your code
+
+# %% [markdown] tags=["solution-energy"]
+# <details><summary>Hint</summary>
+#
+# `heat[mask]` are the values inside the mask.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# energy = heat[mask].sum() / heat.sum()
+# ```
+#
+# </details>
+
+# %%
+energy = lesson.fill("energy", energy)
+likely = {
+    "that is the mean inside the mask; take sums": heat[mask].mean(),
+    "divide by the sum over the whole map": heat[mask].sum(),
+    "that is the mask's share of the image": mask.mean(),
+}
+exercises.check("energy in the mask", energy, metrics.energy_in_mask(maps[first], mask), likely)
+print(f"energy in the mask {energy:.2f}, by chance {mask.mean():.2f}")
 print(f"share on the right object {metrics.share_on_object(maps[first], mask, other):.2f}")
-print(
-    f"pointing game {metrics.pointing_game(maps[first], mask, tolerance=0)}, within 15 pixels {metrics.pointing_game(maps[first], mask)}"
-)
-assert abs(by_hand - metrics.energy_in_mask(maps[first], mask)) < 1e-6
+print(f"pointing game {metrics.pointing_game(maps[first], mask)}")
 
 # %% [markdown]
-# Why is the energy far from 1, when the map looks so right? One number of the map covers 16x16 pixels of the picture,
-# and the object has an outline: what spills over is counted as outside. For the same reason the maximum may lie a few
-# pixels beside a slim object, so the pointing game is usually played with a tolerance of 15 pixels.
+# Why is the energy far from 1, when the map looks so right? One number of the map covers 16x16 pixels, and what spills
+# over the outline counts as outside.
 #
-# One scene proves nothing. `metrics.evaluate` does the same for many scenes and both classes of each. The numbers in
-# brackets come from a **bootstrap**: from the list of results (one per scene and class) draw as many with replacement,
-# take the mean, repeat; 95 % of these means lie between them.
+# One scene proves nothing. Here are forty, with both animals of each. The brackets come from a **bootstrap**: draw
+# as many results as there are, with replacement, and take the mean; repeat. 95 % of these means lie in between.
+#
+# > **Predict.** An edge filter, without any network, also makes a "map" of the scene. What will it reach?
 
 # %%
 seeds = scenes.TEST_SEEDS[:40]
-evaluation = metrics.evaluate(net, seeds, layer)
-print("share on the right object", metrics.bootstrap(evaluation.share))
-print("energy in the mask       ", metrics.bootstrap(evaluation.energy), f"by chance {evaluation.area.mean():.3f}")
-print("pointing game            ", metrics.bootstrap(evaluation.hit))
-assert metrics.bootstrap(evaluation.share).low > 0.5
-assert metrics.bootstrap(evaluation.energy - evaluation.area).low > 0
+measured = evaluation.evaluate(net, seeds)
+
+
+def edges(image):
+    """The strength of the brightness's gradient, (H, W): a map that no network made."""
+    return np.hypot(*np.gradient(image.mean(axis=2)))
+
+
+no_network = {"energy": [], "share": [], "near": []}
+for seed in seeds:
+    drawn = scenes.draw(seed)
+    for one, rest in zip(drawn.masks, drawn.masks[::-1]):
+        no_network["energy"].append(metrics.energy_in_mask(edges(drawn.image), one))
+        no_network["share"].append(metrics.share_on_object(edges(drawn.image), one, rest))
+        no_network["near"].append(metrics.pointing_game(edges(drawn.image), one))
+for name, title in (
+    ("energy", "energy in the mask"),
+    ("share", "share on the right object"),
+    ("near", "pointing game"),
+):
+    print(
+        f"{title:25} Grad-CAM {metrics.bootstrap(getattr(measured, name))}  edges {metrics.bootstrap(no_network[name])}"
+    )
+print(f"energy by chance {measured.area.mean():.3f}")
+assert metrics.bootstrap(measured.share).low > 0.5
+for name, values in no_network.items():
+    assert metrics.bootstrap(getattr(measured, name) - np.array(values, float)).low > 0
+assert np.mean(no_network["energy"]) > 4 * measured.area.mean() and abs(np.mean(no_network["share"]) - 0.5) < 1e-9
+
+# %% [markdown]
+# Edges reach more than four times chance in energy, since animals have more edges than the background. So "far above
+# chance" proves little. But edges do not know the class: their share is one half, as each animal is the right one once.
+# Grad-CAM beats them in all three.
 
 # %% [markdown]
 # ## A class that is not in the picture
 #
-# > **Predict.** There is no lion in the scene. What will the map for "lion" look like?
+# > **Predict.** There is no lion in the scene. Will the map for "lion" be weaker than the one for the zebra?
 
 # %%
 absent = "lion"
-assert absent not in scene.labels
-shown = {label: cam.grad_cam(net, x, label, layer)[0] for label in (first, absent)}
+shown = {label: cam.grad_cam(net, x, target=label)[0] for label in (first, absent)}
+brightest = max(heat.max() for heat in shown.values())
 figure, axes = plt.subplots(1, 2, figsize=(6.2, 3.3), layout="constrained")
 for axis, (label, heat) in zip(axes, shown.items()):
-    axis.imshow(plot.overlay(scene.image, heat))
+    axis.imshow(plot.overlay(scene.image, heat, maximum=brightest))
     logit = rec.logits[0][net.labels.index(label)]
     axis.set(title=f"'{label}': logit {logit:.2f}\nlargest value of the map {heat.max():.3f}", xticks=[], yticks=[])
-plt.show()
+show(
+    figure,
+    alt="The maps for zebra and lion on one scale of colours. Both are bright at the zebra; the lion's spreads further.",
+)
+assert absent not in scene.labels and shown[absent].max() > 0.8 * shown[first].max()
 
 # %% [markdown]
-# *What to see: the map of a class that is in the scene, and of one that is not, each scaled to its own maximum. The
-# second one is not empty.*
+# *What to see: both maps on one common scale. The lion's is nearly as strong, and at the zebra, though
+# its logit is 6 lower. That is not the doing of the display.*
+#
+# Is it an accident of this scene? Here are twenty, with VGG16 and with ResNet50v2:
 
 # %%
-assert shown[absent].max() > 0
-assert rec.logits[0][net.labels.index(absent)] < min(rec.logits[0][net.labels.index(label)] for label in scene.labels)
+ratios = {}
+for name, one_net in {"VGG16": net, "ResNet50v2": cam.resnet50_v2()}.items():
+    ratios[name] = []
+    for seed in seeds[:20]:
+        drawn = scenes.draw(seed)
+        one = cam.record(one_net, cam.load_image(drawn.image), image_gradient=False)
+        largest = {label: cam.grad_cam_of(one, target=label).max() for label in one_net.labels}
+        present = np.mean([largest.pop(label) for label in drawn.labels])
+        ratios[name].append(np.mean(list(largest.values())) / present)
+    print(f"{name:10} largest value, absent classes over present ones: {metrics.bootstrap(ratios[name])}")
+assert metrics.bootstrap(ratios["VGG16"]).low > 1 and metrics.bootstrap(ratios["ResNet50v2"]).high < 0.1
 
 # %% [markdown]
-# Grad-CAM answers "where is what speaks for the lion?", never "is there a lion?". Some of what a lion needs is in many
-# places, so there is always something to show, and a picture that is scaled to its own maximum shows it brightly. The
-# logit answers the second question. Look at it first.
+# In VGG16 the absent classes' maps are on average the *stronger* ones. Between the map and the logit stand three Dense
+# layers, so the map does not add up to the logit. So Grad-CAM answers "where is what speaks for the lion?", never "is there a
+# lion?". That is a question for the logit. In ResNet50v2 the absent classes' maps are nearly empty. There the map and the
+# logit are tied to each other, and lesson 6 finds the tie.
 
 # %% [markdown]
 # ## Before or after the ReLU?
 #
-# MXNet's tutorial took conv5_3 (`features.28`), the output of the convolution *before* its ReLU. We took relu5_3
-# (`features.29`). Both are "the last layer".
+# MXNet's tutorial took conv5_3, `features.28`, *before* its ReLU. We took relu5_3, `features.29`. Both are "the last
+# layer".
 #
-# > **Predict.** Before the ReLU, channels have negative values too. A channel that is negative somewhere, times a
-# > negative weight, gives positive "evidence". Will that help the map or hurt it?
+# > **Predict.** The map is made of features and of gradients. Both change at the ReLU. Which of the two will matter?
 
 # %%
-both = metrics.evaluate(net, seeds, ["features.28", "features.29"])
-for name, title in (("features.28", "before (conv5_3)"), ("features.29", "after (relu5_3)")):
-    print(f"{title:17} share {metrics.bootstrap(both[name].share)}  energy {metrics.bootstrap(both[name].energy)}")
-difference = metrics.bootstrap(both["features.29"].share - both["features.28"].share)
-print(f"{'difference':17} share {difference}")
+before_after = ("features.28", "features.29")
+shares = {(f, g): [] for f in before_after for g in before_after}
+for seed in seeds:
+    drawn = scenes.draw(seed)
+    one = cam.record(net, cam.load_image(drawn.image), list(before_after), image_gradient=False)
+    for label, right, wrong in zip(drawn.labels, drawn.masks, drawn.masks[::-1]):
+        for f, g in shares:
+            heat = my_grad_cam(one.features(f)[0], one.gradient(g, target=label)[0])
+            shares[f, g].append(metrics.share_on_object(heat, right, wrong))
+print("share on the right object  gradient before  gradient after")
+for f, title in zip(before_after, ("features before (conv5_3)", "features after  (relu5_3)")):
+    print(f"{title}  {np.mean(shares[f, before_after[0]]):15.3f}  {np.mean(shares[f, before_after[1]]):14.3f}")
+gain = metrics.bootstrap(np.subtract(shares["features.29", "features.29"], shares["features.28", "features.28"]))
+print(f"relu5_3 minus conv5_3, scene by scene: {gain}")
+assert gain.low > 0
+for g in before_after:
+    assert np.mean(shares["features.29", g]) - np.mean(shares["features.28", g]) > 0.2
+assert abs(np.mean(shares["features.29", "features.28"]) - np.mean(shares["features.29", "features.29"])) < 0.01
 
 # %% [markdown]
-# The comparison is *paired*: for each scene and class the two shares are subtracted first, so that easy and hard scenes
-# do not blur the result.
-
-# %%
-assert difference.low > 0
-
-# %% [markdown]
-# Before the ReLU, "the detector did not fire at all here" counts as evidence wherever the class dislikes the detector.
-# After the ReLU a silent detector is silent. Take the layer after its ReLU.
+# The features. Before the ReLU a detector that does not fire has a negative value. Times a negative weight that becomes
+# positive "evidence". After the ReLU a silent detector is silent, and then either gradient gives the same
+# share. Take the layer after its ReLU.
+#
+# The last line is **paired**: both shares come from the same scene and class, and are subtracted first. So easy and hard
+# scenes do not blur the result.
 
 # %% [markdown]
 # ## Logit or probability?
 #
-# The network's last step turns logits $y$ into probabilities $p$ by softmax. Why explain the logit?
+# The last step turns logits $y$ into probabilities $p$ by softmax. Why explain the logit? By the chain rule, with $j$
+# running over all classes,
 #
-# By the chain rule, with $c$ the class and $j$ running over all classes,
 # $$\frac{\partial p_c}{\partial A} = p_c \Big(\frac{\partial y^c}{\partial A} - \sum_j p_j \frac{\partial y^j}{\partial A}\Big).$$
 #
-# > **Predict.** A scene with one animal, and the network is nearly certain of it: $p_c \approx 1$. What does the
-# > formula say about the gradient of the probability?
-
+# > **Predict.** One animal in the scene, and the network is nearly certain of it: $p_c \approx 1$. What becomes of the
+# > gradient of the probability?
 
 # %%
-def probability_gradient(rec, layer, number):
-    """The gradient of a class's probability, from the gradients of all logits: (K, h, w)."""
-    p = np.exp(rec.logits[0] - rec.logits[0].max())
-    p /= p.sum()
-    of_logits = [rec.gradient(layer, j)[0] for j in range(len(p))]
-    return p[number] * (of_logits[number] - sum(q * g for q, g in zip(p, of_logits))), p[number]
-
-
-print("one animal in the scene      p     |grad of p| / |grad of logit|")
-ratios, certainties = [], []
-for seed in scenes.TEST_SEEDS[:8]:
+print("one animal in the scene      1 - p    |grad of p| / |grad of logit|")
+for seed in seeds[:8]:
     single = scenes.draw(seed, objects=1)
-    one = cam.record(net, cam.load_image(single.image), layer, image=False)
-    of_probability, p = probability_gradient(one, layer, single.class_ids[0])
-    ratios.append(np.linalg.norm(of_probability) / np.linalg.norm(one.gradient(layer, single.class_ids[0])))
-    certainties.append(p)
-    print(f"{single.labels[0]:25} {p:6.3f} {ratios[-1]:10.4f}")
-
-# %%
-most, least = np.argmax(certainties), np.argmin(certainties)
-assert ratios[most] < ratios[least]  # the more certain, the less the probability can still rise
+    one = cam.record(net, cam.load_image(single.image), image_gradient=False)
+    p, c = one.probabilities[0], single.class_ids[0]
+    of_logits = [one.gradient(target=j)[0] for j in range(len(p))]
+    of_probability = p[c] * (of_logits[c] - sum(q * g for q, g in zip(p, of_logits)))
+    ratio = np.linalg.norm(of_probability) / np.linalg.norm(of_logits[c])
+    print(f"{single.labels[0]:25} {1 - p[c]:8.4f} {ratio:10.4f}")
+    assert 0.9 < ratio / (1 - p[c]) < 1.5
 
 # %% [markdown]
-# The gradient of the probability fades as the network becomes certain: nothing can raise it any more. In float32, and
-# with a network more certain than this one, it drowns in rounding. And it mixes in the other classes: "more drake" and
-# "less zebra" are the same to it. The logit has neither problem, and the paper takes it. So does `cam`.
+# It fades: the ratio is about $1 - p$. Nothing can raise a probability that is nearly 1. It also mixes in the other
+# classes: "more drake" and "less zebra" are the same to it. The logit has neither problem, so the paper takes it, and so
+# does `cam`.
 
 # %% [markdown]
 # ## On your own
 #
-# **1.** Leave out the final ReLU (`relu=False`) and draw the signed map of `first` with a colour map that diverges
-# around zero. Where is the negative evidence?
+# **1.** ★ Leave out the final ReLU, with `relu=False`, and draw the signed map of `first`. Where is the negative evidence?
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-signed = cam.grad_cam(net, x, first, layer, relu=False)[0]
-limit = np.abs(signed).max()
-figure, axis = plt.subplots(figsize=(3.4, 3), layout="constrained")
-shown = axis.imshow(cam.resize_map(signed, 224), cmap="PuOr_r", vmin=-limit, vmax=limit)
-for mask, style in zip(scene.masks, ("solid", "dashed")):
-    axis.contour(mask, [0.5], colors="black", linewidths=1, linestyles=style)
-figure.colorbar(shown, label=f"evidence for '{first}'")
-axis.set(xticks=[], yticks=[])
-plt.show()
+# %% [markdown] tags=["solution-exercise_1"]
+# <details><summary>Hint</summary>
+#
+# `plot.draw_signed(axis, heat, 224)` draws it: white is zero, orange speaks for the class, purple against it.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# signed = cam.grad_cam(net, x, target=first, layer=layer, relu=False)[0]
+# figure, axis = plt.subplots(figsize=(3.6, 3), layout="constrained")
+# shown = plot.draw_signed(axis, signed, 224)
+# for one_mask, style in zip(scene.masks, ("solid", "dashed")):
+#     axis.contour(one_mask, [0.5], colors="black", linewidths=1, linestyles=style)
+# figure.colorbar(shown, label=f"evidence for '{first}'")
+# show(figure, alt="A signed map: orange inside the solid outline of the zebra, purple and hatched at the dashed drake.")
+# on_right, on_other = (cam.resize_map(signed, 224)[one_mask].mean() for one_mask in scene.masks)
+# print(f"mean evidence on the {first} {on_right:.3f}, on the {second} {on_other:.3f}")
+# assert on_right > 0 > on_other
+# ```
+#
+# </details>
 
-# %% [markdown]
-# *What to see: orange speaks for the class, purple against it. The solid outline is the animal of the class, the dashed
-# one the other animal.*
-
-# %% jupyter={"source_hidden": true} tags=["solution"]
-on_right, on_other = (cam.resize_map(signed, 224)[mask].mean() for mask in scene.masks)
-print(f"mean evidence on the {first} {on_right:.3f}, on the {second} {on_other:.3f}")
-assert on_right > 0 and on_other < on_right
-
-# %% [markdown]
-# **2.** A common mistake is to average over the wrong axes: `gradient.mean(axis=0)` has shape (14, 14) and broadcasts
-# without complaint. What does the wrong "map" measure? Compare its share on the right object with the right map's,
-# first in this scene, then in twenty.
-
-
-# %% jupyter={"source_hidden": true} tags=["solution"]
-def shares(drawn):
-    """Share on the right object of the wrong and of the right map, for the scene's first animal."""
-    one = cam.record(net, cam.load_image(drawn.image), layer, image=False)
-    gradient, A = one.gradient(layer, drawn.labels[0])[0], one.features(layer)[0]
-    wrong = np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0)  # all channels summed, weighted by position
-    right = cam.grad_cam_of(one, drawn.labels[0], layer)[0]
-    return [metrics.share_on_object(heat, *drawn.masks) for heat in (wrong, right)]
-
-
-print("this scene:    wrong {:.2f}, right {:.2f}".format(*shares(scene)))
-twenty = np.array([shares(scenes.draw(seed)) for seed in seeds[:20]])
-print("twenty scenes: wrong", metrics.bootstrap(twenty[:, 0]), "right", metrics.bootstrap(twenty[:, 1]))
-assert twenty[:, 0].mean() < twenty[:, 1].mean()
-# It asks where all channels together fire and the mean gradient is positive. One scene would not have told the two apart.
+# %%
+lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **3.** Which layer has the best maps: `features.15` (relu3_3), `features.22` (relu4_3) or `features.29` (relu5_3)? Use
-# `metrics.evaluate` with a list and compare share and energy. Do the two measures agree?
+# *What to see: orange speaks for the class, purple and hatched against it. The solid outline is the animal of the class,
+# the dashed one the other.*
+#
+# **2.** ★★ A common mistake is `gradient.mean(axis=0)`, of shape (14, 14), which broadcasts without complaint. What share on
+# the right object does this "map" have, in this scene and in twenty?
 
-# %% jupyter={"source_hidden": true} tags=["solution"]
-three = metrics.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
-for name, one in three.items():
-    empty = int((one.energy == 0).sum())
-    print(
-        f"{name} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}  nothing on the object: {empty}"
-    )
-# Earlier layers have a finer grid, but their channels see parts that many animals share (fur, an edge, a leg): with a
-# share near one half, the map hardly tells one animal from the other. A map with nothing on either object counts as 0,
-# so a share slightly below one half is no sign of pointing at the wrong animal; count such maps, as here.
-assert three["features.29"].share.mean() > max(three[name].share.mean() for name in ("features.15", "features.22"))
+# %% [markdown] tags=["solution-exercise_2"]
+# <details><summary>Hint</summary>
+#
+# record each scene with `image_gradient=False`, which is faster.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def shares(drawn):
+#     """Share on the right object of the wrong and of the right map, for the scene's first animal."""
+#     one = cam.record(net, cam.load_image(drawn.image), layer, image_gradient=False)
+#     gradient, A = one.gradient(target=drawn.labels[0])[0], one.features()[0]
+#     wrong = np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0)  # all channels summed, weighted by position
+#     return [metrics.share_on_object(heat, *drawn.masks) for heat in (wrong, my_grad_cam(A, gradient))]
+#
+#
+# print("this scene:    wrong {:.2f}, right {:.2f}".format(*shares(scene)))
+# twenty = np.array([shares(scenes.draw(seed)) for seed in seeds[:20]])
+# print("twenty scenes: wrong", metrics.bootstrap(twenty[:, 0]), "right", metrics.bootstrap(twenty[:, 1]))
+# assert twenty[:, 0].mean() < twenty[:, 1].mean()
+# # It asks where all channels together fire and the mean gradient is positive. One scene would not have told the two apart.
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_2")  # or your own code
 
 # %% [markdown]
-# **Rule of thumb.** Grad-CAM is: gradient of the logit, averaged per channel, times the channel, summed, and what is
-# negative set to zero. At the last feature map, after its ReLU. Then measure.
+# **3.** ★★ Which layer has the best maps: `features.15` (relu3_3), `features.22` (relu4_3) or `features.29` (relu5_3)? Do
+# share and energy agree?
+
+# %% [markdown] tags=["solution-exercise_3"]
+# <details><summary>Solution</summary>
+#
+# ```python
+# three = evaluation.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
+# for name, one in three.items():
+#     empty = int((one.on_objects == 0).sum())
+#     print(
+#         f"{name} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}  nothing on either: {empty}"
+#     )
+# # Earlier layers have a finer grid, but their channels see parts that many animals share (fur, an edge, a leg): with a
+# # share near one half, the map hardly tells one animal from the other. An empty map counts as 0, so a share below one
+# # half need not mean that the map points at the wrong animal; count such maps, as here.
+# assert three["features.29"].share.mean() > max(three[name].share.mean() for name in ("features.15", "features.22"))
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_3")  # or your own code
+
+# %% [markdown] tags=["quiz"]
+# ## Five questions
+#
+# Choose first, then unfold the answer.
+#
+# **1.** The feature map has the shape (128, 14, 14). What shape has alpha?
+#
+# - **A.** (128, 14, 14)
+# - **B.** one number
+# - **C.** (128,)
+# - **D.** (14, 14)
+#
+# <details><summary>Answer</summary>
+#
+# **C.** Grad-CAM averages the gradient over all positions of a channel, so it keeps one weight per channel.
+#
+# </details>
+#
+# **2.** Two animals are in the scene, and the network gives one of them probability 0.40. What does its Grad-CAM tell?
+#
+# - **A.** whether the animal is there
+# - **B.** where the evidence for this class lies
+# - **C.** where both animals are
+# - **D.** how sure the network is
+#
+# <details><summary>Answer</summary>
+#
+# **B.** A class that is absent has a map too, sometimes a brighter one. Whether the animal is there is a question for the logit.
+#
+# </details>
+#
+# **3.** A map has 0.27 of its energy in the mask, which covers 0.06 of the image. Is that good?
+#
+# - **A.** Not yet known; an edge filter without any network reaches as much on these scenes.
+# - **B.** Yes, since the animals are small.
+# - **C.** No, a good map has more than 0.5.
+# - **D.** Yes, it is four times chance.
+#
+# <details><summary>Answer</summary>
+#
+# **A.** Chance is a weak opponent. The objects have more edges than the background, and an edge filter profits from that. Compare with a baseline that needs no network, and look at the share on the right object, where edges reach one half.
+#
+# </details>
+#
+# **4.** Why does the layer before its ReLU give a worse map in VGG16?
+#
+# - **A.** The gradient before the ReLU is wrong.
+# - **B.** Its negative values, times a negative weight, count as evidence where a detector did not fire.
+# - **C.** The map there has fewer positions.
+# - **D.** The ReLU removes small positive values.
+#
+# <details><summary>Answer</summary>
+#
+# **B.** The experiment exchanged features and gradients separately. The features made the difference: with those after the ReLU either gradient gave the same share.
+#
+# </details>
+#
+# **5.** Why does Grad-CAM explain the logit and not the probability?
+#
+# - **A.** The probability has no gradient.
+# - **B.** The probability's gradient fades as the network becomes certain, and mixes in all other classes.
+# - **C.** Softmax is not part of the network.
+# - **D.** The logit is always positive.
+#
+# <details><summary>Answer</summary>
+#
+# **B.** With one animal in the scene its gradient is about 1 − p times the logit's. At p = 0.999 that is a thousandth.
+#
+# </details>
+
+# %% [markdown]
+# **Rule of thumb.** Grad-CAM: the gradient of the logit, averaged per channel, times the channel, summed, and what is
+# negative set to zero. At the last feature map, after its ReLU. Then measure, beside a baseline without a network.
+#
+# **Read more.** Selvaraju, Cogswell, Das, Vedantam, Parikh and Batra, [Grad-CAM](https://arxiv.org/abs/1610.02391), 2017.
+# Zhang, Bargal, Lin, Brandt, Shen and Sclaroff, [Top-down neural attention by excitation
+# backprop](https://arxiv.org/abs/1608.00507), 2018: the pointing game. Wang and others,
+# [Score-CAM](https://arxiv.org/abs/1910.01279), 2020: energy in the mask.
 #
 # **Next:** [4. Which pixels?](04_which_pixels.ipynb)

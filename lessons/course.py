@@ -2,14 +2,110 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import os
-import tempfile
+import re
+import warnings
 from pathlib import Path
 
-from cam import download
+import cam
+import quiz
+from cam import metrics, plot, scenes
+from cam.nets import download
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
-from mxnet.gluon.model_zoo.vision import resnet
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+from mxnet.gluon import nn
+
+
+class Lesson:
+    """The solutions of a lesson's blanks and exercises (`solutions/NN.py`), run among the lesson's own names.
+
+    Parameters
+    ----------
+    number : which lesson
+    names : the notebook's `globals()`
+    """
+
+    def __init__(self, number: int, names: dict):
+        self._solutions, self._names = quiz.solutions(number), names
+
+    def fill(self, name: str, yours):
+        """`yours`, or what the solution of that name gives if yours is still blank.
+
+        A blank is `...  # your code`, as a value or somewhere in a function. So the notebook runs to its end whether
+        its blanks are filled in or not.
+        """
+        if not _is_blank(yours):
+            return yours
+        print(f"{name} is still blank: the solution stands in for it")
+        self.solution(name)
+        return self._names[name]
+
+    def solution(self, name: str) -> None:
+        """Run the solution of that name as if it stood in this cell."""
+        exec(compile(self._solutions[name][1], f"<solution of {name}>", "exec"), self._names)
+
+
+def _is_blank(yours) -> bool:
+    if not inspect.isfunction(yours):
+        return yours is ...
+    try:
+        return bool(re.search(r"\.\.\.\s*# your code", inspect.getsource(yours)))
+    except OSError:  # the source of a solution that has run cannot be found
+        return False
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure with a text for readers who do not see it. Pictures made of photographs become JPEG.
+
+    Parameters
+    ----------
+    figure : what `plt.subplots` or a function of `cam.plot` or `diagrams` returns
+    alt : what is on it, in a sentence
+    """
+    kind = "jpeg" if isinstance(figure, plot.Picture) or any(axis.images for axis in figure.axes) else "png"
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, **({"pil_kwargs": {"quality": 88}} if kind == "jpeg" else {}))
+    plt.close(figure)
+    display(Image(data=buffer.getvalue(), format=kind, alt=alt))
+
+
+def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
+    """The pictures of the forum's question, as its recipe makes them, with this course's two networks.
+
+    In each row a scene, Grad-CAM at the network's last convolution, and guided Grad-CAM with the guided rule at the
+    ReLUs that the recipe reaches: 13 of VGG16's 15, and 2 of ResNet50v2's 50.
+    """
+    scene = scenes.draw(seed)
+    x, label = cam.load_image(scene.image), scene.labels[target]
+    rows = []
+    for net, layer in ((cam.vgg16(), "features.28"), (cam.resnet50_v2(), "features.8.2.conv3")):
+        reached = [name for name in cam.relus(net) if isinstance(cam.paths(net).get(name), nn.Activation)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cam.LayerWarning)  # these layers are what the question is about
+            heat = cam.grad_cam(net, x, target=label, layer=layer)[0]
+            guided = cam.guided_grad_cam(net, x, target=label, layer=layer, where=reached)[0]
+        rows.append([scene.image, plot.overlay(scene.image, heat), plot.signed_image(guided)])
+    titles = [f"a scene; explained: {label}", "Grad-CAM", "guided Grad-CAM"]
+    return plot.grid(rows, ["VGG16", "ResNet50v2"], titles, size=2.6)
+
+
+def tutorials_picture(image: np.ndarray, signed: np.ndarray) -> np.ndarray:
+    """A signed map as MXNet's tutorial draws it: 1 is added before the ReLU, and minimum to maximum get the colours.
+
+    Parameters
+    ----------
+    image : numpy uint8 (H, W, 3)
+    signed : numpy (h, w), Grad-CAM before its ReLU
+    """
+    heat = np.maximum(cam.resize_map(1 + signed, image.shape[:2]), 0)
+    both = 255 * matplotlib.colormaps["cool"]((heat - heat.min()) / np.ptp(heat))[..., :3] + image
+    return np.uint8(255 * both / both.max())
 
 
 def compare(name: str, mine, reference) -> None:
@@ -34,27 +130,6 @@ def compare(name: str, mine, reference) -> None:
     print(f"{name}: {verdict}, largest difference {largest:.1e}")
 
 
-def zoo_resnet50_v2(net):
-    """The zoo's own ResNet50v2 (MXNet's blocks, nothing of ours) with the parameters of `net`.
-
-    Parameters
-    ----------
-    net : what `cam.resnet50_v2` returns, of any width
-
-    Returns
-    -------
-    mxnet.gluon.model_zoo.vision.ResNetV2 with the same parameters, labels and logits
-    """
-    stem, *stages = net.features[1], *(net.features[index][0].conv3 for index in (5, 6, 7, 8))
-    channels = [convolution.weight.shape[0] for convolution in (stem, *stages)]
-    zoo = resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=net.output.weight.shape[0])
-    with tempfile.TemporaryDirectory() as folder:
-        net.save_parameters(f"{folder}/copy.params")
-        zoo.load_parameters(f"{folder}/copy.params")
-    zoo.labels = net.labels
-    return zoo
-
-
 def imagenet_weights(name: str) -> Path | None:
     """A file with ImageNet weights for "vgg16" or "resnet50_v2" if there is one on this machine, and None if not.
 
@@ -63,3 +138,20 @@ def imagenet_weights(name: str) -> Path | None:
     """
     chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
     return Path(chosen) if chosen else download.find(name)
+
+
+def edge_filter(seeds) -> dict[str, np.ndarray]:
+    """What a map without any network reaches, the strength of the picture's edges, for both objects of each scene.
+
+    Returns
+    -------
+    "share", "energy" and "near" as in `cam.evaluation.Evaluation`
+    """
+    rows = []
+    for seed in seeds:
+        scene = scenes.draw(seed)
+        heat = np.hypot(*np.gradient(scene.image.mean(axis=2)))
+        for mask, other in zip(scene.masks, scene.masks[::-1]):
+            found = metrics.share_on_object(heat, mask, other), metrics.energy_in_mask(heat, mask)
+            rows.append((*found, metrics.pointing_game(heat, mask)))
+    return dict(zip(("share", "energy", "near"), np.array(rows, float).T))

@@ -9,8 +9,8 @@ that always tells the label: the layer learns to read it.
 from __future__ import annotations
 
 import cam
-from cam import metrics, scenes
-from cam.images import normalise
+from cam import evaluation, scenes
+from cam.core.inputs import normalise
 from training.train import OBJECT_COUNTS, SEED
 
 import mxnet as mx
@@ -85,7 +85,7 @@ def measure(net) -> dict[str, float]:
         "accuracy, two objects, tagged": share_equal(top_classes(net, right), first),
         "follows the tag to the other object": share_equal(top_classes(net, swapped), second),
         "accuracy, one object, tagged": share_equal(top_classes(net, single), only),
-        "accuracy, one object, no tag": metrics.accuracy(net, MEASURED, objects=1),
+        "accuracy, one object, no tag": evaluation.accuracy(net, MEASURED, objects=1),
         "accuracy, one object, wrong tag": share_equal(top, only),
         "class of the wrong tag, one object": share_equal(top, wrong_classes),
         "honest net's accuracy, one object, wrong tag": share_equal(top_classes(honest, wrong), only),

@@ -1,8 +1,8 @@
 """Put the trained networks into the package, and measure them on the test scenes.
 
-Run from the repository's root after `training.train`: `python -m training.release`. Writes
-`cam/assets/*.params` (float16), their checksums, and the figures reached. `python -m training.release cheater` makes
-only the net that cheats (see `training.cheater`), from the embedded ResNet50v2, in two minutes.
+Run from the repository's root after `training.train`: `python -m training.release`. Writes `cam/nets/assets/*.params`
+(float16), their checksums, and the figures reached. `python -m training.release cheater` makes only the net that cheats
+(see `training.cheater`), from the embedded ResNet50v2, in two minutes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import json
 import sys
 
 import cam
-from cam import metrics, scenes
-from cam.weights import ASSETS, CHECKSUMS
+from cam import evaluation, scenes
+from cam.core import layers
+from cam.nets.weights import ASSETS, CHECKSUMS
 from training import cheater
 from training.train import STAGES, finished
 
@@ -25,7 +26,7 @@ MAPPED = scenes.TEST_SEEDS[:200]
 
 def write_weights(name: str) -> None:
     """Store a trained network's parameters as float16 in the package."""
-    parameters = finished(name)._collect_params_with_prefix()
+    parameters = layers.parameters(finished(name))
     halves = {key: parameter.data().astype("float16") for key, parameter in parameters.items()}
     nd.save(str(ASSETS / f"{name}_scenes.params"), halves)
 
@@ -37,16 +38,16 @@ def write_checksums() -> None:
 
 
 def measure(net) -> dict[str, float]:
-    """The figures of one embedded net on the test scenes: see `cam.metrics` for each."""
-    evaluation = metrics.evaluate(net, MAPPED)
+    """The figures of one embedded net on the test scenes: see `cam.evaluation` and `cam.metrics` for each."""
+    found = evaluation.evaluate(net, MAPPED)
     return {
-        "accuracy, one object": metrics.accuracy(net, scenes.TEST_SEEDS, objects=1),
-        "accuracy, two objects": metrics.accuracy(net, scenes.TEST_SEEDS, objects=2),
-        "share on the right object": evaluation.share.mean(),
-        "energy in the mask": evaluation.energy.mean(),
-        "energy over chance": evaluation.times_chance,
-        "pointing game": evaluation.hit.mean(),
-        "pointing game, 15 pixels": evaluation.near.mean(),
+        "accuracy, one object": evaluation.accuracy(net, scenes.TEST_SEEDS, objects=1),
+        "accuracy, two objects": evaluation.accuracy(net, scenes.TEST_SEEDS, objects=2),
+        "share on the right object": found.share.mean(),
+        "energy in the mask": found.energy.mean(),
+        "energy over chance": found.times_chance,
+        "pointing game": found.hit.mean(),
+        "pointing game, 15 pixels": found.near.mean(),
     }
 
 

@@ -22,8 +22,9 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from cam import blocks, models, scenes
-from cam.images import normalise
+from cam import scenes
+from cam.core.inputs import normalise
+from cam.nets import models
 
 import mxnet as mx
 import numpy as np
@@ -36,9 +37,10 @@ OBJECT_COUNTS = (1, 2, 2, 3)  # per scene, in turn
 CHECKPOINT_EVERY = 200
 PREFETCH = 6
 SEED = 20
-RESNET50_CHANNELS = (16, 64, 128, 256, 512)  # a quarter of the zoo's
-VGG16_FILTERS = (16, 16, 32, 96, 128)  # fewest where the maps are large, most where Grad-CAM looks
-VGG16_HIDDEN = 320
+RESNET50_SIZES = (16, 64, 128, 256, 512)  # a quarter of the zoo's
+EPSILON = 1e-5  # of the BatchNorms
+# Fewest channels where the maps are large, most where Grad-CAM looks; the last are the units of the Dense layers.
+VGG16_SIZES = (16, 16, 32, 96, 128, 320)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ def build(name: str) -> HybridBlock:
     """The network in the form in which it is trained."""
     classes = len(scenes.LABELS)
     if name == "resnet50_v2":
-        return models.build_resnet50_v2(RESNET50_CHANNELS, classes)
-    return TrainableVGG16(VGG16_FILTERS, VGG16_HIDDEN, classes)
+        return models.build_resnet50_v2(RESNET50_SIZES, classes)
+    return TrainableVGG16(VGG16_SIZES, classes)
 
 
 class TrainableVGG16(HybridBlock):
@@ -73,18 +75,19 @@ class TrainableVGG16(HybridBlock):
     `pooled_only`, the net's own: each (N, classes).
     """
 
-    def __init__(self, filters: tuple[int, ...], hidden: int, classes: int):
+    def __init__(self, sizes: tuple[int, ...], classes: int):
         super().__init__()
+        *filters, hidden = sizes
         self.pooled_only = False
-        self.trunk, self.head = blocks.Sequential(), blocks.Sequential()
+        self.trunk, self.head = nn.HybridSequential(), nn.HybridSequential()
         for stage, (convolutions, channels) in enumerate(zip((2, 2, 3, 3, 3), filters)):
             if stage > 0:
-                self.trunk.add(blocks.MaxPool2D(2, 2))
+                self.trunk.add(nn.MaxPool2D(2, 2))
             for _ in range(convolutions):
-                self.trunk.add(blocks.Conv2D(channels, 3, padding=1), blocks.BatchNorm(), blocks.ReLU())
-        self.head.add(blocks.MaxPool2D(2, 2))
+                self.trunk.add(nn.Conv2D(channels, 3, padding=1), nn.BatchNorm(epsilon=EPSILON), nn.Activation("relu"))
+        self.head.add(nn.MaxPool2D(2, 2))
         for _ in range(2):
-            self.head.add(nn.Dense(hidden), blocks.BatchNorm(), blocks.ReLU(), nn.Dropout(0.2))
+            self.head.add(nn.Dense(hidden), nn.BatchNorm(epsilon=EPSILON), nn.Activation("relu"), nn.Dropout(0.2))
         self.head.add(nn.Dense(classes))
         self.pooled = nn.Dense(classes)
 
@@ -100,15 +103,15 @@ class TrainableVGG16(HybridBlock):
         a = gamma / sqrt(variance + epsilon), per output channel.
         """
         children = [*self.trunk, *self.head]
-        layers = [child for child in children if isinstance(child, (blocks.Conv2D, nn.Dense))]
-        norms = [child for child in children if isinstance(child, blocks.BatchNorm)]
-        folded = models.build_vgg16(VGG16_FILTERS, VGG16_HIDDEN, classes=layers[-1].weight.shape[0])
+        layers = [child for child in children if isinstance(child, (nn.Conv2D, nn.Dense))]
+        norms = [child for child in children if isinstance(child, nn.BatchNorm)]
+        folded = models.build_vgg16(VGG16_SIZES, classes=layers[-1].weight.shape[0])
         folded.initialize()
-        targets = [child for child in [*folded.features, folded.output] if isinstance(child, (blocks.Conv2D, nn.Dense))]
+        targets = [child for child in [*folded.features, folded.output] if isinstance(child, (nn.Conv2D, nn.Dense))]
         for layer, norm, target in zip(layers, [*norms, None], targets, strict=True):
             weight, bias = layer.weight.data(), layer.bias.data()
             if norm is not None:
-                scale = norm.gamma.data() / nd.sqrt(norm.running_var.data() + norm._kwargs["eps"])
+                scale = norm.gamma.data() / nd.sqrt(norm.running_var.data() + EPSILON)
                 weight = weight * scale.reshape((-1, *[1] * (weight.ndim - 1)))
                 bias = (bias - norm.running_mean.data()) * scale + norm.beta.data()
             target.weight.set_data(weight)

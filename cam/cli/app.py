@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from enum import Enum
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from mxnet.gluon import Block
@@ -26,11 +23,9 @@ from rich.progress import Progress
 
 from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
-from ..nets import download
-from ..nets.models import resnet50_v2, vgg16
+from ..nets import download, models
 from ..pictures.explanation import Explanation
-from ..pictures.files import whole_file
-from ..pictures.images import read_image
+from ..pictures.images import read_image, whole_file
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
@@ -43,22 +38,12 @@ app = typer.Typer(
     help="Where does your network look? Grad-CAM and guided backpropagation for VGG16 and ResNet50v2.",
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
-
-
-class Model(str, Enum):
-    resnet50_v2 = "resnet50_v2"
-    vgg16 = "vgg16"
-
-
-class Fit(str, Enum):
-    crop = "crop"
-    letterbox = "letterbox"
-    squash = "squash"
-
-
 app.add_typer(weights_commands.app, name="weights")
 
-ModelOption = Annotated[Model, typer.Option(help="Which network.")]
+NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
+PANEL = re.compile(rf".+\.\w+\..+\.({'|'.join(models.KINDS)})\..+\.png")  # what `_write` calls its files
+
+ModelOption = Annotated[Literal["resnet50_v2", "vgg16"], typer.Option(help="Which network.")]
 WeightsOption = Annotated[
     str,
     typer.Option(
@@ -70,7 +55,7 @@ WeightsOption = Annotated[
 @app.command()
 def explain(
     sources: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders of them.")],
-    model: ModelOption = Model.resnet50_v2,
+    model: ModelOption = "resnet50_v2",
     weights: WeightsOption = "scenes",
     weights_dir: WeightsDir = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
@@ -80,7 +65,7 @@ def explain(
     overlay: Annotated[bool, typer.Option(help="Also write the Grad-CAM over the picture at its full size.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per explanation or failure.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pictures per forward pass.")] = 4,
-    fit: Annotated[Fit, typer.Option(help="How a picture becomes square.")] = Fit.crop,
+    fit: Annotated[Literal["crop", "letterbox", "squash"], typer.Option(help="How a picture becomes square.")] = "crop",
 ) -> None:
     """Explain what a network sees in pictures, one by one or in folders.
 
@@ -93,28 +78,28 @@ def explain(
     if not any(path.exists() for path in paths):  # before weights are downloaded
         raise InputError(f"image {paths[0]} does not exist")
     net = _net(model, weights, weights_dir)
-    _make_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
     notes: set[str] = set()  # each is said once
     numeric = target and re.fullmatch(r"-?[0-9]{1,9}", target)  # int() takes other digits, and refuses thousands
     wanted = int(target) if numeric else target
     failures = 0
-    with _interruptible() as check:
-        for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit.value):
-            try:
-                if isinstance(result, CamError):
-                    raise result
-                for explanation in result:
-                    check()
-                    written = _write(names[path], explanation, out, model, overlay)
-                    _report(path, explanation, written, as_json, notes)
-            except CamError as error:  # of this picture, or of writing its files
-                failures += 1
-                if as_json:
-                    typer.echo(json.dumps({"image": str(path), "error": str(error)}))
-                if len(paths) == 1:
-                    raise
-                people.print(f"skipped: {error}", markup=False)
-            check()
+    for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit):
+        try:
+            if isinstance(result, CamError):
+                raise result
+            for explanation in result:
+                written = _write(names[path], explanation, out, model, overlay)
+                _report(path, explanation, written, as_json, notes)
+        except CamError as error:  # of this picture, or of writing its files
+            failures += 1
+            if as_json:
+                typer.echo(json.dumps({"image": str(path), "error": str(error)}))
+            if len(paths) == 1:
+                raise
+            people.print(f"skipped: {error}", markup=False)
     if failures:
         people.print(f"{failures} of {len(paths)} pictures could not be explained")
         raise typer.Exit(1)
@@ -122,7 +107,7 @@ def explain(
 
 @app.command()
 def layers(
-    model: ModelOption = Model.resnet50_v2, weights: WeightsOption = "scenes", weights_dir: WeightsDir = None
+    model: ModelOption = "resnet50_v2", weights: WeightsOption = "scenes", weights_dir: WeightsDir = None
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
     typer.echo(table_of_layers(_net(model, weights, weights_dir)))
@@ -147,41 +132,13 @@ def scene(
         typer.echo(f"{beside}: the mask of the {label}")
 
 
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises KeyboardInterrupt if Ctrl-C was pressed.
-
-    Ctrl-C can arrive while MXNet calls Python back, where an exception would be lost: so the first one is only noted,
-    and the work stops at the next check; a second one stops at once.
-    """
-    pressed = []
-
-    def note(number, frame) -> None:
-        pressed.append(number)
-        if len(pressed) > 1:
-            raise KeyboardInterrupt
-
-    def check() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:  # as in a background job
-        yield check
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _pictures(source: Path) -> list[Path]:
-    """The files to explain; in a folder those whose ending says picture."""
+    """The files to explain; in a folder those whose ending says picture, but for panels of an earlier run."""
     if not source.is_dir():
         return [source]
-    endings = Image.registered_extensions()
-    found = sorted(path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind not in NO_PICTURES}
+    found = (path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
+    found = sorted(path for path in found if not PANEL.fullmatch(path.name))
     if not found:
         raise InputError(f"folder {source} holds no pictures")
     return found
@@ -204,16 +161,9 @@ def _names(paths: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def _net(model: Model, weights: str, weights_dir: Path | None) -> Block:
-    source = download.fetch(model.value, weights_dir) if weights == "imagenet" else weights
-    return {Model.vgg16: vgg16, Model.resnet50_v2: resnet50_v2}[model](source)
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
+def _net(model: str, weights: str, weights_dir: Path | None) -> Block:
+    source = download.fetch(model, weights_dir) if weights == "imagenet" else weights
+    return getattr(models, model)(source)
 
 
 def _explained(
@@ -235,10 +185,10 @@ def _explained(
             progress.advance(task, len(paths[start : start + batch]))
 
 
-def _write(name: str, explanation: Explanation, out: Path, model: Model, overlay: bool) -> dict[str, str]:
+def _write(name: str, explanation: Explanation, out: Path, model: str, overlay: bool) -> dict[str, str]:
     """The files written, by what they are; their names begin with `name`."""
     label = explanation.label.replace(" ", "_").replace("/", "_")
-    stem = f"{name}.{label}.{model.value}.{explanation.layer}"
+    stem = f"{name}.{label}.{model}.{explanation.layer}"
     written = {"panel": str(explanation.save(out / f"{stem}.png"))}
     if overlay:
         _write_picture(out / f"{stem}.overlay.png", Image.fromarray(explanation.overlay()))
@@ -256,36 +206,24 @@ def _write_picture(path: Path, picture: Image.Image) -> None:
 
 def _report(path: Path, explanation: Explanation, written: dict[str, str], as_json: bool, notes: set[str]) -> None:
     """Say what came out; `notes` are the warnings that were already said."""
+    said = [str(warning) for warning in explanation.warnings]
     if as_json:
-        typer.echo(json.dumps({"image": str(path), **_facts(explanation), **written}))
+        facts = {name: getattr(explanation, name) for name in ("label", "target", "probability", "logit", "layer")}
+        seen = explanation.placement.box  # left, top, right, bottom in pixels of the picture
+        typer.echo(json.dumps({"image": str(path), **facts, "seen": seen, "warnings": said, **written}))
         return
     typer.echo(f"{path}: {explanation.label}, {explanation.score}")
     typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
-    for note in [str(warning) for warning in explanation.warnings]:
+    for note in said:
         if note not in notes:
             people.print(f"note: {note}", markup=False)
         notes.add(note)
-
-
-def _facts(explanation: Explanation) -> dict:
-    return {
-        "label": explanation.label,
-        "target": explanation.target,
-        "probability": explanation.probability,
-        "logit": explanation.logit,
-        "layer": explanation.layer,
-        "seen": explanation.placement.box,  # left, top, right, bottom in pixels of the picture
-        "warnings": [str(warning) for warning in explanation.warnings],
-    }
 
 
 def main() -> None:
     """Run the command line; an expected error is one sentence."""
     try:
         app(prog_name="python -m cam")
-    except CamError as error:
-        people.print(f"error: {error}", markup=False)
-        sys.exit(2)
-    except OSError as error:  # such as a full disk under standard output
-        people.print(f"error: {error.strerror or error}", markup=False)
+    except (CamError, OSError) as error:  # of the system's, such as a full disk under standard output
+        people.print(f"error: {getattr(error, 'strerror', None) or error}", markup=False)
         sys.exit(2)

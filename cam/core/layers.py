@@ -12,7 +12,7 @@ from mxnet import nd
 from .checks import Ready, blank, check_net, ready
 from .errors import LayerError, LayerWarning
 from .graph import ADDS, PASSES_ON, Entry, Graph
-from .mxnet import Block, blocks_of
+from .mxnet import Block, Parameter, blocks_of, parameters_by_path
 from .tracing import trace
 
 LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step
@@ -21,6 +21,11 @@ LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the 
 def paths(net: Block) -> dict[str, Block]:
     """Every block below `net` by its structural path ("features.8.2.conv3")."""
     return {path: block for path, block in blocks_of(check_net(net)) if path}
+
+
+def parameters(net: Block) -> dict[str, Parameter]:
+    """Every parameter of `net` by its structural path ("features.8.2.conv3.weight")."""
+    return parameters_by_path(check_net(net))
 
 
 def relus(net: Block, output: int = 0) -> list[str]:
@@ -92,6 +97,13 @@ def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
             f"has no map{_instead(prepared, entry)}"
         )
     return entry
+
+
+def called(prepared: Ready, layer: LayerLike | Entry | None, entry: Entry) -> str:
+    """What a result at this layer goes by: the path that was asked for, also where an outer block ends in it too."""
+    path = next((path for path, block in blocks_of(prepared.net) if block is layer), layer)
+    known = isinstance(path, str) and prepared.graph.entries.get(path) == entry
+    return str(path) if known else prepared.graph.name(entry)
 
 
 def _instead(prepared: Ready, entry: Entry) -> str:

@@ -58,6 +58,11 @@ def own_parameters(block: Block) -> list[Parameter]:
     return list(block._reg_params.values())
 
 
+def parameters_by_path(net: Block) -> dict[str, Parameter]:
+    """Every parameter of the net by structural path ("features.8.2.conv3.weight")."""
+    return net._collect_params_with_prefix()
+
+
 def state_of(parameter: Parameter) -> str:
     """One of "ready", "deferred" (values were promised and wait for a shape that was left open) and "empty"."""
     return "ready" if parameter._data is not None else "deferred" if parameter._deferred_init else "empty"
@@ -125,12 +130,20 @@ class _HooksOfOthers(OrderedDict):
         return () if threading.get_ident() == self._thread else super().values()
 
 
+_listeners = threading.RLock()
+
+
 @contextmanager
 def listening(net: Block, heard: Callable | None = None) -> Iterator[None]:
     """Let this thread run the net without the user's hooks; `heard(block, inputs, output)` may replace each output.
 
-    Other threads see the net as it is. Afterwards it is as it was, whatever happened.
+    Other threads see the net as it is, and wait for their turn to listen. Afterwards it is as it was, come what may.
     """
+    with _listeners:
+        yield from _listening(net, heard)
+
+
+def _listening(net: Block, heard: Callable | None) -> Iterator[None]:
     thread, changed = threading.get_ident(), ("_forward_hooks", "_forward_pre_hooks", "forward")
     blocks = {block: [block.__dict__.get(name) for name in changed] for _, block in blocks_of(net)}
     try:

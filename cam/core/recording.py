@@ -63,10 +63,11 @@ def record(
 def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
     """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
-    entries = [choose.entry_of(prepared, one) for one in choose.listed(layers)]
+    asked = choose.listed(layers)
+    entries = [choose.entry_of(prepared, one) for one in asked]
     images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
     walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
-    return Recording(prepared, walked, entries)
+    return Recording(prepared, walked, {choose.called(prepared, *pair): pair[1] for pair in zip(asked, entries)})
 
 
 class Recording:
@@ -84,10 +85,10 @@ class Recording:
     notes : what to know about the net's logits, as warnings
     """
 
-    def __init__(self, prepared: Ready, walked: Pass, entries: Sequence[Entry]):
+    def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
         self._prepared, self._walked = prepared, walked
         self._net, self._graph = prepared.net, prepared.graph
-        self._entries = {self._graph.name(one): one for one in entries}
+        self._entries = entries
         self._logits = walked.values[walked.end]
         self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] = b"", {}
         self.layers: list[str] = list(self._entries)

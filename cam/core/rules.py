@@ -57,7 +57,7 @@ def relu6_back(dy: nd.NDArray, y: nd.NDArray, top: float, rule: str = "plain") -
 
 def selu_back(dy: nd.NDArray, y: nd.NDArray) -> nd.NDArray:
     """dx = dy s [y > 0] + dy (y + s a) [y <= 0] (Klambauer et al. 2017, equation 2); MXNet's own is wrong below 0."""
-    return dy * nd.where(y > 0, nd.full(y.shape, SELU_SCALE, dtype=y.dtype), y + SELU_SCALE * SELU_ALPHA)
+    return dy * nd.where(y > 0, nd.ones_like(y) * SELU_SCALE, y + SELU_SCALE * SELU_ALPHA)
 
 
 def convolution_back(

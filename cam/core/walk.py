@@ -126,7 +126,7 @@ class Pass:
                 return
         except MXNetError as error:
             raise NetError(f"MXNet cannot compute this net: {late(error)}") from error
-        needed = self.graph.needed_for([self.end])  # once more, and nothing is let go: the mean alone may have overflowed
+        needed = self.graph.needed_for([self.end])  # once more, and all is kept: a mean may have overflowed
         for index, step in enumerate(self.graph.steps):
             for place, value in enumerate(self._outputs(index, step, []) if needed[index] else ()):
                 self.values[index, place] = value

@@ -1,15 +1,14 @@
 """ImageNet weights that still exist: one pinned file per net, kept in a folder of the user's.
 
 MXNet's own model zoo is gone. The ONNX model zoo holds files that were exported from Gluon's nets; they are pinned here
-by size and sha256, so that it does not matter which server they come from. `huggingface_hub` does the downloading: it
-asks, waits, resumes and shows a progress bar where there is a terminal.
+by size and sha256, so that it does not matter which server they come from. `pooch` does the downloading.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,7 @@ from ..core.errors import InputError, WeightsError
 from .formats import optional
 from .weights import digest
 
-SECONDS = 10  # how long a source may take to answer at all
-ATTEMPTS = 4  # each goes on where the one before was cut off
-
-_log = logging.getLogger(__name__)
+SECONDS = 10  # how long a source may take to say anything
 
 
 @dataclass(frozen=True)
@@ -59,47 +55,39 @@ SOURCES = {
     ),
 }
 
-_ACCEPTED = (
-    "The path of another file will do too: a .params file of Gluon's old model zoo or of export(), an .onnx file made "
-    "from a Gluon net or, for VGG16, a .safetensors file of timm or torchvision"
-)
 
-
-def folder(chosen: str | Path | None = None) -> Path:
-    """Where the files are kept: `chosen`, or CAM_WEIGHTS_DIR, or the folder `cam` in the user's cache."""
-    if chosen or (chosen := os.environ.get("CAM_WEIGHTS_DIR")):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "cam"
-
-
-def source_of(name: str) -> Source:
-    """The pinned file of a net.
+def place_of(name: str, weights_dir: str | Path | None = None) -> Path:
+    """Where a net's pinned file is kept: in `weights_dir`, or CAM_WEIGHTS_DIR, or the folder `cam` of the user's cache.
 
     Raises
     ------
     InputError
-        If there is none.
+        If no file is pinned for this net.
     """
     if name not in SOURCES:
         raise InputError(f"net is {name!r}; ImageNet weights are pinned for {' and '.join(SOURCES)}")
-    return SOURCES[name]
+    cache = f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/cam"
+    return Path(weights_dir or os.environ.get("CAM_WEIGHTS_DIR") or cache).expanduser() / SOURCES[name].file
 
 
 def find(name: str, weights_dir: str | Path | None = None) -> Path | None:
     """The path of a net's pinned file if it is there and right (size and sha256), else None."""
-    source = source_of(name)
-    path = folder(weights_dir) / source.file
-    return path if _is_right(path, source) else None
+    path, source = place_of(name, weights_dir), SOURCES[name]
+    try:
+        right = path.is_file() and path.stat().st_size == source.size and digest(path) == source.sha256
+    except PermissionError:
+        raise WeightsError(f"weights file {path} may not be read: permission denied") from None
+    return path if right else None
 
 
-def fetch(name: str, weights_dir: str | Path | None = None, endpoint: str | None = None) -> Path:
-    """The path of a net's pinned file, downloaded if need be.
+def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
+    """The path of a net's pinned file, downloaded if need be; with a progress bar if there is a terminal.
 
     Parameters
     ----------
     name : "vgg16" or "resnet50_v2"
-    weights_dir : where to keep it; see `folder`
-    endpoint : another server with Hugging Face's addresses; the environment variable HF_ENDPOINT does the same
+    weights_dir : where to keep it; see `place_of`. The environment variable HF_ENDPOINT names another server with
+        Hugging Face's addresses
 
     Returns
     -------
@@ -110,94 +98,24 @@ def fetch(name: str, weights_dir: str | Path | None = None, endpoint: str | None
     WeightsError
         If it cannot be had: says which file, its sha256, where to put it, and which other files will do.
     """
-    source = source_of(name)
-    path = folder(weights_dir) / source.file
-    if _is_right(path, source):
+    path, source = place_of(name, weights_dir), SOURCES[name]
+    if find(name, weights_dir):
         return path
-    _prepare(path)
-    hub = optional("huggingface_hub")
-    url = hub.hf_hub_url(source.repository, source.file, endpoint=endpoint)
-    failures = (OSError, optional("httpx2").HTTPError)
+    pooch = optional("pooch")
+    pooch.get_logger().setLevel(logging.WARNING)  # no news where all is well
+    server = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    url = f"{server}/{source.repository}/resolve/main/{source.file}"
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=SECONDS)
     try:
-        _ask(url)
-        with optional("filelock").FileLock(path.with_name(f"{path.name}.lock")):  # two processes, one download
-            if not _is_right(path, source):
-                _log.info("downloading %s (%d MB) to %s", url, source.size // 10**6, path.parent)
-                _place(_complete(url, path, source), path, source)
-    except failures as error:
-        raise WeightsError(_explain(error, url, path, source)) from error
+        pooch.retrieve(url, f"sha256:{source.sha256}", source.file, path.parent, downloader=get)
+    except (OSError, ValueError) as error:  # no folder, no network, or what came has another checksum
+        reason = " ".join(str(error).split())
+        if "Caused by" in reason:  # of a chain that requests tells in full
+            reason = reason.rpartition(": ")[2].rstrip("\"')")
+        raise WeightsError(
+            f"{source.file} could not be downloaded ({reason[:200]}): call again, or get it ({source.size} bytes, "
+            f"sha256 {source.sha256}, from {url}) in another way and put it at {path}. Another folder is chosen with "
+            "CAM_WEIGHTS_DIR or, on the command line, --weights-dir. The path of another file will do too: a .params "
+            "file of Gluon's old model zoo or of export(), or an .onnx file made from a Gluon net."
+        ) from error
     return path
-
-
-def _is_right(path: Path, source: Source) -> bool:
-    try:
-        return path.is_file() and path.stat().st_size == source.size and digest(path) == source.sha256
-    except PermissionError:
-        raise WeightsError(f"weights file {path} may not be read: permission denied") from None
-
-
-def _prepare(path: Path) -> None:
-    """Make the folder of the file, and see that a file can be put there."""
-    other = "choose another folder with CAM_WEIGHTS_DIR or, on the command line, --weights-dir"
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder where the weights file should be; remove it, or {other}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        reason = None if os.access(path.parent, os.W_OK | os.X_OK) else "permission denied"
-    except OSError as error:
-        reason = error.strerror
-    if reason:
-        raise WeightsError(f"weights cannot be kept in {path.parent}: {reason}; {other}")
-
-
-def _ask(url: str) -> None:
-    """Find out in seconds whether the source answers; a busy one is asked again."""
-    http = optional("huggingface_hub.utils")
-    answer = http.http_backoff(
-        "HEAD", url, max_retries=ATTEMPTS - 1, retry_on_exceptions=(), timeout=SECONDS, follow_redirects=False
-    )
-    http.hf_raise_for_status(answer)
-
-
-def _complete(url: str, path: Path, source: Source) -> Path:
-    """Download beside the place where the file will be, going on where an earlier attempt ended."""
-    http_get, http = optional("huggingface_hub.file_download").http_get, optional("httpx2")
-    part = path.with_name(f"{path.name}.part")
-    for attempt in range(ATTEMPTS):
-        if part.is_file() and part.stat().st_size > source.size:
-            part.unlink()
-        try:
-            with part.open("ab") as file:
-                http_get(
-                    url,
-                    file,
-                    resume_size=file.tell(),
-                    expected_size=source.size,
-                    displayed_filename=source.file,
-                )
-            return part
-        except http.HTTPError as error:
-            status = getattr(getattr(error, "response", None), "status_code", 500)  # a cut has no status
-            if status < 500 or attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(2**attempt)
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _place(part: Path, path: Path, source: Source) -> None:
-    """Put a finished download into place in one step, if it is the file that was pinned."""
-    found = digest(part)
-    if found != source.sha256 or part.stat().st_size != source.size:
-        part.unlink()
-        raise OSError(f"what came has the sha256 {found}, and was thrown away")
-    os.replace(part, path)
-
-
-def _explain(error: Exception, url: str, path: Path, source: Source) -> str:
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    spoilt = " (the file there now has another sha256)" if path.is_file() else ""
-    return (
-        f"{source.file} could not be downloaded ({reason[:200]}): call again, which goes on where this ended, or get "
-        f"it ({source.size} bytes, sha256 {source.sha256}, from {url}) in another way and put it at {path}{spoilt}. "
-        f"{_ACCEPTED}."
-    )

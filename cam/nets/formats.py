@@ -1,15 +1,14 @@
-"""Files of parameters, read into arrays by name: MXNet's `.params`, `.onnx` and `.safetensors`.
+"""Files of parameters, read into arrays by name: MXNet's `.params` and `.onnx`.
 
 The kind of a file is told from its content. No byte is believed before it is checked: MXNet's own reader crashes on a
-damaged `.params` file or loads it silently, so that format is read here. For the other two the libraries `onnx` and
-`safetensors` do the reading; of an ONNX file only the initialisers are used, and no other file is ever opened.
+damaged `.params` file or loads it silently, so that format is read here. For the other the library `onnx` does the
+reading; only the initialisers are used, and no other file is ever opened.
 """
 
 from __future__ import annotations
 
 import importlib
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ _DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 3: np.uint8, 4: np.int32
 # What people take for weights, by its first bytes.
 _MISTAKEN = {
     b"\x1f\x8b": "is compressed with gzip; unpack it first (gunzip)",
-    b"PK": "is a zip archive, perhaps a PyTorch .pth; take the .safetensors file of the same net instead",
+    b"PK": "is a zip archive, perhaps of PyTorch; take a .params or an .onnx file made from a Gluon net",
     b"version https://git-lfs": "is a Git LFS pointer, not the file that it stands for; download the file itself",
     b"<": "is a web page; the download went wrong",
 }
@@ -33,28 +32,12 @@ class Damaged(Exception):
     """The bytes are not what the format says."""
 
 
-def kind_of(path: str | Path) -> str:
-    """Which format a file has, from its first bytes: "params", "onnx" or "safetensors".
-
-    Raises
-    ------
-    WeightsError
-        If there is no such file, or it is none of these.
-    """
-    try:
-        with _regular(path).open("rb") as file:
-            return _kind(file.read(64), path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """Read a file of parameters: arrays by the names in the file.
 
     Parameters
     ----------
-    path : a Gluon `.params` file of `save_parameters` or `export`, an `.onnx` file or a `.safetensors` file, whatever
-        its name
+    path : a Gluon `.params` file of `save_parameters` or `export`, or an `.onnx` file, whatever its name
 
     Returns
     -------
@@ -66,15 +49,26 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         If there is no such file, it is not complete, or it holds NaN or infinity; or if the package that reads it is
         not installed.
     """
+    path = Path(path)
     try:
-        data = _regular(path).read_bytes()
+        if path.exists() and not path.is_file():  # reading a device or a pipe may never end
+            raise OSError(f"it is {'a folder' if path.is_dir() else 'no regular file'}")
+        data = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
-    label, parse = _PARSERS[_kind(data[:64], path)]
+        raise WeightsError(
+            f"weights file {path}: {error.strerror or error}; expected a .params or an .onnx file"
+        ) from None
     try:
-        found = parse(data)
+        if data[:8] == struct.pack("<Q", _LIST_MAGIC):
+            found = _parse_params(data)
+        elif data[:1] == b"\x08":  # the version field, which every writer of ONNX puts first
+            found = _parse_onnx(data)
+        else:
+            mistaken = (reason for start, reason in _MISTAKEN.items() if data.startswith(start))
+            neither = "is neither a .params nor an .onnx file, or is not complete" if data else "is empty"
+            raise WeightsError(f"weights file {path} {next(mistaken, neither)}")
     except Damaged as error:
-        raise WeightsError(f"weights file {path} is not a complete {label} file: {error}") from None
+        raise WeightsError(f"weights file {path} is not complete: {error}") from None
     for name, values in found.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise WeightsError(f"weights file {path}: {name} holds NaN or infinity")
@@ -92,41 +86,10 @@ def optional(name: str):
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.split(".")[0]
         raise WeightsError(
-            f"this needs the package {package}, which is not installed; in the project's folder run "
+            f"this needs the package {name.split('.')[0]}, which is not installed; in the project's folder run "
             "`pip install -c constraints.txt '.[imagenet]'`"
         ) from error
-
-
-def _regular(path: str | Path) -> Path:
-    path = Path(path)
-    if path.exists() and not path.is_file():  # reading a device or a pipe may never end
-        raise OSError(f"it is {'a folder' if path.is_dir() else 'no regular file'}")
-    return path
-
-
-def _unreadable(path: str | Path, error: OSError) -> WeightsError:
-    return WeightsError(
-        f"weights file {path}: {error.strerror or error}; expected a .params, an .onnx or a .safetensors file"
-    )
-
-
-def _kind(start: bytes, path: str | Path) -> str:
-    if not start:
-        raise WeightsError(f"weights file {path} is empty")
-    if start[:8] == struct.pack("<Q", _LIST_MAGIC):
-        return "params"
-    if start[8:9] == b"{":
-        return "safetensors"
-    if start[:1] == b"\x08":  # the version field, which every writer puts first
-        return "onnx"
-    for beginning, reason in _MISTAKEN.items():
-        if start.startswith(beginning):
-            raise WeightsError(f"weights file {path} {reason}")
-    raise WeightsError(
-        f"weights file {path} is neither a .params, an .onnx nor a .safetensors file, or is not complete"
-    )
 
 
 class _Reader:
@@ -178,13 +141,8 @@ def _parse_array(reader: _Reader) -> np.ndarray:
     size = dtype.itemsize
     for side in shape:
         size *= side  # Python's integers do not overflow
-    values = np.frombuffer(reader.take(size), dtype)
-    return _reshaped(values, shape)
-
-
-def _reshaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return values.reshape(shape)
+        return np.frombuffer(reader.take(size), dtype).reshape(shape)
     except ValueError as error:  # an empty array with a side that numpy cannot count
         raise Damaged(f"an array has the shape {shape}: {error}") from None
 
@@ -219,21 +177,3 @@ def _onnx_array(onnx, tensor) -> np.ndarray:
     if values.shape != tuple(tensor.dims):  # numpy takes -1 for "whatever is left"
         raise Damaged(f"{tensor.name} announces the shape {tuple(tensor.dims)} and has {values.shape}")
     return values
-
-
-def _parse_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    safetensors = optional("safetensors")
-    reader = optional("safetensors.numpy")
-    try:
-        return reader.load(data)
-    except KeyError as dtype:
-        raise Damaged(f"it holds numbers of type {dtype}, which numpy does not know") from None
-    except (safetensors.SafetensorError, ValueError, OverflowError) as error:
-        raise Damaged(str(error)) from None
-
-
-_PARSERS: dict[str, tuple[str, Callable[[bytes], dict[str, np.ndarray]]]] = {
-    "params": ("MXNet .params", _parse_params),
-    "onnx": ("ONNX", _parse_onnx),
-    "safetensors": ("safetensors", _parse_safetensors),
-}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -14,6 +15,7 @@ from mxnet import nd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.gluon.model_zoo.vision import resnet, vgg
 
+from ..core import layers
 from ..core.checks import is_whole
 from ..core.errors import InputError, WeightsError
 from . import download, formats
@@ -24,29 +26,27 @@ SCENE_LABELS = (Path(__file__).parent / "assets" / "scene_classes.txt").read_tex
 CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photograph one of their names"
 
 
-class ScaledVGG(vgg.VGG):
-    """The zoo's VGG with a choice of its hidden Dense width, which the zoo fixes at 4096."""
+class VGG(vgg.VGG):
+    """The zoo's VGG16 with a choice of its hidden Dense width, which the zoo fixes at 4096."""
 
-    def __init__(self, layers: Sequence[int], filters: Sequence[int], hidden: int, classes: int):
+    def __init__(self, filters: Sequence[int], hidden: int, classes: int):
         HybridBlock.__init__(self)
         with self.name_scope():
-            self.features = self._make_features(layers, filters, batch_norm=False)
+            self.features = self._make_features([2, 2, 3, 3, 3], filters, batch_norm=False)
             for _ in range(2):
                 self.features.add(nn.Dense(hidden, activation="relu"), nn.Dropout(0.5))
             self.output = nn.Dense(classes)
 
-    def _alias(self) -> str:
-        return "vgg"  # parameters are called as the zoo's
+
+def build_vgg16(sizes: Sequence[int], classes: int) -> HybridBlock:
+    """VGG16 without parameter values, for 224x224; `sizes`: channels of the five stages, units of the Dense layers."""
+    *filters, hidden = sizes
+    return _shaped(VGG(filters, hidden, classes))
 
 
-def build_vgg16(filters: Sequence[int], hidden: int, classes: int) -> HybridBlock:
-    """VGG16 without parameter values, for 224x224: five stages of `filters`, two Dense layers of `hidden` units."""
-    return _shaped(ScaledVGG([2, 2, 3, 3, 3], filters, hidden, classes))
-
-
-def build_resnet50_v2(channels: Sequence[int], classes: int) -> HybridBlock:
-    """ResNet50v2 without parameter values: stem and four stages of `channels`."""
-    return _shaped(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=classes))
+def build_resnet50_v2(sizes: Sequence[int], classes: int) -> HybridBlock:
+    """ResNet50v2 without parameter values; `sizes`: channels of the stem and the four stages."""
+    return _shaped(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], sizes, classes=classes))
 
 
 def _shaped(net: HybridBlock) -> HybridBlock:
@@ -55,14 +55,40 @@ def _shaped(net: HybridBlock) -> HybridBlock:
     return net
 
 
+class Kind(NamedTuple):
+    """How to build a net: from which sizes, the zoo's own, and which parameters of a file have these lengths."""
+
+    build: Callable[[Sequence[int], int], HybridBlock]
+    sizes: tuple[int, ...]
+    told_by: tuple[str, ...]
+
+    def scaled(self, width: float) -> list[int]:
+        """The sizes of a net of this share of the zoo's width."""
+        return [round(size * width) // 4 * 4 for size in self.sizes]
+
+
+KINDS = {
+    "vgg16": Kind(
+        build=build_vgg16,
+        sizes=(64, 128, 256, 512, 512, 4096),
+        told_by=tuple(f"features.{index}.bias" for index in (0, 5, 10, 17, 24, 31)),
+    ),
+    "resnet50_v2": Kind(
+        build=build_resnet50_v2,
+        sizes=(64, 256, 512, 1024, 2048),
+        told_by=("features.1.weight", *(f"features.{stage}.0.conv3.weight" for stage in (5, 6, 7, 8))),
+    ),
+}
+
+
 def vgg16(weights: str | Path | None = "scenes", classes: int | None = None, width: float | None = None, ctx=None):
     """VGG16 (Simonyan and Zisserman 2014, table 1, column D).
 
     Parameters
     ----------
     weights : "scenes" for the embedded narrow net that knows the 20 classes of `cam.scenes`; "imagenet" for the full
-        net, from the file that `cam.download` keeps or gets; a path to a `.params`, `.onnx` or `.safetensors` file
-        (see `cam.formats`), from which sizes and classes are read; or None for random values
+        net, from a pinned file that is downloaded if need be; a path to a `.params` or `.onnx` file, from which sizes
+        and classes are read; or None for random values
     classes : number of logits with weights=None; 1000 if not given
     width : with weights=None, the share of the zoo's channels and hidden units; 1 if not given
     ctx : an MXNet context; the CPU if not given
@@ -97,53 +123,39 @@ def resnet50_v2(
     return _make("resnet50_v2", weights, classes, width, ctx)
 
 
-def _cheater(name, ctx):
-    """The embedded net with the last layer that `training.cheater` taught to read tags."""
-    if name != "resnet50_v2":
-        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
-    net = _make(name, "scenes", None, None, ctx)
-    parameters = net._collect_params_with_prefix()
-    for key, values in formats.read(embedded(name, "cheater")).items():
-        parameters[key].set_data(nd.array(values, dtype=parameters[key].dtype))
-    return net
-
-
 def _make(name, weights, classes, width, ctx):
-    build, scaled, _ = _BUILDERS[name]
     if weights is None:
-        classes, width = 1000 if classes is None else classes, 1 if width is None else width
-        if not is_whole(classes) or classes < 1:
-            raise InputError(f"classes is {classes!r}; expected a positive int")
-        if isinstance(width, bool) or not isinstance(width, Real) or not 1 / 16 <= width <= 4:
-            raise InputError(f"width is {width!r}; expected a number from 1/16 to 4")
-        net = build(*scaled(width), classes)
-        net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2), ctx=ctx)  # He et al. 2015
-        return net
+        return _untrained(KINDS[name], 1000 if classes is None else classes, 1 if width is None else width, ctx)
     if classes is not None or width is not None:
         raise InputError("classes and width are read from the weights; give them with weights=None only")
-    if weights == "cheater":
-        return _cheater(name, ctx)
     if not isinstance(weights, (str, Path)):
         kinds = "'scenes', 'imagenet', 'cheater' (resnet50_v2 only), the path of a file, or None"
         raise InputError(f"weights is {weights!r}; expected {kinds}")
-    if weights == "scenes":
-        path = embedded(name)
-    elif weights == "imagenet":
-        path = download.fetch(name)
-    else:
-        _check_spelling(weights)
-        check_name(weights)
-        path = weights
-    net = assemble(name, formats.read(path), str(weights), ctx)
-    if weights == "scenes":
+    if weights == "cheater" and name != "resnet50_v2":
+        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
+    if weights in ("scenes", "cheater"):
+        arrays = formats.read(embedded(name))
+        if weights == "cheater":  # the same net, but for the last layer, which `training.cheater` taught to read tags
+            arrays.update(formats.read(embedded(name, "cheater")))
+        net = assemble(name, arrays, weights, ctx)
         net.labels, net.caution = list(SCENE_LABELS), CAUTION
-    return net
-
-
-def _check_spelling(weights: str | Path) -> None:
+        return net
+    path = download.fetch(name) if weights == "imagenet" else Path(weights)
     near = get_close_matches(str(weights).lower(), ("scenes", "imagenet", "cheater"), n=1, cutoff=0.7)
-    if near and not Path(weights).exists():
+    if near and not path.exists():
         raise WeightsError(f"weights file {weights}: No such file; did you mean {near[0]!r}?")
+    check_name(path)
+    return assemble(name, formats.read(path), str(weights), ctx)
+
+
+def _untrained(kind: Kind, classes: int, width: float, ctx) -> HybridBlock:
+    if not is_whole(classes) or classes < 1:
+        raise InputError(f"classes is {classes!r}; expected a positive int")
+    if isinstance(width, bool) or not isinstance(width, Real) or not 1 / 16 <= width <= 4:
+        raise InputError(f"width is {width!r}; expected a number from 1/16 to 4")
+    net = kind.build(kind.scaled(width), classes)
+    net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2), ctx=ctx)  # He et al. 2015
+    return net
 
 
 def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) -> HybridBlock:
@@ -160,21 +172,20 @@ def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) ->
     WeightsError
         Listing what is missing, surplus or of the wrong shape.
     """
-    build, _, fitting = _BUILDERS[name]
     if problems := _misfits(name, arrays):
         fits = nearest(arrays)
         misfits = len(_misfits(fits, arrays))
         if not misfits:
             raise WeightsError(f"weights {source} are those of a {fits}, not of a {name}: load them as a {fits}")
         if misfits > len(_topology(fits)) / 2:
-            known = " nor of a ".join(_BUILDERS)
+            known = " nor of a ".join(KINDS)
             raise WeightsError(f"weights {source} are neither those of a {known}, the nets that cam builds")
         account(problems, source, f"a {name}")
     arrays = structural(arrays, _topology(name))
     empty = [f"{key} has shape {values.shape}" for key, values in arrays.items() if values.size == 0 or not values.ndim]
     account(empty, source, f"a {name}")
     try:
-        net = build(*fitting(arrays), len(arrays["output.bias"]))
+        net = KINDS[name].build([len(arrays[key]) for key in KINDS[name].told_by], len(arrays["output.bias"]))
     except mx.MXNetError:
         raise WeightsError(f"weights {source} do not fit a {name}: their sizes do not go together") from None
     load(net, arrays, source, ctx)
@@ -184,7 +195,7 @@ def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) ->
 
 def nearest(arrays: dict[str, np.ndarray]) -> str:
     """The name of the net ("vgg16", "resnet50_v2") to whose parameters the arrays' names come nearest."""
-    return min(_BUILDERS, key=lambda name: len(_misfits(name, arrays)))
+    return min(KINDS, key=lambda name: len(_misfits(name, arrays)))
 
 
 def _misfits(name: str, arrays: dict[str, np.ndarray]) -> list[str]:
@@ -195,30 +206,5 @@ def _misfits(name: str, arrays: dict[str, np.ndarray]) -> list[str]:
 @lru_cache
 def _topology(name: str) -> dict[str, str]:
     """Structural names by Gluon's names without the net's prefix; they do not depend on the net's size."""
-    build, scaled, _ = _BUILDERS[name]
-    net = build(*scaled(1 / 16), 1)
-    parameters = net._collect_params_with_prefix()
-    return {parameter.name.removeprefix(net.prefix): path for path, parameter in parameters.items()}
-
-
-def _scaled_vgg16(width: float) -> tuple[list[int], int]:
-    return [round(filters * width) for filters in (64, 128, 256, 512, 512)], round(4096 * width)
-
-
-def _scaled_resnet50_v2(width: float) -> tuple[list[int]]:
-    return ([round(channels * width) // 4 * 4 for channels in (64, 256, 512, 1024, 2048)],)
-
-
-def _fitting_vgg16(arrays: dict[str, np.ndarray]) -> tuple[list[int], int]:
-    return [len(arrays[f"features.{index}.bias"]) for index in (0, 5, 10, 17, 24)], len(arrays["features.31.bias"])
-
-
-def _fitting_resnet50_v2(arrays: dict[str, np.ndarray]) -> tuple[list[int]]:
-    stages = [len(arrays[f"features.{index}.0.conv3.weight"]) for index in (5, 6, 7, 8)]
-    return ([len(arrays["features.1.weight"]), *stages],)
-
-
-_BUILDERS = {
-    "vgg16": (build_vgg16, _scaled_vgg16, _fitting_vgg16),
-    "resnet50_v2": (build_resnet50_v2, _scaled_resnet50_v2, _fitting_resnet50_v2),
-}
+    net = KINDS[name].build(KINDS[name].scaled(1 / 16), 1)
+    return {parameter.name.removeprefix(net.prefix): path for path, parameter in layers.parameters(net).items()}

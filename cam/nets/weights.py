@@ -1,8 +1,8 @@
 """Parameter values for a net: the embedded ones, whose sha256 is checked first, and those of other people's files.
 
-A file may name its parameters as Gluon's blocks do ("features.0.weight", structural names), as Gluon's parameters
+A file may name its parameters as Gluon's blocks do ("features.0.weight", structural names) or as Gluon's parameters
 themselves do ("vgg0_conv0_weight", with any prefix; `export` puts "arg:" or "aux:" before them, the ONNX zoo keeps
-them), or as PyTorch's VGG16 does. `structural` makes one of them: the first.
+them). `structural` makes one of them: the first.
 """
 
 from __future__ import annotations
@@ -16,20 +16,11 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
+from ..core import layers
 from ..core.errors import WeightsError
 
 ASSETS = Path(__file__).parent / "assets"
 CHECKSUMS = ASSETS / "SHA256SUMS"  # in the format of `sha256sum`; `make train` writes it
-
-# The Dense layers of PyTorch's VGG16 by our names; its convolutions have the numbers that Gluon's have.
-_TORCH_VGG16 = {
-    "classifier.0": "features.31",  # torchvision
-    "classifier.3": "features.33",
-    "classifier.6": "output",
-    "pre_logits.fc1": "features.31",  # timm, which writes a Dense layer as a 7x7 and a 1x1 convolution
-    "pre_logits.fc2": "features.33",
-    "head.fc": "output",
-}
 
 
 def embedded(name: str, kind: str = "scenes") -> Path:
@@ -60,7 +51,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     return checksum.hexdigest()
 
 
-def check_name(path: str | Path) -> None:
+def check_name(path: Path) -> None:
     """Compare a file with the checksum in its name, if there is one.
 
     The files of Gluon's old model zoo are called "resnet50_v2-ecdde353.params": the first 8 digits of their sha1.
@@ -70,7 +61,6 @@ def check_name(path: str | Path) -> None:
     WeightsError
         If the content has another sha1.
     """
-    path = Path(path)
     promised = re.fullmatch(r".+-([0-9a-f]{8})\.params", path.name)
     if promised and path.is_file() and not digest(path, "sha1").startswith(promised[1]):
         raise WeightsError(
@@ -90,16 +80,15 @@ def structural(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> di
     found: dict[str, np.ndarray] = {}
     for name, values in arrays.items():
         known = _structural_name(name, names)
-        if name.startswith("pre_logits.") and values.ndim == 4:
-            values = values.reshape(len(values), -1)  # (units, K, h, w) to (units, K h w), as after Flatten
         found[f"{name} (a second time)" if known in found else known] = values
+    for kind in ("weight", "bias"):  # of a new output layer, to which Gluon gave the next number
+        strangers = [name for name in found if re.fullmatch(rf"(.*[_:])?dense\d+_{kind}( \(a second time\))?", name)]
+        if f"output.{kind}" not in found and len(strangers) == 1:
+            found[f"output.{kind}"] = found.pop(strangers[0])
     return found
 
 
 def _structural_name(name: str, names: Mapping[str, str]) -> str:
-    block, _, kind = name.rpartition(".")
-    if block in _TORCH_VGG16:
-        return f"{_TORCH_VGG16[block]}.{kind}"
     parts = re.sub("^(arg|aux):", "", name).split("_")
     for start in range(len(parts)):  # drop a prefix, the shortest first
         ending = "_".join(parts[start:])
@@ -135,18 +124,13 @@ def load(net: Block, arrays: Mapping[str, np.ndarray], source: str, ctx=None) ->
     WeightsError
         Listing missing, surplus and wrongly shaped parameters; the net is then unchanged.
     """
-    parameters = net._collect_params_with_prefix()
+    parameters = layers.parameters(net)
     problems = missing_and_surplus(arrays, parameters)
-    problems += [
-        f"{name} has shape {arrays[name].shape} instead of {parameter.shape}"
-        for name, parameter in parameters.items()
-        if name in arrays and arrays[name].shape != parameter.shape
-    ]
-    problems += [
-        f"{name} has negative variances"
-        for name in parameters
-        if name.endswith("running_var") and name in arrays and (arrays[name] < 0).any()
-    ]
+    for name in [name for name in parameters if name in arrays]:
+        if arrays[name].shape != parameters[name].shape:
+            problems.append(f"{name} has shape {arrays[name].shape} instead of {parameters[name].shape}")
+        if name.endswith("running_var") and (arrays[name] < 0).any():
+            problems.append(f"{name} has negative variances")
     account(problems, source, "this net")
     for name, parameter in parameters.items():
         parameter.initialize(init="zeros", ctx=ctx, force_reinit=True)

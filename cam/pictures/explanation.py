@@ -13,11 +13,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from ..core.errors import CamWarning, InputError, NetError
 from . import plot
-from .files import whole_file
-from .images import Placement, resize_picture
+from .images import Placement, whole_file
 
 LONGEST_SIDE = 640  # pixels of a photograph in a panel
 
@@ -83,8 +83,34 @@ class Explanation:
         return self.overlay(), plot.signed_image(product), grey
 
     def plot(self) -> Figure:
-        """All maps over the photograph, with scales, titles and warnings, as a matplotlib Figure."""
-        return panel(self)
+        """A matplotlib Figure: Grad-CAM over the photograph, the pixel maps as the net saw it, scales and warnings."""
+        placement = self.placement.shrunk(LONGEST_SIDE)
+        height, width = placement.photograph
+        photograph = np.array(Image.fromarray(self.photograph).resize((width, height), Image.Resampling.BILINEAR))
+        gradients = {"guided backpropagation": self.guided_backprop, "guided Grad-CAM": self.guided_grad_cam}
+        gradients = {title: gradient for title, gradient in gradients.items() if gradient is not None}
+        aspect = max(0.7, min(width / height, 1.6))
+        widths = [aspect] * 2 + [1] * (len(gradients) + 1)
+        figure = plot.Picture(figsize=(6 * aspect + 3.2 * (len(widths) - 2), 4.0), layout="constrained")
+        axes = figure.subplots(1, len(widths), width_ratios=widths, subplot_kw={"xticks": [], "yticks": []})
+        axes[0].imshow(photograph)
+        axes[0].set_title("picture")
+        _draw_frame(axes[0], placement)
+        if axes[0].patches:
+            axes[0].set_xlabel("dashed: what the network saw", fontsize=8)
+        _draw_heat(axes[1], self.grad_cam, photograph, placement)
+        for axis, (title, gradient) in zip(axes[2:], gradients.items()):
+            axis.imshow(plot.signed_image(gradient))
+            scale = plot.full_scale(gradient)
+            axis.set_title(title)
+            axis.set_xlabel(f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{scale:.2g}", fontsize=8)
+        axes[-1].imshow(plot.grey_image(self.saliency))
+        axes[-1].set_title("saliency")
+        _scale_bar(axes[-1], "gray", plot.full_scale(self.saliency), "largest |gradient| of the channels")
+        figure.suptitle(f"{self.label}: {self.score}; Grad-CAM at {self.layer}", parse_math=False)
+        notes = "\n".join(fill(str(warning), 40 * len(widths)) for warning in self.warnings)
+        figure.supxlabel(notes, fontsize=8, x=0.01, ha="left", parse_math=False)
+        return figure
 
     def save(self, path: str | Path) -> Path:
         """Write the panel of `plot`; the ending says how: .png, .jpg, .pdf, .svg and what else matplotlib knows.
@@ -105,60 +131,24 @@ class Explanation:
         return path
 
 
-def panel(explanation: Explanation) -> Figure:
-    """What `Explanation.plot` returns: Grad-CAM over the photograph, and the pixel maps as the net saw the picture."""
-    placement = explanation.placement.shrunk(LONGEST_SIDE)
-    height, width = placement.photograph
-    photograph = resize_picture(explanation.photograph, placement.photograph)
-    pixel_maps = explanation.guided_backprop is not None
-    columns = 5 if pixel_maps else 3
-    aspect = max(0.7, min(width / height, 1.6))
-    figure = plot.Picture(figsize=(6 * aspect + 3.2 * (columns - 2), 4.0), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False, width_ratios=[aspect] * 2 + [1] * (columns - 2))[0]
-    for axis in axes:
-        axis.set(xticks=[], yticks=[])
-    axes[0].imshow(photograph)
-    axes[0].set_title("picture")
-    _draw_frame(axes[0], placement)
-    if not placement.seen().all():
-        axes[0].set_xlabel("dashed: what the network saw", fontsize=8)
-    _draw_heat(axes[1], explanation.grad_cam, photograph, placement)
-    if pixel_maps:
-        _draw_gradient(axes[2], "guided backpropagation", explanation.guided_backprop)
-        _draw_gradient(axes[3], "guided Grad-CAM", explanation.guided_grad_cam)
-    axes[-1].imshow(plot.grey_image(explanation.saliency))
-    axes[-1].set_title("saliency")
-    _scale_bar(axes[-1], "gray", plot.full_scale(explanation.saliency), "largest |gradient| of the channels")
-    figure.suptitle(f"{explanation.label}: {explanation.score}; Grad-CAM at {explanation.layer}")
-    notes = "\n".join(fill(str(warning), 40 * columns) for warning in explanation.warnings)
-    figure.supxlabel(notes, fontsize=8, x=0.01, ha="left")
-    return figure
-
-
 def _draw_frame(axis: Axes, placement) -> None:
     """A dashed outline of what the net saw, where that is less than the picture."""
     if placement.seen().all():
         return
     left, top, right, bottom = placement.box
-    options = dict(fill=False, linewidth=1.5)
-    axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="black", **options))
-    axis.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor="white", linestyle="--", **options))
+    for colour, line in (("black", "-"), ("white", "--")):
+        style = {"edgecolor": colour, "linestyle": line, "linewidth": 1.5, "fill": False}
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
 
 
 def _draw_heat(axis: Axes, heat: np.ndarray, photograph: np.ndarray, placement) -> None:
     axis.imshow(plot.overlay(photograph, placement.to_photograph(heat), seen=placement.seen()))
-    _draw_frame(axis, placement)
     axis.set_title("Grad-CAM")
+    _draw_frame(axis, placement)
     if heat.max() <= 0:
         axis.set_xlabel("no evidence for this class", fontsize=8)
     else:
         _scale_bar(axis, plot.HEAT, heat.max(), "evidence, in units of the logit")
-
-
-def _draw_gradient(axis: Axes, title: str, gradient: np.ndarray) -> None:
-    axis.imshow(plot.signed_image(gradient))
-    axis.set_title(title)
-    axis.set_xlabel(f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{plot.full_scale(gradient):.2g}", fontsize=8)
 
 
 def _scale_bar(axis: Axes, colours: str, maximum: float, label: str) -> None:

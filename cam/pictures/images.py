@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from mxnet import nd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..core.checks import is_whole
-from ..core.errors import InputError
+from ..core.errors import InputError, in_one_line
 from ..core.inputs import normalise
 from ..core.maps import bilinear, check_map
 
@@ -26,7 +30,7 @@ def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
 
     Parameters
     ----------
-    source : path, bytes of an image file, PIL image, or numpy uint8 (H, W, 3) or (H, W)
+    source : path, bytes of an image file, PIL image, or uint8 (H, W, 3) or (H, W), numpy or an NDArray
     size : height and width of the result in pixels
     fit : "crop" scales the short side to 8/7 of `size` and cuts out the centre, as ImageNet nets expect; a
         picture that already is size x size is taken as it is. "letterbox" shows the whole picture on grey,
@@ -88,15 +92,15 @@ class Placement:
 
     def view(self, photograph: np.ndarray) -> np.ndarray:
         """The pixels that the net takes: numpy uint8 (H, W, 3) to uint8 (h, w, 3), grey beyond the edges."""
-        height, width = self.shape
-        across, down = self._scales()
-        inside = _clip(self.box, self.photograph)
+        (height, width), (left, top, right, bottom) = self.shape, self.box
+        across, down = (right - left) / width, (bottom - top) / height  # pixels of the photograph for one of the view
+        inside = max(left, 0), max(top, 0), min(right, self.photograph[1]), min(bottom, self.photograph[0])
         size = round((inside[2] - inside[0]) / across), round((inside[3] - inside[1]) / down)
         part = Image.fromarray(photograph)
         if (inside, size) != ((0, 0, *part.size), part.size):
             part = part.resize(size, Image.Resampling.BILINEAR, box=inside)
         canvas = Image.new("RGB", (width, height), GREY)
-        canvas.paste(part, (round((inside[0] - self.box[0]) / across), round((inside[1] - self.box[1]) / down)))
+        canvas.paste(part, (round((inside[0] - left) / across), round((inside[1] - top) / down)))
         return np.array(canvas)
 
     def seen(self) -> np.ndarray:
@@ -136,11 +140,6 @@ class Placement:
         left, top, right, bottom = self.box
         return Placement(smaller, self.shape, (left * across, top * down, right * across, bottom * down))
 
-    def _scales(self) -> tuple[float, float]:
-        """Pixels of the photograph per pixel of the net's view, across and down."""
-        left, top, right, bottom = self.box
-        return (right - left) / self.shape[1], (bottom - top) / self.shape[0]
-
 
 def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop") -> Placement:
     """Where a net's view of size x size lies in a photograph (height, width); `size` and `fit` as in `load_image`.
@@ -170,24 +169,15 @@ def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop"
     return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
 
 
-def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture, numpy uint8 (H, W, 3), at another height and width."""
-    return np.array(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def _clip(box: tuple[float, float, float, float], photograph: tuple[int, int]) -> tuple[float, float, float, float]:
-    height, width = photograph
-    left, top, right, bottom = box
-    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-
-
 def _decode(source) -> tuple[str, Image.Image]:
     """What to call the source in messages, and the picture as RGB, upright."""
+    if isinstance(source, nd.NDArray):
+        source = source.asnumpy()
     if isinstance(source, np.ndarray):
-        valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (3,))
+        valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (1,), (3,))
         if not valid or 0 in source.shape:
             raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
-        return "the array given", Image.fromarray(source).convert("RGB")
+        return "the array given", Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source).convert("RGB")
     if not isinstance(source, (str, Path, bytes, Image.Image)):
         raise InputError(f"image is {type(source).__name__}; expected a path, bytes, a PIL image or an array")
     name = f"image {source}" if isinstance(source, (str, Path)) else "the picture given"
@@ -210,8 +200,8 @@ def _decode(source) -> tuple[str, Image.Image]:
         raise InputError(f"{name} is not a picture, whatever its name says, or of a kind that cannot be read") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} would unpack to more pixels than is safe to open: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # whatever a decoder says of damage
-        raise InputError(f"{name} is damaged or incomplete: {error}") from None
+    except Exception as error:  # whatever a decoder says of damage
+        raise InputError(f"{name} is damaged or incomplete: {in_one_line(error)}") from None
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -231,3 +221,25 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name when it is complete; interrupted, it leaves nothing behind.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
+    """
+    path = Path(path)
+    part = path.with_name(f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()

@@ -9,7 +9,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import by_keyword, is_whole
-from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning
+from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning
 from ..core.inputs import input_for, normalise
 from ..core.layers import LayerLike
 from ..core.maps import caveats, grad_cam_of, guided_product
@@ -107,70 +107,51 @@ def explain_views(
     if callable(target):
         raise InputError("target is a function; an explanation is of a class, cam.grad_cam takes functions")
     recording = recorded(net, x, layer, True, output)
-    ranks = []
-    for ids in _classes(recording, target, top):
-        ranks.append(_explained(net, recording, ids, photographs, placements))
-    return [list(of_one) for of_one in zip(*ranks)]
+    ranks = [recording.class_ids(target)]
+    if top > 1:
+        ranks = np.argsort(-recording.logits, axis=1, kind="stable")[:, :top].T.tolist()
+    explained = [_explained(net, recording, list(ids), photographs, placements) for ids in ranks]
+    return [list(of_one) for of_one in zip(*explained)]
 
 
-def _classes(recording: Recording, target: Target, top: int) -> list[tuple[int, ...]]:
-    """One class per picture, for each rank."""
-    first = recording.class_ids(target)
-    if target is not None or top == 1:
-        return [first]
-    ranked = np.argsort(-recording.logits, axis=1, kind="stable")[:, : min(top, recording.logits.shape[1])]
-    return [tuple(int(i) for i in column) for column in ranked.T]
-
-
-def _explained(
-    net: Block,
-    recording: Recording,
-    ids: tuple[int, ...],
-    photographs: Sequence[np.ndarray],
-    placements: Sequence[Placement],
-) -> list[Explanation]:
-    """One explanation per picture."""
-    (layer,), target = recording.layers, list(ids)
-    signed = grad_cam_of(recording, target=target, relu=False)  # (N, h, w)
+def _explained(net: Block, recording: Recording, ids: list[int], photographs, placements) -> list[Explanation]:
+    """One explanation per picture, of the class in `ids`."""
+    (layer,), logits, probabilities = recording.layers, recording.logits, recording.probabilities
+    signed = grad_cam_of(recording, target=ids, relu=False)  # (N, h, w)
     heat = np.maximum(signed, 0)
-    saliency = np.abs(recording.image_gradient(target=target)).max(axis=1)
-    notes: list[CamWarning] = [*_of_net(net, recording), *recording.caveats()]
+    saliency = np.abs(recording.image_gradient(target=ids)).max(axis=1)
+    notes = [*recording.notes, *recording.rule_caveats("guided"), *recording.caveats()]
+    if isinstance(caution := getattr(net, "caution", None), str):
+        notes.insert(0, NetWarning(caution))
+    guided = product = [None] * len(ids)
     try:
-        guided = recording.image_gradient_by("guided", None, target)  # (N, 3, H, W)
+        guided = recording.image_gradient_by("guided", None, ids)  # (N, 3, H, W)
         product = guided_product(guided, heat)
     except NetError as error:  # the net has no ReLU
-        guided = product = None
         notes.append(NetWarning(f"no guided backpropagation: {error}"))
-    labels = labels_of(net, recording.logits.shape[1])
-    probabilities = recording.probabilities
+    labels = labels_of(net, logits.shape[1])
     return [
         Explanation(
             label=labels[number] if labels else f"class {number}",
             target=number,
-            logit=float(recording.logits[index, number]),
-            probability=None if probabilities is None else float(probabilities[index, number]),
+            logit=float(logits[image, number]),
+            probability=None if probabilities is None else float(probabilities[image, number]),
             layer=layer,
-            grad_cam=heat[index],
-            guided_backprop=None if guided is None else guided[index],
-            guided_grad_cam=None if product is None else product[index],
-            saliency=saliency[index],
-            photograph=photographs[index],
-            placement=placements[index],
+            grad_cam=heat[image],
+            guided_backprop=guided[image],
+            guided_grad_cam=product[image],
+            saliency=saliency[image],
+            photograph=photographs[image],
+            placement=placements[image],
             warnings=(
                 *notes,
-                *_of_placement(placements[index]),
-                *caveats(layer, signed[index]),
-                *_of_size(heat[index], float(recording.logits[index, number])),
+                *_of_placement(placements[image]),
+                *caveats(layer, signed[image]),
+                *_of_size(heat[image], float(logits[image, number])),
             ),
         )
-        for index, number in enumerate(ids)
+        for image, number in enumerate(ids)
     ]
-
-
-def _of_net(net: Block, recording: Recording) -> list[NetWarning]:
-    caution = getattr(net, "caution", None)
-    own = [NetWarning(caution)] if isinstance(caution, str) else []
-    return [*own, *recording.notes, *recording.rule_caveats("guided")]
 
 
 def _of_placement(placement: Placement) -> list[InputWarning]:
@@ -184,10 +165,5 @@ def _of_placement(placement: Placement) -> list[InputWarning]:
 
 def _of_size(heat: np.ndarray, logit: float) -> list[MapWarning]:
     share = heat.sum() / abs(logit) if logit else 1.0
-    if not 0 < share < WEAK:
-        return []
-    return [
-        MapWarning(
-            f"all of the map together is {share:.2%} of the logit: it is drawn to its own scale and looks strong"
-        )
-    ]
+    said = f"all of the map together is {share:.2%} of the logit: it is drawn to its own scale and looks strong"
+    return [MapWarning(said)] if 0 < share < WEAK else []

@@ -48,7 +48,9 @@ class Evaluation:
         return float(self.energy.mean() / self.area.mean())
 
 
-def evaluate(net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[LayerLike] | None = None, batch: int = 10):
+def evaluate(
+    net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[LayerLike] | None = None, *, batch: int = 10
+):
     """Measure Grad-CAM of every object's class on two-object scenes, from one forward per batch.
 
     Parameters

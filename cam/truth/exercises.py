@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from mxnet import nd
@@ -34,6 +37,36 @@ def check(what: str, came, expected, likely: Mapping[str, object] | None = None,
     raise AssertionError("\n".join(lines + [f"Hint: {hint}" for hint in hints[:1]]))
 
 
+@contextmanager
+def unaided(*functions: Callable) -> Iterator[None]:
+    """Fail where one of these Python functions is called, under whatever name: the task is to write it.
+
+    Raises
+    ------
+    AssertionError
+        That names the function, also if the answer caught the first one.
+    """
+    codes = {inspect.unwrap(function).__code__: function.__name__ for function in functions}
+    called: list[str] = []
+
+    def heard(frame, event, _):
+        if event == "call" and frame.f_code in codes:
+            called.append(codes[frame.f_code])
+            raise AssertionError(_SAYS.format(called[0]))
+
+    before = sys.getprofile()
+    sys.setprofile(heard)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+    if called:
+        raise AssertionError(_SAYS.format(called[0]))
+
+
+_SAYS = "this answer calls {}, and the task is to write what it does"
+
+
 def _problem(came, expected, tolerance: float) -> str | None:
     """Why two results differ, in words, or None if they are equal within the tolerance."""
     if came is None:
@@ -49,30 +82,26 @@ def _problem(came, expected, tolerance: float) -> str | None:
         return f"the shape should be {right.shape}, not {found.shape}"
     if not np.isfinite(found).all():
         return "the result holds NaN or infinity"
-    scale = np.abs(right).max(initial=0.0)
-    largest = np.abs(found - right).max(initial=0.0)
-    if largest <= tolerance * (scale if scale > 0 else 1.0):
+    difference = np.abs(found - right)
+    largest = difference.max(initial=0.0)
+    if largest <= tolerance * (np.abs(right).max(initial=0.0) or 1.0):
         return None
-    return f"the largest difference is {largest:.3g}, at {_place(np.abs(found - right))}"
+    index = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+    return f"the largest difference is {largest:.3g}, at {f'index {index}' if index else 'the only number'}"
 
 
 def _numbers(value) -> np.ndarray:
     return np.asarray(value.asnumpy() if isinstance(value, nd.NDArray) else value, np.float64)
 
 
-def _place(difference: np.ndarray) -> str:
-    index = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
-    return f"index {index}" if index else "the only number"
-
-
 def _shown(value) -> str:
     """A result as one line: small ones in full, large ones by shape and range."""
+    if value is None or isinstance(value, (str, bool, np.bool_)):
+        return repr(value)
     try:
         numbers = _numbers(value)
     except (TypeError, ValueError):
         return repr(value)[:200]
-    if isinstance(value, (str, bool, np.bool_)):
-        return repr(value)
     if numbers.size <= 32:
         return str(np.round(numbers, 5).tolist())
     return f"shape {numbers.shape}, from {numbers.min():.5g} to {numbers.max():.5g}, mean {numbers.mean():.5g}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -104,8 +105,7 @@ def draw(seed: int, objects: int = 2, size: int = 224) -> Scene:
     )
 
 
-@dataclass(frozen=True)
-class _Placed:
+class _Placed(NamedTuple):
     """One varied cut-out: colour (h, w, 3) in 0..255 and alpha (h, w) in 0..1, for a window of the scene."""
 
     colour: np.ndarray

@@ -1,8 +1,9 @@
 # %% [markdown]
-# # Problem set 2: a convolution that remembers
+# # Problem set 2: a layer that remembers
 #
-# **Learning goals.** You can write a layer that keeps its feature map and the gradient of its feature map, and that
-# changes nothing else: not the output, not the gradient of the image, not the network's running statistics.
+# **Learning goals.** You can make a network keep a feature map and the gradient of that map, and change nothing else:
+# not the output, not the gradient of the image, not the running statistics. And you can do without a tape: walk back
+# over the graph of a network by hand, and get the same numbers.
 #
 # **You need** lesson 2, and `cam`. **It takes** about 75 minutes. **Points:** 14 by the checks, 3 by hand.
 #
@@ -11,7 +12,9 @@
 # rule and not the result. Do not rename functions. Before you hand in, restart the kernel and run all cells.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-from cam.exercises import check
+from functools import partial
+
+from cam.core.tracing import trace
 
 import mxnet as mx
 import numpy as np
@@ -19,15 +22,15 @@ from mxnet import autograd, nd
 from mxnet.gluon import nn
 
 # %% [markdown]
-# ## 1. The layer (11 points)
+# ## 1. The layer (8 points)
 #
-# Everything Grad-CAM needs of a layer is its output $A$ and $\partial y / \partial A$. MXNet keeps neither. Finish
-# the layer below so that after a recorded forward pass and a backward pass
+# Lesson 2 keeps the *output* of a convolution. Here the *input* of any block is wanted, such as that of a global
+# average pooling, which is where Grad-CAM is exact. Finish the block below so that after a recorded forward pass and a
+# backward pass
 #
-# - the output is the same as that of `nn.Conv2D` (2 points, together with the next),
-# - `feature_map()` returns $A$,
-# - `gradient()` returns $\partial y / \partial A$ (3 points),
-# - the image's gradient is what it would be without you (4 points),
+# - the output is the same as that of the block inside, and `feature_map()` returns what went into it, $A$ (2 points),
+# - `gradient()` returns $\partial y / \partial A$ (2 points),
+# - the image's gradient is what it would be without you (2 points),
 # - a second pass forgets the first, and a pass that nobody records works too (2 points).
 #
 # *Hint: `attach_grad()` makes an array a leaf, an end of the tape. Which array may be an end without harm? Lesson 2
@@ -35,167 +38,226 @@ from mxnet.gluon import nn
 
 
 # %% nbgrader={"grade": false, "grade_id": "layer", "locked": false, "schema_version": 3, "solution": true, "task": false}
-class RecordingConv2D(nn.Conv2D):
-    """A convolution that keeps its output and its output's gradient."""
+class RememberInput(nn.Block):
+    """A block that keeps what goes into another block, and the gradient of that."""
 
-    def hybrid_forward(self, F, x, weight, bias=None):
-        output = super().hybrid_forward(F, x, weight, bias)
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
         ### BEGIN SOLUTION
-        self.kept = output.detach()
-        self.tap = nd.zeros_like(output)
+        self.kept = x.detach()
+        self.tap = nd.zeros_like(x)
         self.tap.attach_grad()
-        return output + self.tap
+        return self.block(x + self.tap)
         ### END SOLUTION
 
     def feature_map(self):
-        """The output of the last pass, numpy (N, K, h, w)."""
+        """What went into the block in the last pass, numpy."""
         ### BEGIN SOLUTION
         return self.kept.asnumpy()
         ### END SOLUTION
 
     def gradient(self):
-        """The gradient of what `backward` was called on with respect to that output, numpy (N, K, h, w)."""
+        """The gradient of what `backward` was called on with respect to that, numpy of its shape."""
         ### BEGIN SOLUTION
         return self.tap.grad.asnumpy()
         ### END SOLUTION
 
 
 # %% nbgrader={"grade": false, "grade_id": "try_it", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def hand_made():
-    """Your layer as a 1x1 convolution of one channel: every number times 2, plus 1."""
-    layer = RecordingConv2D(1, kernel_size=1, in_channels=1)
+def one_by_one(weight, bias):
+    """A 1x1 convolution of one channel: every number times a weight, plus a bias."""
+    layer = nn.Conv2D(1, kernel_size=1, in_channels=1)
     layer.initialize()
-    layer.weight.set_data(nd.array([[[[2.0]]]]))
-    layer.bias.set_data(nd.array([1.0]))
+    layer.weight.set_data(nd.array([[[[weight]]]]))
+    layer.bias.set_data(nd.array([bias]))
     return layer
 
 
-def run(layer, x, w):
-    """Record y = sum(w * layer(x)), go back, and return the output and the image's gradient, numpy."""
+def hand_made():
+    """A net that takes numbers times 3, and those times 2 plus 1; and the block that remembers what lies between."""
+    net, layer = nn.Sequential(), RememberInput(one_by_one(2.0, 1.0))
+    net.add(one_by_one(3.0, 0.0), layer)
+    return net, layer
+
+
+def run(net, x, w):
+    """Record y = sum(w * net(x)), go back, and return the output and the image's gradient, numpy."""
     x = nd.array(x)
     x.attach_grad()
     with autograd.record():
-        output = layer(x)
+        output = net(x)
         y = (output * nd.array(w)).sum()
     y.backward()
     return output.asnumpy(), x.grad.asnumpy()
 
 
-def random_layers(seed, layer_class):
-    """Two convolutions one after another, the second of a given class, with random weights; and that second one."""
+def random_net(seed, remembers):
+    """Two convolutions with random weights, the second inside a RememberInput or not."""
     mx.random.seed(seed)
-    last = layer_class(4, kernel_size=3, in_channels=5)
-    net = nn.HybridSequential()
-    net.add(nn.Conv2D(5, kernel_size=3, padding=1, in_channels=3), last)
-    net.initialize(mx.init.Normal(0.5))
-    return net, last
+    first, last = nn.Conv2D(5, 3, padding=1, in_channels=3), nn.Conv2D(4, 3, in_channels=5)
+    for layer in (first, last):
+        layer.initialize(mx.init.Normal(0.5))
+    net = nn.Sequential()
+    net.add(first, RememberInput(last) if remembers else last)
+    return net
 
 
 # %% nbgrader={"grade": true, "grade_id": "output_and_feature_map", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-layer = hand_made()
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+net, layer = hand_made()
 x, w = np.array([[[[1.0, -2.0], [0.0, 3.0]]]]), np.array([[[[1.0, 10.0], [0.0, -1.0]]]])
-output, _ = run(layer, x, w)
+output, _ = run(net, x, w)
 check(
     "the output",
     output,
-    [[[[3, -3], [1, 7]]]],
-    {"The tap has to be zero, or the output changes.": [[[[4, -2], [2, 8]]]]},
+    [[[[7, -11], [1, 19]]]],
+    likely={
+        "The tap has to be zero, or the output changes.": [[[[9, -9], [3, 21]]]],
+        "The input came back: call the block.": 3 * x,
+    },
 )
 check(
     "feature_map()",
     layer.feature_map(),
-    [[[[3, -3], [1, 7]]]],
+    [[[[3, -6], [0, 9]]]],
     likely={
-        "This is the input of the layer.": x,
-        "This is the gradient of the output, not the output.": w,
-        "Nobody asked for a ReLU: keep the output as it is.": [[[[3, 0], [1, 7]]]],
+        "This is the output of the block: its input is asked for.": output,
+        "This is the image, not what goes into this block.": x,
+        "This is the gradient, not the input.": 2 * w,
     },
 )
 ### BEGIN HIDDEN TESTS
-net, last = random_layers(3, RecordingConv2D)
-plain, _ = random_layers(3, nn.Conv2D)
-x = np.random.default_rng(3).normal(size=(2, 3, 6, 7))
+x = np.random.default_rng([SECRET, 1]).normal(size=(2, 3, 6, 7))
+net = random_net(SECRET, True)
 found, _ = run(net, x, np.ones((2, 4, 4, 5)))
+plain = random_net(SECRET, False)
 expected, _ = run(plain, x, np.ones((2, 4, 4, 5)))
 check("the output with other numbers", found, expected)
-check("feature_map() with other numbers", last.feature_map(), expected)
+check("feature_map() with other numbers", net[1].feature_map(), plain[0](nd.array(x)))
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "gradient_of_the_feature_map", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-layer = hand_made()
+# %% nbgrader={"grade": true, "grade_id": "gradient_of_the_feature_map", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+net, layer = hand_made()
 x, w = np.array([[[[1.0, -2.0], [0.0, 3.0]]]]), np.array([[[[1.0, 10.0], [0.0, -1.0]]]])
-run(layer, x, w)
+run(net, x, w)
 check(
     "gradient()",
     layer.gradient(),
-    w,
+    [[[[2, 20], [0, -2]]]],
     likely={
-        "This is the gradient of the image: it has gone through the convolution.": 2 * w,
-        "This is the feature map, not its gradient.": [[[[3, -3], [1, 7]]]],
-        "All zero: is this the gradient of an array that the network goes on with?": 0 * w,
+        "This is the gradient of the block's output: it has not yet gone back through the block.": w,
+        "This is the gradient of the image: it has gone through the layer below too.": 6 * w,
+        "This is the feature map, not its gradient.": 3 * x,
+        "All zero: is this the gradient of an array that the block goes on with?": 0 * w,
     },
 )
 ### BEGIN HIDDEN TESTS
-net, last = random_layers(4, RecordingConv2D)
-rng = np.random.default_rng(4)
+rng = np.random.default_rng([SECRET, 2])
 x, w = rng.normal(size=(2, 3, 6, 7)), rng.normal(size=(2, 4, 4, 5))
+net, plain = random_net(SECRET, True), random_net(SECRET, False)
 run(net, x, w)
-check("gradient() with other numbers", last.gradient(), w)
+_, expected = run(plain[1], plain[0](nd.array(x)).asnumpy(), w)
+check("gradient() with other numbers", net[1].gradient(), expected)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "image_gradient_is_intact", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-layer = hand_made()
+# %% nbgrader={"grade": true, "grade_id": "image_gradient_is_intact", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+net, layer = hand_made()
 x, w = np.array([[[[1.0, -2.0], [0.0, 3.0]]]]), np.array([[[[1.0, 10.0], [0.0, -1.0]]]])
-_, image_gradient = run(layer, x, w)
+_, image_gradient = run(net, x, w)
 check(
     "the image's gradient",
     image_gradient,
-    2 * w,
+    [[[[6, 60], [0, -6]]]],
     likely={
-        "All zero: attach_grad on the output cuts the tape, and nothing below gets a gradient.": 0 * w,
-        "Twice too large: the output reaches the sum on two ways.": 4 * w,
+        "All zero: attach_grad on the input cuts the tape, and nothing below gets a gradient.": 0 * w,
+        "Twice too large: the input reaches the block on two ways.": 12 * w,
     },
 )
 ### BEGIN HIDDEN TESTS
-rng = np.random.default_rng(5)
+rng = np.random.default_rng([SECRET, 3])
 x, w = rng.normal(size=(2, 3, 6, 7)), rng.normal(size=(2, 4, 4, 5))
-_, found = run(random_layers(5, RecordingConv2D)[0], x, w)
-_, expected = run(random_layers(5, nn.Conv2D)[0], x, w)
-cut = {"All zero: attach_grad on the output cuts the tape, and nothing below gets a gradient.": 0 * expected}
-check("the image's gradient with other numbers", found, expected, cut)
+_, found = run(random_net(SECRET, True), x, w)
+_, expected = run(random_net(SECRET, False), x, w)
+check("the image's gradient with other numbers", found, expected)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "second_pass", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-layer = hand_made()
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+net, layer = hand_made()
 first, second = np.ones((1, 1, 2, 2)), np.full((1, 1, 2, 2), 5.0)
-run(layer, first, first)
-run(layer, second, second)
+run(net, first, first)
+run(net, second, second)
 check(
     "gradient() after a second pass",
     layer.gradient(),
-    second,
+    2 * second,
     likely={
-        "The gradients of both passes were added up: keep that of the last one.": first + second,
-        "This is the gradient of the first pass.": first,
+        "The gradients of both passes were added up: keep that of the last one.": 2 * (first + second),
+        "This is the gradient of the first pass.": 2 * first,
     },
 )
-check(
-    "feature_map() after a second pass", layer.feature_map(), 2 * second + 1, {"This is the first pass's.": 3 * first}
-)
-check("the output of a pass that is not recorded", layer(nd.array(first)), 3 * first)
+check("feature_map() after a second pass", layer.feature_map(), 3 * second, {"This is the first pass's.": 3 * first})
+check("the output of a pass that is not recorded", net(nd.array(first)), 7 * first)
 ### BEGIN HIDDEN TESTS
-layer = hand_made()
+net, layer = hand_made()
 for size in (2, 5, 3):
-    x, w = np.random.default_rng(size).normal(size=(2, 1, 1, size, size))
-    run(layer, x, w)
-    check(f"gradient() of a later pass of size {size}", layer.gradient(), w)
-    check(f"feature_map() of a later pass of size {size}", layer.feature_map(), 2 * x + 1)
+    x, w = np.random.default_rng([SECRET, size]).normal(size=(2, 1, 1, size, size))
+    run(net, x, w)
+    check(f"gradient() of a later pass of size {size}", layer.gradient(), 2 * w)
+    check(f"feature_map() of a later pass of size {size}", layer.feature_map(), 3 * x)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "follow_through", "locked": true, "points": 0, "schema_version": 3, "solution": false, "task": false}
+# When this is graded, the right block takes the place of yours here: a mistake above costs nothing below.
+### BEGIN HIDDEN TESTS
+from mxnet import nd
+from mxnet.gluon import nn
+
+
+class RememberInput(nn.Block):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        self.kept, self.tap = x.detach(), nd.zeros_like(x)
+        self.tap.attach_grad()
+        return self.block(x + self.tap)
+
+    def feature_map(self):
+        return self.kept.asnumpy()
+
+    def gradient(self):
+        return self.tap.grad.asnumpy()
+
+
 ### END HIDDEN TESTS
 
 # %% [markdown]
 # ## 2. What does the class want? (3 points)
 #
-# With the layer in a network, one number per channel says how much the class's logit would rise if the whole channel
+# With the block in a network, one number per channel says how much the class's logit would rise if the whole channel
 # were a little larger: the mean of the gradient over all positions. Write the function that computes it for a batch,
 # each image for its own class.
 #
@@ -208,21 +270,20 @@ for size in (2, 5, 3):
 
 # %% nbgrader={"grade": false, "grade_id": "net", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def small_net(seed):
-    """A net of your layer, BatchNorm, ReLU, global pooling and Dense; and the layer."""
+    """A net of a convolution, BatchNorm, ReLU, global pooling and Dense; and the block that remembers BatchNorm's input."""
     mx.random.seed(seed)
-    layer = RecordingConv2D(6, kernel_size=3, in_channels=3)
-    net = nn.HybridSequential()
-    net.add(layer, nn.BatchNorm(in_channels=6), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(4, in_units=6))
+    norm, net = nn.BatchNorm(in_channels=6), nn.Sequential()
+    layer = RememberInput(norm)
+    net.add(nn.Conv2D(6, 3, in_channels=3), layer, nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(4, in_units=6))
     net.initialize(mx.init.Normal(0.5))
-    net[1].running_mean.set_data(nd.arange(6) / 10)
-    net[1].running_var.set_data(1 + nd.arange(6))
-    return net, layer
+    norm.running_mean.set_data(nd.arange(6) / 10)
+    norm.running_var.set_data(1 + nd.arange(6))
+    return net, layer, norm
 
 
-def from_the_formula(net, layer, x, class_ids):
+def from_the_formula(net, norm, x, class_ids):
     """The right answer for this particular net, worked out by hand: numpy (N, 6)."""
-    norm, dense = net[1], net[4].weight.data().asnumpy()
-    features = nd.Convolution(x, layer.weight.data(), layer.bias.data(), kernel=(3, 3), num_filter=6).asnumpy()
+    dense, features = net[4].weight.data().asnumpy(), net[0](x).asnumpy()
     scale = 1 / np.sqrt(norm.running_var.data().asnumpy() + 1e-5)
     passes = features > norm.running_mean.data().asnumpy()[:, None, None]
     positions = passes.shape[2] * passes.shape[3]
@@ -233,7 +294,7 @@ def from_the_formula(net, layer, x, class_ids):
 def channel_weights(net, layer, x, class_ids):
     """Mean gradient per channel of each image's own logit: numpy (N, K). The net stays as it is.
 
-    x is an NDArray (N, 3, H, W), class_ids a list of N numbers, layer a RecordingConv2D inside net.
+    x is an NDArray (N, 3, H, W), class_ids a list of N numbers, layer a RememberInput inside net.
     """
     ### BEGIN SOLUTION
     with autograd.record(train_mode=False):
@@ -245,54 +306,212 @@ def channel_weights(net, layer, x, class_ids):
 
 
 # %% nbgrader={"grade": true, "grade_id": "what_the_class_wants", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-net, layer = small_net(1)
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+net, layer, norm = small_net(1)
 x = nd.array(np.random.default_rng(1).normal(size=(2, 3, 8, 8)))
-statistics = net[1].running_mean.data().asnumpy()
+statistics = norm.running_mean.data().asnumpy()
 found = channel_weights(net, layer, x, [3, 0])
 check(
     "the running statistics of the net after your function has run (see the option train_mode of record)",
-    net[1].running_mean.data(),
+    norm.running_mean.data(),
     statistics,
 )
-expected = from_the_formula(net, layer, x, [3, 0])
+expected = from_the_formula(net, norm, x, [3, 0])
 check(
     "channel_weights (are record and backward both in inference mode?)",
     found,
     expected,
     likely={
-        "Both images got the first one's class: each has its own.": from_the_formula(net, layer, x, [3, 3]),
-        "Both images got the second one's class: each has its own.": from_the_formula(net, layer, x, [0, 0]),
+        "Both images got the first one's class: each has its own.": from_the_formula(net, norm, x, [3, 3]),
+        "Both images got the second one's class: each has its own.": from_the_formula(net, norm, x, [0, 0]),
         "This is the sum over the positions: take the mean.": 36 * expected,
         "This is the sum of all logits: pick one of each row.": sum(
-            from_the_formula(net, layer, x, [c, c]) for c in range(4)
+            from_the_formula(net, norm, x, [c, c]) for c in range(4)
         ),
         "This is the mean of the feature map: take the gradient.": layer.feature_map().mean(axis=(2, 3)),
     },
 )
 ### BEGIN HIDDEN TESTS
-layer, head = RecordingConv2D(6, kernel_size=3, in_channels=3), nn.HybridSequential()
-head.add(nn.BatchNorm(in_channels=6), nn.Activation("sigmoid"), nn.GlobalAvgPool2D(), nn.Dense(5, in_units=6))
-net = nn.HybridSequential()
-net.add(layer, *head)
+from mxnet import autograd
+from mxnet.gluon import nn
+
+rng = np.random.default_rng([SECRET, 4])
+conv, head = nn.Conv2D(6, 3, in_channels=3), nn.Sequential()
+layer = RememberInput(nn.Activation("sigmoid"))
+head.add(nn.BatchNorm(in_channels=6), nn.GlobalAvgPool2D(), nn.Dense(5, in_units=6))
+net = nn.Sequential()
+net.add(conv, layer, head)
+mx.random.seed(SECRET)
 net.initialize(mx.init.Normal(0.5))
-x = nd.array(np.random.default_rng(2).normal(size=(3, 3, 7, 9)))
-found = channel_weights(net, layer, x, [1, 4, 2])
-features = layer(x).detach()
+x, ids = nd.array(rng.normal(size=(3, 3, 7, 9))), rng.permutation(5)[:3].tolist()
+found = channel_weights(net, layer, x, ids)
+features = conv(x).detach()
 features.attach_grad()
 with autograd.record(train_mode=False):
-    total = nd.pick(head(features), nd.array([1, 4, 2])).sum()
+    total = nd.pick(head(nd.sigmoid(features)), nd.array(ids)).sum()
 total.backward(train_mode=False)
 check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 3. In your own words (3 points, read by your teacher)
+# ## 3. Without a tape: the walk back (3 points)
+#
+# `cam` puts no tap into a network. It knows the network as a list of *steps* in the order in which they ran, and walks
+# over it in reverse. What has *arrived* at a step, d target / d its output, goes back through the step, and arrives at
+# the steps whose outputs went in. Write that walk.
+#
+# *Hint: an output that went into two steps gets something from both. When you come to a step in reverse order, all that
+# can arrive has arrived. A step that nothing arrived at passes nothing on.*
+
+
+# %% nbgrader={"grade": false, "grade_id": "walk", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def walk_back(steps, dy):
+    """What arrives at every step: a list, with None for a step that nothing arrives at.
+
+    steps is a list of pairs (inputs, back): the numbers of the steps whose outputs went in, and a function that takes
+    what arrived at the output and returns a list with the gradient of each of these inputs. An array that was given,
+    such as the image, has no inputs, and None for `back`. dy is what arrives at the last step.
+    """
+    ### BEGIN SOLUTION
+    arrived = [None] * len(steps)
+    arrived[-1] = dy
+    for number in range(len(steps) - 1, -1, -1):
+        inputs, back = steps[number]
+        if inputs and arrived[number] is not None:
+            for source, dx in zip(inputs, back(arrived[number])):
+                arrived[source] = dx if arrived[source] is None else arrived[source] + dx
+    return arrived
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "the_walk_back", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+steps = [
+    ((), None),  # 0: the image
+    ((0,), lambda dy: [3 * dy]),  # 1: three times the image
+    ((1, 0), lambda dy: [dy, dy]),  # 2: that plus the image
+    ((2,), lambda dy: [100 * dy]),  # 3: a side branch whose output nobody uses
+    ((2,), lambda dy: [-2 * dy]),  # 4
+    ((4, 1), lambda dy: [dy, 5 * dy]),  # 5: the end
+]
+found = walk_back(steps, 1.0)
+check("how many entries", len(found), 6)
+check("whether anything arrives at the side branch", found[3] is None, True)
+check(
+    "what arrives at the other steps",
+    [found[number] for number in (0, 1, 2, 4, 5)],
+    [7, 3, -2, 1, 1],
+    likely={
+        "What arrives on two ways adds up: the second must not replace the first.": [-6, -2, -2, 1, 1],
+        "The first that arrives is not all: add what comes later.": [-2, 5, -2, 1, 1],
+    },
+)
+### BEGIN HIDDEN TESTS
+rng = np.random.default_rng([SECRET, 5])
+matrices = rng.normal(size=(6, 6)) * (np.tri(6, k=-1) > 0)  # step i is the sum of matrices[i, j] times step j
+steps = [((), None)]
+for i in range(1, 6):
+    steps.append((tuple(range(i)), lambda dy, row=matrices[i]: [weight * dy for weight in row]))
+expected = np.linalg.inv(np.eye(6) - matrices)[5]  # all ways from each step to the last
+check("what arrives in another graph", walk_back(steps, 1.0), expected)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# And on a real graph? `steps_of` turns the traced graph of a network into such steps, each with MXNet's own derivative of
+# that one operator. Your walk should give the numbers that your block of section 1 got from the tape.
+
+
+# %% nbgrader={"grade": false, "grade_id": "steps_of", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def steps_of(net, x):
+    """The steps of a net that runs on x, for walk_back; and by each layer's path the number of its step."""
+    graph, values, steps = trace(net), [], []
+    for step in graph.steps:
+        inputs = tuple(number for number, _ in step.inputs)
+        if step.op == "null":
+            values.append(x if step.parameter is None else step.parameter.data())
+            steps.append(((), None))
+            continue
+        leaves = [values[number].copy() for number in inputs]
+        for leaf in leaves:
+            leaf.attach_grad()
+        with autograd.record(train_mode=False):
+            values.append(getattr(nd, step.op)(*leaves, **step.options))
+        steps.append((inputs, partial(back_through, values[-1], leaves)))
+    return steps, {path: number for path, (number, _) in graph.entries.items()}
+
+
+def back_through(value, leaves, dy):
+    return autograd.grad(value, leaves, dy, retain_graph=True, train_mode=False)
+
+
+def pooled_net(seed, last):
+    """A net of a convolution, a ReLU, a pooling and a Dense layer, whose pooling may be inside another block."""
+    mx.random.seed(seed)
+    layers = [nn.Conv2D(6, 3, in_channels=3), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(4, in_units=6)]
+    for layer in layers:
+        layer.initialize(mx.init.Normal(0.5))
+    net = nn.Sequential()
+    net.add(*layers[:2], last(layers[2]), layers[3])
+    return net
+
+
+# %% nbgrader={"grade": true, "grade_id": "the_same_numbers", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+from mxnet import nd
+
+x = nd.array(np.random.default_rng(6).normal(size=(1, 3, 8, 8)))
+net = pooled_net(6, RememberInput)
+channel_weights(net, net[2], x, [2])  # your block's pass, for class 2
+steps, numbers = steps_of(pooled_net(6, lambda layer: layer), x)
+found = walk_back(steps, nd.one_hot(nd.array([2]), 4))
+check("what arrives at the ReLU's output, against the tape", found[numbers["1"]], net[2].gradient())
+### BEGIN HIDDEN TESTS
+from mxnet import autograd
+from mxnet.gluon import nn
+
+
+class Twice(nn.HybridBlock):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2D(3, 3, padding=1, in_channels=3)
+
+    def hybrid_forward(self, F, x):
+        return F.relu(self.conv(x)) + x + self.conv(x) * x
+
+
+net = Twice()
+mx.random.seed(SECRET)
+net.initialize(mx.init.Normal(0.5))
+rng = np.random.default_rng([SECRET, 6])
+x, dy = nd.array(rng.normal(size=(1, 3, 5, 6))), nd.array(rng.normal(size=(1, 3, 5, 6)))
+steps, numbers = steps_of(net, x)
+found = walk_back(steps, dy)
+x.attach_grad()
+with autograd.record(train_mode=False):
+    y = net(x)
+y.backward(dy, train_mode=False)
+image = next(number for number, step in enumerate(trace(net).steps) if step.input == 0)
+check("what arrives at the image of a net that uses it five times", found[image], x.grad)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 4. In your own words (3 points, read by your teacher)
 #
 # *Write your answer in the cell below, in place of what stands there: a new cell is not read.*
 #
-# (a) Why does `attach_grad()` on the output make the image's gradient zero, although the value of the output is still
+# (a) Why does `attach_grad()` on a feature map make the image's gradient zero, although the value of the map is still
 # there? (b) Why is the gradient of an added zero the gradient of the feature map? One line of mathematics is enough.
-# (c) When would you cut the tape on purpose?
+# (c) Name one thing that the walk over the graph can do and the tap cannot, or the other way round.
 #
 # *Write into the cell below this one: what stands in a new cell is not read.*
 
@@ -300,8 +519,10 @@ check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 # ### BEGIN SOLUTION
 # (a) It makes the array a leaf: the record of how it came about is dropped, so the backward pass ends there, and the
 # image, which is only reached through that record, gets nothing. (b) With $B = A + t$ and $t = 0$: $\partial
-# y/\partial t = \partial y/\partial B = \partial y/\partial A$, since both derivatives of the sum are one. (c) If
-# only the feature map's gradient is wanted: everything below then costs no backward pass and no memory.
+# y/\partial t = \partial y/\partial B = \partial y/\partial A$, since both derivatives of the sum are one. (c) The
+# walk needs nothing in the network: no layer has to be built for it, it stops at the layer that is asked for, and the
+# rule of a ReLU can be another one for one pass. The tap needs no graph, so it also works where the network cannot be
+# traced.
 # ### END SOLUTION
 
 # %% [markdown]
@@ -315,5 +536,6 @@ check("channel_weights of another net", found, features.grad.mean(axis=(2, 3)))
 # - **The running statistics changed**: `record()` and `backward()` are in train mode unless told otherwise.
 # - **channel_weights is off, but not by a simple factor**: only one of the two was told; BatchNorm then has another
 #   gradient.
+# - **The walk's numbers are too small**: what arrived on a second way has replaced the first.
 # - **Right for two images, wrong when handed in**: a size was typed in. Take shapes from the arrays.
 # - **The shape should be (2, 6)**: the mean runs over the two axes of the positions, 2 and 3, and over no others.

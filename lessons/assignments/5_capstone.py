@@ -18,8 +18,7 @@
 # %matplotlib inline
 import cam
 from cam import metrics, plot, scenes
-from cam.exercises import check
-from cam.images import normalise
+from cam.core.inputs import normalise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,7 +46,7 @@ def logits(net, images):
 shown = [archive(seed) for seed in range(4)]
 rows = [[image for image, _ in shown]]
 rows += [
-    [plot.overlay(image, cam.grad_cam(net, cam.load_image(image), class_id)[0]) for image, class_id in shown]
+    [plot.overlay(image, cam.grad_cam(net, cam.load_image(image), target=class_id)[0]) for image, class_id in shown]
     for net in (suspect, honest)
 ]
 plot.grid(rows, ["archive", "suspect", "honest"], [suspect.labels[class_id] for _, class_id in shown])
@@ -78,6 +77,8 @@ class Stub:
         return nd.array(self.rows[: len(x)])
 
 
+from cam.truth.exercises import check
+
 pictures = np.zeros((4, 32, 32, 3), np.uint8)
 four = Stub([[0, 5, 1], [2, 1, 0], [-3, -2, -1], [0, 0, 9]])
 check(
@@ -90,12 +91,28 @@ check(
     },
 )
 ### BEGIN HIDDEN TESTS
+rng = np.random.default_rng([SECRET, 1])
+rows, ids = rng.normal(size=(9, 6)), rng.integers(0, 6, 9)
+ids[:3] = rows.argmax(axis=1)[:3]
+right = (rows.argmax(axis=1) == ids).mean()
+check("the accuracy of nine answers", accuracy(Stub(rows), np.zeros((9, 32, 32, 3), np.uint8), ids), right)
 check("the accuracy of two answers, none of which is right", accuracy(four, pictures[:2], [2, 1]), 0)
-check("the accuracy of three answers, one of which is right", accuracy(four, pictures[:3], [1, 2, 0]), 1 / 3)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "follow_through", "locked": true, "points": 0, "schema_version": 3, "solution": false, "task": false}
+# When this is graded, the right function takes the place of yours here: a mistake above costs nothing below.
+### BEGIN HIDDEN TESTS
+import numpy as np
+
+
+def accuracy(net, images, class_ids):
+    return float(np.mean(np.argmax(logits(net, images), axis=1) == np.asarray(class_ids)))
+
+
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 2. Cover it and see (4 points)
+# ## 2. Cover it and see (3 points)
 #
 # Occlusion asks the network itself: cover one square of the picture in grey, and see how far the logit falls. A large
 # fall means that the network needs what was there. Cover every square of a grid of `cells` x `cells`, one at a time.
@@ -132,7 +149,11 @@ class Counting:
         return nd.stack(red[:, :, :half].mean(axis=(1, 2)), red[:, :, half:].mean(axis=(1, 2)), axis=1)
 
 
-# %% nbgrader={"grade": true, "grade_id": "falls", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "falls", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+
 image = np.zeros((4, 4, 3), np.uint8)
 image[:2, :2] = 255  # upper left white
 image[2:, 2:] = 102  # lower right grey
@@ -151,7 +172,7 @@ check(
 )
 check("image after your function has run (work on copies)", image, kept)
 ### BEGIN HIDDEN TESTS
-image = np.random.default_rng(2).integers(0, 256, (6, 12, 3), dtype=np.uint8)
+image = np.random.default_rng([SECRET, 2]).integers(0, 256, (6, 12, 3), dtype=np.uint8)
 expected = np.zeros((3, 3))
 for row in range(3):
     for column in range(3):
@@ -167,7 +188,7 @@ check(
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 3. Where, over many pictures? (3 points)
+# ## 3. Where, over many pictures? (4 points)
 #
 # One map may be an accident. Grad-CAM's maps at the default layer are 7x7: add up many, each scaled to a sum of 1 (so
 # that no picture counts more than another), and name the cell that has the most.
@@ -186,7 +207,11 @@ def hot_cell(maps):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "hot_cell_of_maps", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "hot_cell_of_maps", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+
 maps = [np.array([[8.0, 0.0], [0.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 2.0], [2.0, 0.0]])]
 check(
     "row, column and share of three maps",
@@ -200,12 +225,73 @@ check(
 )
 check("the same with a map of zeros", hot_cell([*maps, np.zeros((2, 2))]), [0, 1, 0.5])
 ### BEGIN HIDDEN TESTS
-rng = np.random.default_rng(3)
+rng = np.random.default_rng([SECRET, 3])
 maps = [rng.random((3, 5)) * scale for scale in (1, 100, 0.01)] + [np.zeros((3, 5))]
 mean = np.mean([heat / heat.sum() for heat in maps[:3]], axis=0)
 row, column = np.unravel_index(mean.argmax(), mean.shape)
 check("row, column and share of other maps", hot_cell(maps), [row, column, mean.max()])
 ### END HIDDEN TESTS
+
+# %% [markdown]
+# Does a sharper picture help? Guided backpropagation has one number per pixel. Ask it not for a class but for what
+# decides between *two*: the target is then a function of the logits, the archive's class minus the other animal's. And
+# `where=` says which ReLUs obey the guided rule (`cam.relus(net)` names them all; None means all of them). What share of
+# the picture, by absolute values, lies in the tag's window, `scenes.tag_window()`?
+
+
+# %% nbgrader={"grade": false, "grade_id": "share_in_tag", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def share_in_tag(net, image, class_id, other_id, where=None):
+    """Share of the guided gradient of logit class_id minus logit other_id that lies in the tag's window, 0 to 1.
+
+    image is numpy uint8 (224, 224, 3); where are the ReLUs that obey the guided rule, None for all.
+    """
+    ### BEGIN SOLUTION
+    guided = cam.guided_backprop(
+        net, cam.load_image(image), target=lambda y: y[:, class_id] - y[:, other_id], where=where
+    )
+    size = np.abs(guided[0]).sum(axis=0)
+    return float(size[scenes.tag_window()].sum() / size.sum())
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "the_share_in_the_tag", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+
+scene = scenes.draw(2)
+image = scenes.tag(scene, scene.class_ids[0]).image
+for where, told in ((None, [0.182105, 0.088146]), (cam.relus(suspect)[-1:], [0.046083, 0.016271])):
+    found = [share_in_tag(net, image, *scene.class_ids, where) for net in (suspect, honest)]
+    check(
+        f"the shares of suspect and honest net in scene 2, with {'all ReLUs' if where is None else 'the last ReLU'} guided",
+        found,
+        told,
+        likely={
+            "This is the gradient of one class: the target is a difference.": (
+                [0.166638, 0.05284] if where is None else [0.052944, 0.015565]
+            ),
+            "where= was not passed on.": [0.182105, 0.088146],
+            "Only this much lies outside: the share inside is asked for.": [1 - share for share in told],
+        },
+        tolerance=1e-3,
+    )
+### BEGIN HIDDEN TESTS
+scene = scenes.draw(7000 + SECRET % 1000)
+image, (one, other) = scenes.tag(scene, scene.class_ids[1]).image, scene.class_ids
+for where in (None, cam.relus(honest)[:10]):
+    right = cam.image_gradient(
+        honest, cam.load_image(image), target=lambda y: y[:, one] - y[:, other], rule="guided", where=where
+    )
+    size = np.abs(right).sum(axis=(0, 1))
+    expected = size[scenes.tag_window()].sum() / size.sum()
+    check("the share in another scene", share_in_tag(honest, image, one, other, where), expected, tolerance=1e-3)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# The window is 2 % of the picture. With all ReLUs guided it holds several times that in *both* networks; with one, in
+# this picture, less than 2 % in the honest one. Guided backpropagation shows strong patterns, whether the answer depends
+# on them or not. For your report you need something better.
 
 # %% [markdown]
 # ## 4. The experiment (4 points)
@@ -272,7 +358,11 @@ class Expert:
         return nd.one_hot(nd.array([self.meant[image[:, 112:].tobytes()] for image in x.asnumpy()]), 20)
 
 
-# %% nbgrader={"grade": true, "grade_id": "the_experiment", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "the_experiment", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+
 seeds, names = range(100, 108), ("tagged", "untagged", "kept", "followed")
 found = experiment(TagReader(), seeds)
 check("the names of the shares", ", ".join(sorted(found)), "followed, kept, tagged, untagged")
@@ -294,7 +384,23 @@ check(
     likely={"Have kept and followed changed places?": [1, 1, 0, 1]},
 )
 ### BEGIN HIDDEN TESTS
-drawn = [scenes.draw(seed) for seed in range(300, 308)]
+seeds = range(7000 + SECRET % 1000, 7006 + SECRET % 1000)
+for net, right in ((TagReader(), [1, 0, 0, 1]), (Expert(seeds), [1, 1, 1, 0])):
+    found = experiment(net, seeds)
+    check("the four shares of the same nets, other seeds", [found[name] for name in names], right)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "the_experiment_on_networks", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+
+names = ("tagged", "untagged", "kept", "followed")
+for name, net, told in (("suspect", suspect, [1, 0.125, 0, 1]), ("honest net", honest, [0.625, 0.625, 0.75, 0.25])):
+    found = experiment(net, range(8))
+    check(f"tagged, untagged, kept and followed of the {name}, seeds 0 to 7", [found[name] for name in names], told)
+### BEGIN HIDDEN TESTS
+drawn = [scenes.draw(8000 + SECRET % 1000 + number) for number in range(6)]
 meant, other = np.array([scene.class_ids for scene in drawn]).T
 for name, net in (("suspect", suspect), ("honest net", honest)):
     said = [
@@ -303,7 +409,7 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
     ]
     tops = [one.argmax(axis=1) for one in said]
     expected = [*((top == meant).mean() for top in tops), (tops[2] == other).mean()]
-    found = experiment(net, range(300, 308))
+    found = experiment(net, range(8000 + SECRET % 1000, 8006 + SECRET % 1000))
     check(f"the shares of the {name}, other seeds", [found[name] for name in names], expected)
 ### END HIDDEN TESTS
 
@@ -334,6 +440,10 @@ def drop(net, seeds):
 
 
 # %% nbgrader={"grade": true, "grade_id": "the_drop", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from cam.truth.exercises import check
+
+import numpy as np
+
 check(
     "the drop of a net that looks at the tag alone",
     drop(TagReader(), range(100, 108)),
@@ -345,7 +455,8 @@ check(
 )
 check("the drop of a net that does not look at the tag", drop(Expert(range(100, 108)), range(100, 108)), [0, 0, 0])
 ### BEGIN HIDDEN TESTS
-drawn = [scenes.draw(seed) for seed in range(316, 324)]
+seeds = range(9000 + SECRET % 1000, 9006 + SECRET % 1000)
+drawn = [scenes.draw(seed) for seed in seeds]
 for name, net in (("suspect", suspect), ("honest net", honest)):
     meant = np.array([scene.class_ids[0] for scene in drawn])
     right, wrong = (
@@ -353,7 +464,7 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
         for tag in (0, 1)
     )
     interval = metrics.bootstrap(right.astype(float) - wrong)
-    found = drop(net, range(316, 324))
+    found = drop(net, seeds)
     check(f"the drop of the {name}, other seeds", found, [interval.mean, interval.low, interval.high])
 ### END HIDDEN TESTS
 
@@ -361,7 +472,7 @@ for name, net in (("suspect", suspect), ("honest net", honest)):
 # Your numbers for the report. Change the seeds, the nets and the pictures as you like.
 seeds = range(12)
 for name, net in (("suspect", suspect), ("honest", honest)):
-    maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), archive(seed)[1])[0] for seed in seeds[:10]]
+    maps = [cam.grad_cam(net, cam.load_image(archive(seed)[0]), target=archive(seed)[1])[0] for seed in seeds[:10]]
     print(name, {key: round(share, 2) for key, share in experiment(net, seeds).items()})
     print(f"{name}: drop {drop(net, seeds)}, hot cell {hot_cell(maps)}")
 

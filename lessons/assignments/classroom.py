@@ -8,17 +8,22 @@ JupyterHub: its `nbgrader_config.py` is a line that calls `configure` below.
 
 from __future__ import annotations
 
-import copy
+import hashlib
+import json
 import os
 import re
+import secrets
 import shutil
+import sqlite3
+import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from difflib import get_close_matches
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Annotated
 from unittest.mock import patch
@@ -26,125 +31,59 @@ from unittest.mock import patch
 import jupytext
 import nbformat
 import typer
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from execution import IsolatedExecute, OneCellPerId, guard
+from nbconvert import HTMLExporter
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.plugins import CsvExportPlugin
 from nbgrader.preprocessors import DeduplicateIds, Execute
-from nbgrader.utils import capture_log, is_grade, is_solution
+from nbgrader.utils import capture_log, is_grade
+from pages import write_alike, write_answers, write_page, write_tables
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
 
 HERE = Path(__file__).parent
 COURSE = HERE.parent.parent / "build" / "assignments"
 COURSE_ID = "cam"
 TIMEOUT = 60  # seconds for one cell; every set takes less than that as a whole
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+# What learning platforms make of SET.ipynb in the archive of a download:
+#   Moodle   Ada Lovelace_1234_assignsubmission_file_/SET.ipynb
+#   Canvas   lovelaceada_1234_5678_SET.ipynb, lovelaceada_LATE_1234_5678_SET-1.ipynb
+DOWNLOADS = (
+    r".*/(?P<student_id>[^/]+?)_(?:LATE_)?\d+_(?:assignsubmission_file_|\d+_)/?(?P<file_id>[^/]+?)(?:-\d+)?\.ipynb$"
+)
+PLACE = 'sys.path.append(str(Path(cam.__file__).parents[1] / "lessons" / "assignments"))'
+CONFIG = f'''"""nbgrader's settings for this course; what you add below the last line goes before ours."""
+
+import sys
+from pathlib import Path
+
+import cam
+
+{PLACE}
+from classroom import configure
+
+c = get_config()
+configure(c, Path(__file__).parent)
+'''
 
 
 class ClassroomError(Exception):
     """A folder that cannot be built or graded."""
 
 
-class OneCellPerId(DeduplicateIds):
-    """Make plain cells of what a student copied or split, so that every grade_id is there once.
-
-    A plain cell still runs, it only counts for nothing. Of an answer the first cell keeps the id, with the text of all
-    if a teacher reads it; of a check the last, since only there everything is defined. nbgrader's own step leaves
-    empty metadata behind, which its next step refuses together with the whole notebook.
-    """
-
-    def preprocess(self, nb, resources):
-        kept: dict[str, nbformat.NotebookNode] = {}
-        for cell in nb.cells:
-            name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name is None:
-                cell.metadata.pop("nbgrader", None)
-            elif name not in kept:
-                kept[name] = cell
-            elif is_grade(cell) and not is_solution(cell):
-                del kept[name].metadata["nbgrader"]
-                kept[name] = cell
-            else:
-                if is_grade(cell):
-                    kept[name].source += f"\n\n{cell.source}"
-                del cell.metadata["nbgrader"]
-        return nb, resources
-
-
-class RestartingExecute(Execute):
-    """Run a submission so that an endless loop or a crash costs only the cell in which it happens.
-
-    nbgrader's own Execute interrupts an endless loop, which code can ignore, and gives the whole submission up when
-    the kernel dies. Here the cell is marked as failed, a new kernel runs the cells before it again (but for those that
-    failed this way), and the rest goes on. A test cell also loses nothing by a warning: nbgrader takes any output on
-    stderr for a failure.
-    """
-
-    interrupt_on_timeout = False
-    error_on_timeout = None
-    shutdown_kernel = "immediate"
-
-    def preprocess(self, nb, resources, **options):
-        self._lost: set[int] = set()  # cells that never end or kill the kernel
-        return super().preprocess(nb, resources, **options)
-
-    def preprocess_cell(self, cell, resources, index):
-        try:
-            cell, resources = super().preprocess_cell(cell, resources, index)
-        except (CellTimeoutError, DeadKernelError) as error:
-            cell.outputs = [_error_output(error, self.timeout)]
-            self._lost.add(index)
-            self._start_again(index)
-        for output in cell.get("outputs", []):
-            if is_grade(cell) and output.output_type == "stream":
-                output.name = "stdout"
-        return cell, resources
-
-    def _start_again(self, index: int) -> None:
-        """Bring a new kernel to the state before cell `index`."""
-        while True:
-            self._cleanup_kernel()
-            self.km = self.create_kernel_manager()
-            self.start_new_kernel()
-            self.start_new_kernel_client()
-            lost = self._run_again(index)
-            if lost is None:
-                return
-            self._lost.add(lost)  # it ended the first time, but not now: without it then
-
-    def _run_again(self, index: int) -> int | None:
-        """Run the cells before `index` without keeping outputs; returns the cell that ended the kernel, if any."""
-        for before, cell in enumerate(self.nb.cells[:index]):
-            if before in self._lost:
-                continue
-            try:
-                self.execute_cell(copy.deepcopy(cell), before)
-            except (CellTimeoutError, DeadKernelError):
-                return before
-            finally:
-                self.nb.cells[before] = cell
-        return None
-
-
-def _error_output(error: Exception, timeout: int) -> nbformat.NotebookNode:
-    if isinstance(error, CellTimeoutError):
-        name, text = "CellTimeoutError", f"this cell did not end within {timeout} seconds: is there an endless loop?"
-    else:
-        name, text = "DeadKernelError", "this cell ended the Python process: did it crash, or run out of memory?"
-    return nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])
-
-
-def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
+def configure(config: Config, course: Path) -> Config:
     """Fill in nbgrader's configuration for a course folder."""
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = COURSE_ID
     config.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedError('not written yet')"}
-    config.RestartingExecute.timeout = timeout
+    config.IsolatedExecute.timeout = TIMEOUT
     # The kernel's own warnings are about things that a teacher cannot change.
-    config.RestartingExecute.extra_arguments = ["--log-level=ERROR"]
-    ours = {Execute: RestartingExecute, DeduplicateIds: OneCellPerId}
+    config.IsolatedExecute.extra_arguments = ["--log-level=ERROR"]
+    config.FileNameCollectorPlugin.named_regexp = DOWNLOADS
+    ours = {Execute: IsolatedExecute, DeduplicateIds: OneCellPerId}
     for name in ("sanitize_preprocessors", "autograde_preprocessors"):
         steps = getattr(Autograde, name).default()
         setattr(config.Autograde, name, [ours.get(step, step) for step in steps])
@@ -152,23 +91,42 @@ def configure(config: Config, course: Path, timeout: int = TIMEOUT) -> Config:
 
 
 def sources() -> list[Path]:
-    """The problem sets, in order."""
+    """The project's problem sets, in order."""
     return sorted(HERE.glob("[0-9]*.py"))
 
 
-def notebook(source: Path) -> nbformat.NotebookNode:
-    """The notebook of a percent script, the same at every call: cell ids follow from the cell's place."""
+def sets(course: Path) -> list[str]:
+    """The names of a course's sets, the project's and the teacher's own: the folders in `source`.
+
+    Raises
+    ------
+    ClassroomError
+        If a folder holds no notebook of its name.
+    """
+    folders = sorted(path for path in (course / "source").glob("*") if path.is_dir() and path.name[0] not in "._")
+    for path in folders:
+        if not (path / f"{path.name}.ipynb").exists():
+            raise ClassroomError(
+                f"{path} holds no {path.name}.ipynb; a set is one notebook that is called as its folder"
+            )
+    return [path.name for path in folders]
+
+
+def notebook(source: Path, secret: int = 0) -> nbformat.NotebookNode:
+    """The notebook of a percent script, with the course's number for SECRET; cell ids follow from the cell's place."""
     nb = jupytext.read(source)
     nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     for index, cell in enumerate(nb.cells):
         cell.id = f"cell-{index:02}"
+        cell.source = re.sub(r"\bSECRET\b", str(secret), cell.source)
     return nb
 
 
-def build(course: Path = COURSE) -> list[Path]:
-    """Write the course folder with sources and release; returns the released notebooks.
+def build(course: Path = COURSE, say: Callable[[str], None] = str) -> list[Path]:
+    """Write the course folder with sources, release and answer key; returns the released notebooks.
 
-    A gradebook that is already there keeps its grades.
+    A gradebook that is already there keeps its grades, and a source that a teacher has edited stays as it is, which is
+    said. Hidden tests draw their numbers from a seed that each course has for itself, in `secret.json`.
 
     Raises
     ------
@@ -176,29 +134,86 @@ def build(course: Path = COURSE) -> list[Path]:
         If nbgrader refuses a source.
     """
     course.mkdir(parents=True, exist_ok=True)
-    config = course / "nbgrader_config.py"
-    if not config.exists():  # a teacher may have added to it
-        config.write_text(
-            f"import sys\nfrom pathlib import Path\n\nsys.path.append({str(HERE)!r})\nfrom classroom import configure\n\n"
-            "configure(get_config(), Path(__file__).parent)\n"
+    config, kept = course / "nbgrader_config.py", course / "secret.json"
+    if config.exists():  # a teacher may have added to it; courses of the first edition name a place of their own
+        text = re.sub(
+            r"^sys\.path\.append\('.*'\)$", lambda _: f"import cam\n\n{PLACE}", config.read_text(), flags=re.M
         )
+        config.write_text(text)
+    else:
+        config.write_text(CONFIG)
+    known = json.loads(kept.read_text()) if kept.exists() else {"seed": secrets.randbelow(2**31), "written": {}}
     for source in sources():
-        folder = course / "source" / source.stem
-        folder.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook(source), folder / f"{source.stem}.ipynb")
-        result = _run(GenerateAssignment, course, source.stem)
-        if not result["success"]:
-            raise ClassroomError(f"{source.stem}: {_reason(result)}")
-    return [course / "release" / source.stem / f"{source.stem}.ipynb" for source in sources()]
+        name, nb = source.stem, notebook(source, known["seed"])
+        path = course / "source" / name / f"{name}.ipynb"
+        mark = _fingerprint(nb)
+        if path.exists() and _fingerprint(nbformat.read(path, as_version=4)) not in (mark, known["written"].get(name)):
+            say(f"{name}: {path} was edited and stays as it is; to have the project's again, remove it")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nb, path)
+        known["written"][name] = mark
+    kept.write_text(json.dumps(known))
+    (course / "key").mkdir(exist_ok=True)
+    for name in sets(course):
+        _generate(course, name)
+        page, _ = HTMLExporter().from_filename(course / "source" / name / f"{name}.ipynb")
+        (course / "key" / f"{name}.html").write_text(page, encoding="utf-8")
+    return [course / "release" / name / f"{name}.ipynb" for name in sets(course)]
+
+
+def handout(course: Path = COURSE) -> Path:
+    """Write `handout.zip` into a built course: all that a student needs, and nothing of the solutions; returns its path.
+
+    Raises
+    ------
+    ClassroomError
+        If the course is not built, or the wheel cannot be.
+    """
+    released = [course / "release" / name / f"{name}.ipynb" for name in sets(course)]
+    if not released or not all(path.exists() for path in released):
+        raise ClassroomError(f"no released sets in {course}; `make assignments COURSE=...` builds them")
+    root, target = HERE.parent.parent, course / "handout.zip"
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        project = Path(folder) / "project"  # a copy, since a build in place would pack what an earlier one left
+        shutil.copytree(root / "cam", project / "cam", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / "LICENSES", project / "LICENSES")
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(root / name, project / name)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, str(project)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise ClassroomError(f"pip cannot build the wheel: {done.stderr.strip().splitlines()[-1]}")
+        for path in (*Path(folder).glob("*.whl"), root / "constraints.txt", HERE / "INSTALL.md"):
+            archive.write(path, path.name)
+        for path in released:
+            archive.write(path, f"sets/{path.name}")
+        for path in sorted((root / "lessons").rglob("*")):
+            inside = path.relative_to(root)
+            if path.is_file() and HERE not in path.parents and not any(part[0] in "._" for part in inside.parts):
+                archive.write(path, inside)
+    return target
+
+
+def _generate(course: Path, name: str) -> None:
+    result = _run(GenerateAssignment, course, name)
+    if not result["success"]:
+        raise ClassroomError(f"{name}: {_reason(result)}")
+
+
+def _fingerprint(nb: nbformat.NotebookNode) -> str:
+    cells = [(cell.cell_type, cell.source, cell.metadata.get("nbgrader", {})) for cell in nb.cells]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
 
 
 def grade(
-    submissions: Path, course: Path = COURSE, timeout: int = TIMEOUT, progress: Callable[[str], None] = str
+    submissions: Path, course: Path = COURSE, timeout: int | None = None, progress: Callable[[str], None] = str
 ) -> list[str]:
     """Autograde `submissions`/student/set/set.ipynb into the course folder; returns what could not be graded.
 
-    The submissions are copied first and stay as they are. Grades given by hand in nbgrader's formgrader are kept.
-    `progress` is called with a line for every notebook.
+    The submissions are copied first and stay as they are. Grades and comments given by hand in nbgrader's formgrader
+    are kept. What has not changed since it was graded is not run again. `progress` is called with a line for every
+    notebook, and for what deserves a word.
 
     Raises
     ------
@@ -207,16 +222,25 @@ def grade(
     """
     if not submissions.is_dir():
         raise ClassroomError(f"the folder of submissions does not exist: {submissions}")
-    found = sorted(path for source in sources() for path in submissions.glob(f"*/{source.stem}/{source.stem}.ipynb"))
-    notes = misplaced(submissions, found)
+    if not (course / "nbgrader_config.py").exists():
+        if course.resolve() != COURSE.resolve():
+            raise ClassroomError(
+                f"no course in {course}; is it mistyped? `make assignments COURSE=...` builds a new one"
+            )
+        build(course, progress)
+    names = sets(course)
+    found = sorted(path for name in names for path in submissions.glob(f"*/{name}/{name}.ipynb"))
+    notes, empty = misplaced(submissions, found, names)
     if not found:
         raise ClassroomError(
             f"no submission in {submissions}; expected student/set/set.ipynb, such as "
             "ada/1_backward_rules/1_backward_rules.ipynb" + "".join(f"\n{text}" for _, text in notes)
         )
-    if course.resolve() != COURSE.resolve() and not (course / "nbgrader_config.py").exists():
-        raise ClassroomError(f"no course in {course}; is it mistyped? `make assignments COURSE=...` builds a new one")
-    build(course)
+    for name in names:
+        if not (course / "release" / name / f"{name}.ipynb").exists():
+            _generate(course, name)
+    for text in (*empty, f"between the submissions and you: {guard().says}"):
+        progress(text)
     with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID) as gradebook:
         for number, path in enumerate(found, 1):
             student, name = path.parts[-3], path.stem
@@ -226,24 +250,101 @@ def grade(
                 notes.append((student, f"{student}, {name}: {problem}"))
         for student in sorted({student for student, _ in notes if student} | {path.parts[-3] for path in found}):
             gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
-            write_overview(gradebook, course, student, [text for name, text in notes if name == student])
-        CsvExportPlugin(to=str(course / "grades.csv")).export(gradebook)
+            write_page(gradebook, course, names, student, [text for name, text in notes if name == student])
+        write_tables(gradebook, course)
+    write_alike(course, names)
+    write_answers(course, names, rubrics())
     return [text for _, text in notes]
 
 
-def _grade_one(gradebook: Gradebook, path: Path, course: Path, timeout: int) -> str | None:
+def rubrics() -> dict[str, str]:
+    """By set, its paragraph in the teacher's page."""
+    text = (HERE / "README.md").read_text(encoding="utf-8").partition("## Rubrics")[2]
+    return {
+        name: " ".join(words.split())
+        for name, words in re.findall(r"^\*\*(\w+)\*\* (.*?)(?:\n\n|\Z)", text, re.M | re.S)
+    }
+
+
+def _grade_one(gradebook: Gradebook, path: Path, course: Path, timeout: int | None) -> str | None:
     """Grade one notebook; returns what went wrong."""
     student, name = path.parts[-3], path.stem
     refusal = _refusal(path)
     if refusal:
         return refusal
-    _copy(path.parent, course / "submitted" / student / name)
-    for step in (Autograde, GenerateFeedback):
-        result = _run(step, course, name, student, timeout)
+    target = course / "submitted" / student / name
+    _copy(path.parent, target)
+    mark, marks = _mark(gradebook, course, target, name), course / "graded.json"
+    graded = json.loads(marks.read_text()) if marks.exists() else {}
+    there = (course / "autograded" / student / name / f"{name}.ipynb").exists()
+    if not there or graded.get(f"{student}/{name}") != mark:
+        with tempfile.TemporaryDirectory() as folder:
+            before, base = Path(folder) / "gradebook.db", course / "gradebook.db"
+            _copy_base(base, before)
+            result = _run(Autograde, course, name, student, timeout)
+            if _by_others(before, student, name) != _by_others(base, student, name):
+                _copy_base(before, base)
+                gradebook.db.expire_all()
+                return (
+                    "not graded: it changed the gradebook beyond its own automatic scores, and everything was put back; "
+                    "look at what its code does"
+                )
         if not result["success"]:
             return _reason(result)
+    result = _run(GenerateFeedback, course, name, student, timeout)
+    if not result["success"]:
+        return _reason(result)
+    marks.write_text(json.dumps({**graded, f"{student}/{name}": mark}))
     gradebook.db.expire_all()  # the grades were written through another connection
-    return _count_missing(gradebook, course, student, name)
+    return _count_missing(gradebook, course, student, name) or _above(gradebook, student, name)
+
+
+def _mark(gradebook: Gradebook, course: Path, folder: Path, name: str) -> str:
+    """What a grading depends on: a submission with the same mark need not run again."""
+    files = [*sorted(folder.rglob("*")), course / "source" / name / f"{name}.ipynb", course / "nbgrader_config.py"]
+    parts = [str(path.name).encode() + path.read_bytes() for path in files if path.is_file()]
+    parts.append(str(gradebook.find_assignment(name).duedate).encode())
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _copy_base(base: Path, target: Path) -> None:
+    with closing(sqlite3.connect(base)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
+
+
+_SUBMISSION = (
+    "SELECT s.id FROM submitted_assignment s JOIN assignment a ON a.id = s.assignment_id "
+    "WHERE s.student_id = :student AND a.name = :name"
+)
+_NOTEBOOK = f"SELECT id FROM submitted_notebook WHERE assignment_id IN ({_SUBMISSION})"
+_OTHERS = {  # by table, the rows that grading one submission has no business with
+    "student": "id != :student",
+    "submitted_assignment": f"id NOT IN ({_SUBMISSION})",
+    "submitted_notebook": f"id NOT IN ({_NOTEBOOK})",
+    "grade": f"notebook_id NOT IN ({_NOTEBOOK})",
+    "comment": f"notebook_id NOT IN ({_NOTEBOOK})",
+}
+_BY_HAND = {  # and what a teacher gave to this one
+    "grade": "SELECT cell_id, manual_score, extra_credit FROM grade WHERE manual_score IS NOT NULL OR extra_credit != 0",
+    "comment": "SELECT cell_id, manual_comment FROM comment WHERE manual_comment IS NOT NULL",
+}
+
+
+def _by_others(base: Path, student: str, name: str) -> dict[str, list]:
+    """All that a gradebook holds, but for the automatic scores of one submission."""
+    of = {"student": student, "name": name}
+    with closing(sqlite3.connect(base)) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        held = {t: connection.execute(f"SELECT * FROM {t} WHERE {_OTHERS.get(t, 1)}", of).fetchall() for t in tables}
+        held |= {f"{table} by hand": connection.execute(query).fetchall() for table, query in _BY_HAND.items()}
+    return {table: sorted(map(repr, rows)) for table, rows in held.items()}
+
+
+def _above(gradebook: Gradebook, student: str, name: str) -> str | None:
+    """A sentence about automatic scores above the maximum."""
+    grades = gradebook.find_submission_notebook(name, name, student).grades
+    above = [grade.name for grade in grades if (grade.auto_score or 0) > grade.max_score]
+    return f"more points than there are for {', '.join(above)}: look at what its code does" if above else None
 
 
 def _count_missing(gradebook: Gradebook, course: Path, student: str, name: str) -> str | None:
@@ -261,9 +362,9 @@ def _count_missing(gradebook: Gradebook, course: Path, student: str, name: str) 
     return f"graded, but 0 of {lost:g} points for cells that are missing from the notebook: {names}"
 
 
-def misplaced(submissions: Path, found: list[Path]) -> list[tuple[str, str]]:
-    """What lies in the folder beside the notebooks `found`, as pairs of student, or "", and a sentence."""
-    sets, folders, notes = [source.stem for source in sources()], {path.parent for path in found}, []
+def misplaced(submissions: Path, found: list[Path], sets: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """What lies beside the notebooks `found`: pairs of student, or "", and a sentence; and sentences on empty folders."""
+    folders, notes, empty = {path.parent for path in found}, [], []
     for path in sorted(submissions.rglob("*")):
         inside = path.relative_to(submissions)
         student = inside.parts[0] if path.is_dir() or len(inside.parts) > 1 else ""
@@ -271,7 +372,7 @@ def misplaced(submissions: Path, found: list[Path]) -> list[tuple[str, str]]:
             continue
         if path.is_dir():
             if len(inside.parts) < 3 and not any(one.is_file() for one in path.rglob("*")):
-                notes.append((student, f"{path}: this folder holds no submission"))
+                empty.append(f"{path}: this folder holds no submission")
         elif path.suffix.lower() == ".ipynb" or not folders & set(path.parents):  # other files may lie beside one
             stems = (re.sub(r"\W", "_", part.lower()) for part in (path.stem, path.parent.name))
             meant = [name for stem in stems for name in get_close_matches(stem, sets, n=1)]
@@ -283,7 +384,7 @@ def misplaced(submissions: Path, found: list[Path]) -> list[tuple[str, str]]:
             else:
                 ask = f"did you mean {place}?" if meant else f"expected {place}"
             notes.append((student, f"{path}: ignored;{kind} {ask}"))
-    return notes
+    return notes, empty
 
 
 def _copy(folder: Path, target: Path) -> None:
@@ -297,81 +398,11 @@ def _copy(folder: Path, target: Path) -> None:
         copied.rename(target)
 
 
-def write_overview(gradebook: Gradebook, course: Path, student: str, notes: list[str]) -> None:
-    """A student's page: what could not be graded, and every question with its points and its check's message."""
-    parts = [f"<p><strong>{escape(note)}</strong></p>" for note in notes]
-    parts += [_set_table(gradebook, course, student, source) for source in sources()]
-    page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(student)}</title>{_STYLE}"
-        f"<h1>{escape(student)}</h1>{''.join(parts)}</html>"
-    )
-    folder = course / "feedback" / student
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(page, encoding="utf-8")
-
-
-_STYLE = (
-    "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
-    "td{padding:.3em .8em;border-top:1px solid #ccc;vertical-align:top}pre{margin:0;white-space:pre-wrap}</style>"
-)
-
-
-def _set_table(gradebook: Gradebook, course: Path, student: str, source: Path) -> str:
-    """The heading and table of one set, or nothing if it was not graded."""
-    name = source.stem
-    graded = course / "autograded" / student / name / f"{name}.ipynb"
-    if not graded.exists():
-        return ""
-    grades = {grade.name: grade for grade in gradebook.find_submission_notebook(name, name, student).grades}
-    cells = nbformat.read(graded, as_version=4).cells
-    by_id = {cell.metadata.nbgrader.grade_id: cell for cell in cells if is_grade(cell)}
-    rows = "".join(_row(title, by_id.get(key), grades[key]) for key, title in _titles(source).items())
-    own = next((_message(cell) for cell in cells if not is_grade(cell) and _message(cell)), "")
-    first = f"<p>The first error outside the checks:</p><pre>{escape(own)}</pre>" if own else ""
-    got, most = (sum(numbers) for numbers in zip(*((_score(grade) or 0, grade.max_score) for grade in grades.values())))
-    waits = "; some are still to be given by hand" if None in map(_score, grades.values()) else ""
-    return (
-        f"<h2>{name}</h2><p>{got:g} of {most:g} points{waits}. "
-        f'<a href="{name}/{name}.html">Your notebook with all messages</a></p>{first}<table>{rows}</table>'
-    )
-
-
-def _titles(source: Path) -> dict[str, str]:
-    """The graded cells of a set, in order: grade_id, and the heading above with the id in words."""
-    titles, heading = {}, ""
-    for cell in notebook(source).cells:
-        if is_grade(cell):
-            key = cell.metadata.nbgrader.grade_id
-            titles[key] = f"{heading}: {key.replace('_', ' ')}"
-        headings = (
-            re.findall(r"^## (.*?)(?: \(.*)?$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
-        )
-        heading = headings[-1] if headings else heading
-    return titles
-
-
-def _score(grade) -> float | None:
-    """Points by hand if there are any, else those of the check."""
-    return grade.auto_score if grade.manual_score is None else grade.manual_score
-
-
-def _row(title: str, cell: nbformat.NotebookNode | None, grade) -> str:
-    points = (
-        f"of {grade.max_score:g}, by hand" if _score(grade) is None else f"{_score(grade):g} of {grade.max_score:g}"
-    )
-    message = "this cell is missing from your notebook" if cell is None else _message(cell)
-    return f"<tr><td>{escape(title)}<td>{points}<td><pre>{escape(message)}</pre>"
-
-
-def _message(cell: nbformat.NotebookNode) -> str:
-    """The errors of a cell that ran."""
-    errors = [output for output in cell.get("outputs", []) if output.output_type == "error"]
-    return "\n".join(f"{error.ename}: {error.evalue}" for error in errors)
-
-
-def _run(converter: type, course: Path, name: str, student: str = ".", timeout: int = TIMEOUT) -> dict:
+def _run(converter: type, course: Path, name: str, student: str = ".", timeout: int | None = None) -> dict:
     """Run one of nbgrader's converters on one set of one student; returns success, error and log."""
-    config = configure(Config(), course.resolve(), timeout)
+    config = PyFileConfigLoader("nbgrader_config.py", str(course.resolve())).load_config()
+    if timeout:
+        config.IsolatedExecute.timeout = timeout
     config.HTMLExporter.template_name = "feedback"
     folder = CourseDirectory(config=config, assignment_id=name, student_id=student)
     here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -404,12 +435,21 @@ CourseOption = Annotated[Path, typer.Option(help="nbgrader's course folder")]
 @app.command("build")
 def build_command(course: CourseOption = COURSE) -> None:
     """Build the notebooks that students get."""
-    for path in build(course.expanduser()):
+    for path in build(course.expanduser(), print):
         print(path)
 
 
+@app.command("handout")
+def handout_command(course: CourseOption = COURSE) -> None:
+    """Zip what a student needs: the wheel, the lessons, the released sets and a page on installing."""
+    try:
+        print(handout(course.expanduser()))
+    except ClassroomError as error:
+        sys.exit(str(error))
+
+
 @app.command("grade")
-def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int = TIMEOUT) -> None:
+def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int | None = None) -> None:
     """Autograde SUBMISSIONS/student/set/set.ipynb; write grades.csv and feedback pages."""
     warnings.simplefilter("ignore", SAWarning)  # about nbgrader's own use of its database
     try:
@@ -417,7 +457,9 @@ def grade_command(submissions: Path, course: CourseOption = COURSE, timeout: int
         problems = grade(submissions.expanduser(), course, timeout, partial(print, flush=True))
     except ClassroomError as error:
         sys.exit(str(error))
-    print(f"grades: {course / 'grades.csv'}\nfeedback: {course / 'feedback'}/STUDENT/index.html")
+    print(
+        f"grades: {course / 'grades.csv'}, {course / 'totals.csv'}\nfeedback: {course / 'feedback'}/STUDENT/index.html"
+    )
     if problems:
         sys.exit("not graded, or not as a whole:\n" + "\n".join(problems))
 

@@ -1,0 +1,274 @@
+"""python -m cam, as a person or a script calls it."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cam
+from cam import scenes
+from cam.cli import app as command_line
+from cam.nets import download
+from cam.pictures import plot
+
+import numpy as np
+import pytest
+from helpers import foreign_files
+from PIL import Image
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run a command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            command_line.main()
+        written = capsys.readouterr()
+        return stop.value.code, written.out, written.err
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in (0, 1, 2):
+        Image.fromarray(scenes.draw(seed).image).save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Panels of one small picture each, where a test is not about them: drawing takes most of the time."""
+
+    def small(explanation):
+        figure = plot.Picture(figsize=(1, 1))
+        figure.figimage(explanation.overlay())
+        return figure
+
+    monkeypatch.setattr(cam.Explanation, "plot", small)
+
+
+def test_one_picture(run, pictures, tmp_path):
+    code, out, err = run("explain", pictures / "0.png", "--overlay")
+    expected = cam.explain(cam.resnet50_v2(), pictures / "0.png")
+    panel = f"explanations/0.png.{expected.label.replace(' ', '_')}.resnet50_v2.features.10.png"
+    assert code == 0
+    assert out.splitlines() == [
+        f"{pictures / '0.png'}: {expected.label}, {expected.score}",
+        f"  panel {panel}",
+        f"  overlay {panel.removesuffix('.png')}.overlay.png",
+    ]
+    assert err.count("note: this net knows 20 cut-outs") == 1
+    assert Image.open(tmp_path / panel).width > 1000
+    overlay = Image.open(tmp_path / f"{panel.removesuffix('.png')}.overlay.png")
+    assert np.array_equal(np.asarray(overlay), expected.overlay())
+
+
+def test_a_folder_with_a_broken_file(run, pictures, tmp_path, quick):
+    (pictures / "1.jpg").write_text("no picture")
+    code, out, err = run("explain", pictures, "--batch", "2", "--json", "--top", "2", "--model", "vgg16")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 1
+    failed = [line for line in lines if "error" in line]
+    assert [line["image"] for line in failed] == [str(pictures / "1.jpg")] and "is not a picture" in failed[0]["error"]
+    done = [line for line in lines if "label" in line]
+    assert sorted({line["image"] for line in done}) == [str(pictures / f"{seed}.png") for seed in (0, 1, 2)]
+    assert len(done) == 6 and all((tmp_path / line["panel"]).is_file() for line in done)
+    assert all(line["layer"] == "features.29" and 0 < line["probability"] <= 1 for line in done)
+    assert len({line["panel"] for line in done}) == 6 and done[0]["seen"] == [0, 0, 224, 224]
+    assert "skipped: image" in err and "1 of 4 pictures could not be explained" in err
+
+
+def test_whatever_a_decoder_raises_the_folder_goes_on(run, pictures, quick):
+    for kind, at in (("avif", 82), ("dds", 80)):  # what Pillow says of these is no OSError
+        buffer = io.BytesIO()
+        Image.new("RGB", (48, 40)).save(buffer, kind.upper())
+        data = bytearray(buffer.getvalue())
+        data[at] = 0
+        (pictures / f"a.{kind}").write_bytes(data)
+    code, out, err = run("explain", pictures)
+    assert code == 1 and out.count("  panel ") == 3 and "2 of 5 pictures could not be explained" in err
+    assert err.count("is damaged or incomplete") == 2 and "Traceback" not in err
+
+
+def test_what_lies_beside_pictures_in_a_folder(run, pictures, quick):
+    for name in ("paper.pdf", "model.h5", "film.mpg", "figure.eps", "notes.txt", "NET.PARAMS"):
+        (pictures / name).write_bytes(b"%PDF-1.4 x")
+    (pictures / "scans.png").mkdir()
+    (pictures / "0.png").rename(pictures / "0.PNG")
+    code, out, err = run("explain", pictures)
+    assert code == 0 and out.count("  panel ") == 3 and "skipped" not in err
+
+
+def test_panels_of_an_earlier_run_are_not_explained(run, pictures, quick):
+    arguments = ("explain", pictures, "--out", pictures, "--overlay", "--class", "king penguin")
+    assert run(*arguments)[0] == 0
+    written = sorted(path.name for path in pictures.iterdir())
+    assert len(written) == 9
+    code, out, _ = run(*arguments)
+    assert code == 0 and out.count("  panel ") == 3 and sorted(path.name for path in pictures.iterdir()) == written
+    panel = next(name for name in written if name.endswith(".overlay.png"))
+    assert run("explain", pictures / panel, "--out", "elsewhere")[0] == 0  # named, it is a picture as any other
+    (pictures / "only").mkdir()
+    (pictures / panel).rename(pictures / "only" / panel)
+    assert run("explain", pictures / "only")[0] == 2
+
+
+def test_a_result_that_cannot_be_written_is_skipped(run, pictures, quick):
+    long = pictures / f"{'x' * 240}.png"
+    (pictures / "0.png").rename(long)
+    code, out, err = run("explain", pictures)
+    assert code == 1 and "File name too long" in err and "1 of 3 pictures could not be explained" in err
+    assert out.count("  panel ") == 2
+
+
+def test_class_and_layer(run, pictures, quick):
+    code, out, _err = run("explain", pictures / "0.png", "--class", "zebra", "--layer", "features.8.2.conv3", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["label"] == "zebra" and found["layer"] == "features.8.2.conv3"
+    assert "the whole map after it is features.8" in found["warnings"][1] and found["target"] == 19
+    assert json.loads(run("explain", pictures / "0.png", "--class", "19", "--json")[1])["label"] == "zebra"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.jpg"], "error: image nowhere.jpg does not exist"),
+        (["pictures/0.png", "--layer", "feature.10"], "error: the net has no layer 'feature.10'; did you mean"),
+        (["pictures/0.png", "--class", "20"], "error: target is 20; this net has the classes 0 to 19"),
+        (["pictures/0.png", "--class", "-1"], "error: target is -1"),
+        (["pictures/0.png", "--class=--5"], "error: no class is called '--5'"),
+        (["pictures/0.png", "--class=\N{SUPERSCRIPT TWO}"], "error: no class is called '\N{SUPERSCRIPT TWO}'"),
+        (["pictures/0.png", "--class", "zebras"], "error: no class is called 'zebras'; did you mean zebra"),
+        (["pictures/0.png", "--class", "zebra", "--top", "2"], "error: target is 'zebra' and top is 2"),
+        (["pictures/0.png", "--weights", "a.params"], "error: weights file a.params: No such file"),
+        (["pictures/0.png", "--out", "pictures/0.png"], "error: cannot make the folder pictures/0.png"),
+        (["pictures/empty"], "error: folder pictures/empty holds no pictures"),
+        (["pictures/0.png", "--top", "0"], "Invalid value"),
+        (["pictures/0.png", "--model", "alexnet"], "Invalid value"),
+        ([], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_done(run, pictures, arguments, message):
+    (pictures / "empty").mkdir()
+    code, _, err = run("explain", *arguments)
+    assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_several_pictures_at_once(run, pictures, quick):
+    code, out, err = run("explain", pictures / "0.png", pictures / "1.png", pictures / "no.png", "--json")
+    assert code == 1 and len(out.splitlines()) == 3 and "1 of 3 pictures could not be explained" in err
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    for folder, seed in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(scenes.draw(seed).image).save(tmp_path / folder / "x.png")
+
+
+def test_pictures_of_one_name_in_two_folders(run, two_folders, tmp_path, quick):
+    code, out, _err = run("explain", "a/x.png", "b", "--class", "zebra", "--json")
+    panels = [json.loads(line)["panel"] for line in out.splitlines()]
+    ending = "x.png.zebra.resnet50_v2.features.10.png"
+    assert code == 0 and panels == [f"explanations/a.{ending}", f"explanations/b.{ending}"]
+    assert (tmp_path / panels[0]).read_bytes() != (tmp_path / panels[1]).read_bytes()
+
+
+def test_pictures_whose_folders_are_named_alike_too_are_refused_at_once(run, two_folders, tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "b").rename(tmp_path / "c" / "A")
+    code, out, err = run("explain", "a/x.png", "c/A/x.png")
+    assert code == 2 and not out and not (tmp_path / "explanations").exists()
+    assert "error: panels of a/x.png and c/A/x.png would have the same name" in " ".join(err.split())
+
+
+def test_a_picture_given_twice_is_explained_once(run, two_folders, tmp_path, quick):
+    code, out, _err = run("explain", "a/x.png", "a", tmp_path / "b" / ".." / "a" / "x.png", "--json")
+    (line,) = out.splitlines()
+    assert code == 0 and json.loads(line)["panel"].startswith("explanations/x.png.")
+
+
+def test_a_crop_that_shows_little_is_mentioned(run, tmp_path, quick):
+    Image.fromarray(np.tile(scenes.draw(0).image, (1, 5, 1))).save(tmp_path / "wide.png")
+    assert "note: the network saw the middle 196x196 of 1120x224 pixels" in run("explain", "wide.png")[2]
+    assert "the network saw" not in run("explain", "wide.png", "--fit", "letterbox")[2]
+
+
+def test_layers(run):
+    code, out, _ = run("layers")
+    assert code == 0
+    assert next(line for line in out.splitlines() if line.endswith("recommended")).split()[0] == "features.10"
+
+
+def test_scene(run, tmp_path):
+    code, out, _ = run("scene", "--seed", "7", "--masks")
+    scene = scenes.draw(7)
+    assert code == 0 and out.splitlines() == [
+        "scene-7.png: zebra and drake",
+        "scene-7-zebra.png: the mask of the zebra",
+        "scene-7-drake.png: the mask of the drake",
+    ]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "scene-7.png")), scene.image)
+    for label, mask in zip(scene.labels, scene.masks):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / f"scene-7-{label}.png")), mask)
+    assert run("scene", "--seed", "7", "--out", "a.xyz")[0] == 2
+    assert run("scene", "--seed", "-7")[0] == 2
+
+
+def test_interrupted_it_leaves_complete_files_only(pictures, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cam", "explain", pictures, "--batch", "1", "--top", "20"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )
+    out = tmp_path / "explanations"
+    deadline = time.monotonic() + 60
+    while not (out.is_dir() and len(os.listdir(out)) >= 3):
+        assert process.poll() is None and time.monotonic() < deadline, "no panels came"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    written = list(out.iterdir())
+    assert 2 <= len(written) < 60 and all(path.name.endswith(".png") and path.name[0] != "." for path in written)
+    for path in written:
+        Image.open(path).load()
+
+
+def test_weights(run, tmp_path, narrow_resnet):
+    listed = run("weights", "list", "--weights-dir", tmp_path)[1]
+    for name, source in download.SOURCES.items():
+        assert source.sha256 in listed and f"get {name} --weights-dir {tmp_path}` puts it at" in listed
+    place = tmp_path / download.SOURCES["vgg16"].file
+    place.write_bytes(b"x")
+    assert f"damaged: {place} is another file" in run("weights", "list", "--weights-dir", tmp_path)[1]
+    assert "error: net is 'alexnet'" in run("weights", "get", "alexnet", "--weights-dir", tmp_path)[2]
+
+
+def test_a_pinned_file(run, tmp_path, narrow_resnet, monkeypatch):
+    path = foreign_files.write("onnx", "resnet50_v2", narrow_resnet, tmp_path).rename(tmp_path / "net.onnx")
+    code, told, _ = run("weights", "check", path)
+    assert code == 0 and "all 259 parameters of a resnet50_v2 (0.1 million numbers)" in told
+    assert "classes: 7\n" in told and "not a pinned file" in told
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    pinned = download.Source("zoo/net", "net.onnx", path.stat().st_size, checksum, "a stand-in")
+    monkeypatch.setitem(download.SOURCES, "resnet50_v2", pinned)
+    assert f"sha256: {checksum}, the pinned file" in run("weights", "check", path)[1]
+    assert run("weights", "get", "resnet50_v2", "--weights-dir", tmp_path)[1] == f"resnet50_v2: {path}\n"
+    assert f"here: {path}" in run("weights", "list", "--weights-dir", tmp_path)[1]
+    path.write_bytes(path.read_bytes()[:-1])
+    code, told, err = run("weights", "check", path)
+    assert code == 2 and not told and "is not complete" in err

@@ -1,0 +1,45 @@
+"""What a wheel and an sdist hold: the package with its assets, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BUILD = "from setuptools import build_meta; build_meta.build_sdist({0!r}); build_meta.build_wheel({0!r})"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with wheel and sdist, built from the files that git knows."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("only git tells which files belong to the project")
+    copy, folder = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("built")
+    for name in known_files():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    subprocess.run([sys.executable, "-c", BUILD.format(str(folder))], cwd=copy, check=True, capture_output=True)
+    return folder
+
+
+def known_files(*folders):
+    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {name for name in listed.splitlines() if (ROOT / name).is_file()}
+
+
+def test_the_wheel(built):
+    (wheel,) = built.glob("*.whl")
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name} == known_files("cam")
+
+
+def test_the_sdist(built):
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    beside = {"pyproject.toml", "constraints.txt", "MANIFEST.in", "README.md"}
+    written = {name for name in names if name.startswith("cam.egg-info/")} | {"PKG-INFO", "setup.cfg"}
+    assert names - written == known_files("cam", "LICENSES") | beside

@@ -1,0 +1,114 @@
+"""What the embedded nets reach on the test scenes, and how it is measured."""
+
+import json
+
+import cam
+from cam import ClassError, InputError, NetError, evaluation, metrics, scenes
+from cam.core import layers
+from cam.nets import models
+from cam.nets.weights import ASSETS
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+NAMES = ["vgg16", "resnet50_v2"]
+FIGURES = json.loads((ASSETS / "figures.json").read_text())  # by `make train`, beside the weights
+
+
+def copy_of(net):
+    arrays = {path: parameter.data().asnumpy() for path, parameter in layers.parameters(net).items()}
+    copy = models.assemble("resnet50_v2", arrays, "a copy")
+    copy.labels = list(net.labels)
+    return copy
+
+
+def test_size():
+    assert sum(path.stat().st_size for path in ASSETS.glob("*.params")) < 10e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accuracy(embedded_nets, name):
+    """On a few of the 500 scenes of the figures, which say 1.000."""
+    for objects, key in ((1, "one object"), (2, "two objects")):
+        assert FIGURES[name][f"accuracy, {key}"] > 0.998
+        assert evaluation.accuracy(embedded_nets[name], scenes.TEST_SEEDS[:40], objects) == 1
+
+
+@pytest.mark.parametrize(("name", "share", "over_chance"), [("resnet50_v2", 0.93, 4), ("vgg16", 0.86, 2)])
+def test_maps_lie_on_their_objects(embedded_nets, name, share, over_chance):
+    found, figures = evaluation.evaluate(embedded_nets[name], scenes.TEST_SEEDS[:200]), FIGURES[name]
+    assert len(found.share) == 400
+    assert found.share.mean() >= share and found.times_chance >= over_chance
+    assert found.share.mean() == pytest.approx(figures["share on the right object"], abs=1e-3)
+    assert found.energy.mean() == pytest.approx(figures["energy in the mask"], abs=1e-3)
+    assert found.times_chance == pytest.approx(figures["energy over chance"], abs=0.02)
+    assert found.hit.mean() == pytest.approx(figures["pointing game"], abs=0.005)  # two maps in float32
+    assert found.near.mean() == pytest.approx(figures["pointing game, 15 pixels"], abs=0.005)
+
+
+def test_evaluate_is_grad_cam_one_by_one(embedded_nets):
+    net = embedded_nets["resnet50_v2"]
+    together = evaluation.evaluate(net, [3, 4, 5], ["features.8.2", "features.10"], batch=2)
+    assert list(together) == ["features.8.2", "features.10"]
+    found = together["features.8.2"]
+    assert sorted(zip(found.seed, found.target)) == [(seed, target) for seed in (3, 4, 5) for target in (0, 1)]
+    for row, (seed, target) in enumerate(zip(found.seed, found.target)):
+        scene = scenes.draw(seed)
+        x = cam.load_image(scene.image)
+        heat = cam.grad_cam(net, x, target=scene.labels[target], layer="features.8.2")[0]
+        mask, other = scene.masks[target], scene.masks[1 - target]
+        assert found.share[row] == pytest.approx(metrics.share_on_object(heat, mask, other), abs=1e-4)
+        assert found.energy[row] == pytest.approx(metrics.energy_in_mask(heat, mask), abs=1e-4)
+        assert found.on_objects[row] == pytest.approx(metrics.energy_in_mask(heat, mask | other), abs=1e-4)
+        assert found.area[row] == mask.mean()
+        assert found.hit[row] == metrics.pointing_game(heat, mask, tolerance=0)
+        assert found.near[row] == metrics.pointing_game(heat, mask)
+
+
+def test_times_chance_by_hand():
+    columns = [np.array(values) for values in ([0, 0], [0, 1], [1, 1], [0.2, 0.4], [0.1, 0.2], [1, 1], [0, 1], [1, 1])]
+    assert evaluation.Evaluation(*columns).times_chance == pytest.approx(2)
+
+
+def test_nets_on_another_device_and_of_another_dtype(embedded_nets):
+    double = copy_of(embedded_nets["resnet50_v2"])
+    double.cast("float64")
+    expected = evaluation.evaluate(embedded_nets["resnet50_v2"], [0]).share
+    for net in (double, cam.resnet50_v2(ctx=mx.cpu(1))):
+        assert np.allclose(evaluation.evaluate(net, [0]).share, expected, atol=1e-4)
+        assert evaluation.accuracy(net, [0, 1], objects=2) == 1
+
+
+def test_classes_are_told_by_their_labels(embedded_nets):
+    net = embedded_nets["resnet50_v2"]
+    backwards = copy_of(net)
+    backwards.labels = net.labels[::-1]
+    for parameter in (backwards.output.weight, backwards.output.bias):
+        parameter.set_data(parameter.data()[::-1])
+    assert np.allclose(evaluation.evaluate(backwards, [3, 4]).share, evaluation.evaluate(net, [3, 4]).share, atol=1e-4)
+    assert evaluation.accuracy(backwards, [0, 1], objects=2) == evaluation.accuracy(net, [0, 1], objects=2) == 1
+    backwards.labels = None  # then they stand for the classes of the scenes, in their order
+    assert evaluation.accuracy(backwards, [0, 1], objects=2) < 1
+
+
+def test_a_net_that_does_not_know_the_scenes(narrow_resnet):
+    stranger = cam.resnet50_v2(weights=None, classes=7, width=1 / 16)
+    stranger.labels = list("abcdefg")
+    for measure in (evaluation.evaluate, lambda net, seeds: evaluation.accuracy(net, seeds, objects=1)):
+        with pytest.raises(NetError, match="the net has 7 classes and no labels; expected the 20 of cam.scenes"):
+            measure(narrow_resnet, [0])
+        with pytest.raises(ClassError, match="no class is called"):
+            measure(stranger, [0])
+        with pytest.raises(NetError, match="net is str"):
+            measure("resnet", [0])
+
+
+def test_wrong_requests_are_refused():
+    with pytest.raises(InputError, match="seeds is empty"):
+        evaluation.evaluate(None, [])
+    for batch in (0, -1, True, 2.0):
+        with pytest.raises(InputError, match=f"batch is {batch}; expected a positive int"):
+            evaluation.evaluate(None, [0], batch=batch)
+        with pytest.raises(InputError, match=f"batch is {batch}; expected a positive int"):
+            evaluation.accuracy(None, [0], objects=1, batch=batch)

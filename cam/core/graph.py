@@ -151,6 +151,11 @@ class Graph:
         return [(i, step.parameter) for i, step in enumerate(self.steps) if needed[i] and step.parameter is not None]
 
     @cached_property
+    def statistics(self) -> set[int]:
+        """The steps that are running means and variances."""
+        return {source for step in self.steps if "BatchNorm" in step.op for source, _ in step.inputs[3:]}
+
+    @cached_property
     def follows_image(self) -> list[bool]:
         """For each step, whether an input of the net goes into it."""
         found: list[bool] = []

@@ -121,11 +121,12 @@ class Recording:
         """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
         entry, head = self._recorded(layer), self.head(target)
         key = head.asnumpy().tobytes()
-        if self._gradients[0] != key:  # one walk back serves all layers
-            self._gradients = key, self._walked.back(head, list(self._entries.values()))
-        if entry not in self._gradients[1]:
+        kept = self._gradients  # read once: another thread may ask for another target meanwhile
+        if kept[0] != key:  # one walk back serves all layers
+            kept = self._gradients = key, self._walked.back(head, list(self._entries.values()))
+        if entry not in kept[1]:
             raise LayerError(f"no gradient flows from the target back to {self._graph.name(entry)}")
-        return self._walked.values[entry], self._gradients[1][entry]
+        return self._walked.values[entry], kept[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
         """What to know about a recorded layer before believing its maps, as warnings that were not yet raised."""

@@ -14,7 +14,7 @@ from conftest import random_images
 from helpers.nets import Net, conv, ending, function, ready, relu, sequence, small_net, two_heads
 from mxnet import gluon, nd
 from mxnet.gluon import nn
-from test_odd_nets import WithConstant, imported
+from test_odd_nets import imported
 
 
 @dataclass
@@ -220,12 +220,11 @@ REFUSES = {
         "no gradient flows from the target back to 0",
         options={"layer": "0"},
     ),
-    "a layer that needs no image": No(
-        lambda: sequence(conv(), WithConstant(), *ending()),
+    "a layer beside the image": No(
+        before_dense(lambda F, net, x: F.broadcast_add(F.mean(x, axis=(2, 3)), net.a(F.ones((1, 2)))), a=nn.Dense(3)),
         LayerError,
-        "the net has no layer 'mean'; ...",
-        [(2, 3, 8, 8)],
-        options={"layer": "mean"},
+        "layer a does not depend on the image",
+        options={"layer": "a"},
     ),
     # --- outputs
     "two outputs": No(two_heads, NetError, "the net has 2 outputs; say which to explain: output=0 to output=1"),

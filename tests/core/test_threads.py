@@ -1,0 +1,122 @@
+"""Several threads and one net: every number as in a single thread, and no error."""
+
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import cam
+from cam.core import tracing
+
+import numpy as np
+import pytest
+from conftest import random_images, randomise
+from mxnet import autograd, nd
+from mxnet.gluon.model_zoo import vision
+
+ROUNDS = 5
+JOBS = {
+    "grad_cam": lambda net, x: cam.grad_cam(net, x, target=1, relu=False),
+    "another target": lambda net, x: cam.grad_cam(net, x, target=3, relu=False),
+    "layers": lambda net, x: cam.grad_cam(net, x, target=1, layer=["features.5", "features.8"])["features.5"],
+    "guided": lambda net, x: cam.guided_backprop(net, x, target=1),
+    "deconvnet": lambda net, x: cam.image_gradient(net, x, target=1, rule="deconvnet"),
+    "saliency": lambda net, x: cam.saliency(net, x, target=2),
+    "both": lambda net, x: cam.guided_grad_cam(net, x, target=1),
+    "parts": lambda net, x: cam.decompose(net, x, "features.8.1", target=1)["branch"],
+}
+
+
+def resnet():
+    net = vision.resnet18_v2(classes=5)
+    net.initialize()
+    net(random_images(1, 32))
+    return randomise(net)
+
+
+def together(*jobs):
+    """Run the jobs at once, each in a thread of its own, and give their results; an error in one is raised."""
+    barrier = threading.Barrier(len(jobs))
+
+    def started(job):
+        barrier.wait()
+        with warnings.catch_warnings():
+            return job()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [one.result() for one in [pool.submit(started, job) for job in jobs]]
+
+
+@pytest.mark.filterwarnings("ignore::cam.CamWarning")
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_four_threads_explain_and_predict(hybrid):
+    """A hybridized net predicts from one thread, as MXNet wants."""
+    net, x = resnet(), random_images(2, 32)
+    if hybrid:
+        net.hybridize()
+    truth, expected = net(x).asnumpy(), {name: job(net, x) for name, job in JOBS.items()}
+
+    def explaining(names):
+        def run():
+            return [(name, JOBS[name](net, x)) for _ in range(ROUNDS) for name in names]
+
+        return run
+
+    def predicting():
+        found = []
+        for _ in range(4 * ROUNDS):
+            found.append(("logits", net(x).asnumpy()))
+            assert not autograd.is_recording() and not autograd.is_training()
+        return found
+
+    names = list(JOBS)
+    others = [] if hybrid else [predicting]
+    found = together(explaining(names[:3]), explaining(names[3:6]), explaining(names[6:]), predicting, *others)
+    for name, values in (one for many in found for one in many):
+        assert np.array_equal(values, truth if name == "logits" else expected[name]), name
+
+
+@pytest.mark.filterwarnings("ignore::cam.CamWarning")
+def test_threads_that_meet_a_net_for_the_first_time():
+    """One of them traces it, at a moment when others predict and a hook of the user's listens."""
+    for _ in range(3):
+        net, x, heard = resnet(), random_images(1, 32), []
+        truth = net(x).asnumpy()
+        net.features[8].register_forward_hook(lambda block, inputs, output, heard=heard: heard.append(type(output)))
+        predict = lambda net=net, x=x: [net(x).asnumpy() for _ in range(10)]  # noqa: E731
+        explain = lambda net=net, x=x: [cam.grad_cam(net, x, target=1)]  # noqa: E731
+        first, second, one, two = together(predict, predict, explain, explain)
+        assert all(np.array_equal(logits, truth) for logits in first + second)
+        assert np.array_equal(one[0], two[0])
+        assert np.array_equal(one[0], cam.grad_cam(net, x, target=1))
+        assert heard == [nd.NDArray] * 20
+        assert "forward" not in vars(net.features[8]) and len(net.features[8]._forward_hooks) == 1
+
+
+def test_one_recording_answers_several_threads():
+    net, x = resnet(), random_images(1, 32)
+    recording = cam.record(net, x)
+    expected = {
+        (target, rule): recording.image_gradient(target=target, rule=rule)
+        for target in range(4)
+        for rule in ("plain", "guided")
+    }
+    asked = list(expected)
+    found = together(
+        *([lambda key=key: recording.image_gradient(target=key[0], rule=key[1])] for key in ()),
+        *(lambda key=key: recording.image_gradient(target=key[0], rule=key[1]) for key in asked),
+    )
+    for key, values in zip(asked, found):
+        assert np.array_equal(values, expected[key])
+    gradients = [recording.gradient(target=target) for target in range(4)]
+    for _ in range(10):
+        found = together(*(lambda target=target: recording.gradient(target=target) for target in range(4)))
+        assert all(np.array_equal(one, two) for one, two in zip(found, gradients))
+
+
+def test_two_nets_in_two_threads():
+    nets, x = [resnet(), resnet()], random_images(1, 32)
+    randomise(nets[1], seed=7)
+    expected = [cam.grad_cam(net, x, target=1) for net in nets]
+    tracing._known.clear()
+    found = together(*(lambda net=net: [cam.grad_cam(net, x, target=1) for _ in range(ROUNDS)] for net in nets))
+    assert all(np.array_equal(one, expected[number]) for number, many in enumerate(found) for one in many)

@@ -6,8 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-# What `make short` runs: the core, the command line and one lesson.
-SHORT := tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
+# What `make short` runs: the start, the core, the command line and one lesson.
+SHORT := tests/test_startup.py tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
@@ -37,7 +37,7 @@ test short lessons notebooks train fuzz: export OMP_NUM_THREADS := 1
 test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
 
-short: $(READY) ## run a part of the tests: the core, the command line and one lesson
+short: $(READY) ## run a part of the tests: the start, the core, the command line and one lesson
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake $(SHORT)
 
 fuzz: $(READY) ## load 1000 damaged files of parameters of each kind

@@ -31,6 +31,10 @@ class _Function(autograd.Function):
 def _on_tape(forward, back, *inputs) -> nd.NDArray:
     # A convolution above passes its gradient back in oneDNN's own memory layout, which a Function can receive as
     # garbage. The gradient of `* 1` has the default layout again.
+    if len(inputs) > 1:  # MXNet drops all gradients behind the first input that needs none, so let each need one
+        zero = nd.zeros((1,), ctx=inputs[0].context, dtype=inputs[0].dtype)
+        zero.attach_grad()
+        inputs = tuple(nd.broadcast_add(one, zero.reshape((1,) * one.ndim)) for one in inputs)
     return _Function(forward, back)(*inputs) * 1
 
 

@@ -81,7 +81,9 @@ class Conv2D(nn.Conv2D):
         if not _recorded(F):
             return super().hybrid_forward(F, x, weight, bias)
         own = self._kwargs
-        shape, inputs = x.shape, [x, weight] + ([] if bias is None else [bias])
+        shape = x.shape
+        # Copies: a trainer's step that is queued before the way back runs would wait for it, and it for the step.
+        inputs = [one.detach().copy() for one in (x, weight, bias) if one is not None]
         options = {key: str(value) for key, value in own.items()}
 
         def convolve(*inputs):
@@ -89,12 +91,12 @@ class Conv2D(nn.Conv2D):
 
         def back(dy):
             dx = rules.convolution_back(
-                dy, weight, shape, own["stride"], own["pad"], own["dilate"], own["num_group"]
+                dy, inputs[1], shape, own["stride"], own["pad"], own["dilate"], own["num_group"]
             )  # fmt: skip
             own_way = rules.Derivative("Convolution", inputs, options, [False] + [True] * (len(inputs) - 1))
             return (dx, *own_way.back({0: dy})[1:])
 
-        y = _on_tape(convolve, back, *inputs)
+        y = _on_tape(convolve, back, *(one for one in (x, weight, bias) if one is not None))
         return y if self.act is None else self.act(y)
 
 

@@ -78,7 +78,10 @@ def explain(
     if not any(path.exists() for path in paths):  # before weights are downloaded
         raise InputError(f"image {paths[0]} does not exist")
     net = _net(model, weights, weights_dir)
-    _make_folder(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
     notes: set[str] = set()  # each is said once
     numeric = target and re.fullmatch(r"-?[0-9]{1,9}", target)  # int() takes other digits, and refuses thousands
     wanted = int(target) if numeric else target
@@ -161,13 +164,6 @@ def _names(paths: Iterable[Path]) -> dict[Path, str]:
 def _net(model: str, weights: str, weights_dir: Path | None) -> Block:
     source = download.fetch(model, weights_dir) if weights == "imagenet" else weights
     return getattr(models, model)(source)
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
 
 
 def _explained(

@@ -286,12 +286,13 @@ def resize_map(m: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
     return (rows @ m @ columns.T).astype(np.float32)
 
 
-def check_map(m) -> None:
-    """Raise InputError or NonFiniteError if `m` is no numpy (..., h, w) of finite numbers."""
-    if not isinstance(m, np.ndarray) or m.ndim < 2 or 0 in m.shape:
-        raise InputError(f"m is {getattr(m, 'shape', type(m).__name__)}; expected a numpy map (..., h, w)")
+def check_map(m, name: str = "m", dimensions: int | None = None, expected: str = "map (..., h, w)") -> None:
+    """Raise InputError or NonFiniteError if `m` is no numpy (..., h, w) of finite numbers, or has other dimensions."""
+    fits = isinstance(m, np.ndarray) and 0 not in m.shape and m.ndim == (dimensions or max(2, m.ndim))
+    if not fits:
+        raise InputError(f"{name} is {getattr(m, 'shape', type(m).__name__)}; expected a numpy {expected}")
     if not np.isfinite(m).all():
-        raise NonFiniteError("the map holds NaN or infinity")
+        raise NonFiniteError(f"{name} holds NaN or infinity")
 
 
 def bilinear(cells: int, pixels: int, start: float = 0, end: float | None = None) -> np.ndarray:

@@ -140,10 +140,11 @@ def _make(name, weights, classes, width, ctx):
         net = assemble(name, arrays, weights, ctx)
         net.labels, net.caution = list(SCENE_LABELS), CAUTION
         return net
-    if weights != "imagenet":
-        _check_spelling(weights)
-        check_name(weights)
-    path = download.fetch(name) if weights == "imagenet" else weights
+    path = download.fetch(name) if weights == "imagenet" else Path(weights)
+    near = get_close_matches(str(weights).lower(), ("scenes", "imagenet", "cheater"), n=1, cutoff=0.7)
+    if near and not path.exists():
+        raise WeightsError(f"weights file {weights}: No such file; did you mean {near[0]!r}?")
+    check_name(path)
     return assemble(name, formats.read(path), str(weights), ctx)
 
 
@@ -155,12 +156,6 @@ def _untrained(kind: Kind, classes: int, width: float, ctx) -> HybridBlock:
     net = kind.build(kind.scaled(width), classes)
     net.initialize(mx.init.Xavier(rnd_type="gaussian", factor_type="in", magnitude=2), ctx=ctx)  # He et al. 2015
     return net
-
-
-def _check_spelling(weights: str | Path) -> None:
-    near = get_close_matches(str(weights).lower(), ("scenes", "imagenet", "cheater"), n=1, cutoff=0.7)
-    if near and not Path(weights).exists():
-        raise WeightsError(f"weights file {weights}: No such file; did you mean {near[0]!r}?")
 
 
 def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) -> HybridBlock:

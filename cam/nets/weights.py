@@ -51,7 +51,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     return checksum.hexdigest()
 
 
-def check_name(path: str | Path) -> None:
+def check_name(path: Path) -> None:
     """Compare a file with the checksum in its name, if there is one.
 
     The files of Gluon's old model zoo are called "resnet50_v2-ecdde353.params": the first 8 digits of their sha1.
@@ -61,7 +61,6 @@ def check_name(path: str | Path) -> None:
     WeightsError
         If the content has another sha1.
     """
-    path = Path(path)
     promised = re.fullmatch(r".+-([0-9a-f]{8})\.params", path.name)
     if promised and path.is_file() and not digest(path, "sha1").startswith(promised[1]):
         raise WeightsError(

@@ -13,10 +13,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from ..core.errors import CamWarning, InputError, NetError
 from . import plot
-from .images import Placement, resize_picture, whole_file
+from .images import Placement, whole_file
 
 LONGEST_SIDE = 640  # pixels of a photograph in a panel
 
@@ -85,7 +86,7 @@ class Explanation:
         """A matplotlib Figure: Grad-CAM over the photograph, the pixel maps as the net saw it, scales and warnings."""
         placement = self.placement.shrunk(LONGEST_SIDE)
         height, width = placement.photograph
-        photograph = resize_picture(self.photograph, placement.photograph)
+        photograph = np.array(Image.fromarray(self.photograph).resize((width, height), Image.Resampling.BILINEAR))
         gradients = {"guided backpropagation": self.guided_backprop, "guided Grad-CAM": self.guided_grad_cam}
         gradients = {title: gradient for title, gradient in gradients.items() if gradient is not None}
         aspect = max(0.7, min(width / height, 1.6))

@@ -92,15 +92,15 @@ class Placement:
 
     def view(self, photograph: np.ndarray) -> np.ndarray:
         """The pixels that the net takes: numpy uint8 (H, W, 3) to uint8 (h, w, 3), grey beyond the edges."""
-        height, width = self.shape
-        across, down = self._scales()
-        inside = _clip(self.box, self.photograph)
+        (height, width), (left, top, right, bottom) = self.shape, self.box
+        across, down = (right - left) / width, (bottom - top) / height  # pixels of the photograph for one of the view
+        inside = max(left, 0), max(top, 0), min(right, self.photograph[1]), min(bottom, self.photograph[0])
         size = round((inside[2] - inside[0]) / across), round((inside[3] - inside[1]) / down)
         part = Image.fromarray(photograph)
         if (inside, size) != ((0, 0, *part.size), part.size):
             part = part.resize(size, Image.Resampling.BILINEAR, box=inside)
         canvas = Image.new("RGB", (width, height), GREY)
-        canvas.paste(part, (round((inside[0] - self.box[0]) / across), round((inside[1] - self.box[1]) / down)))
+        canvas.paste(part, (round((inside[0] - left) / across), round((inside[1] - top) / down)))
         return np.array(canvas)
 
     def seen(self) -> np.ndarray:
@@ -140,11 +140,6 @@ class Placement:
         left, top, right, bottom = self.box
         return Placement(smaller, self.shape, (left * across, top * down, right * across, bottom * down))
 
-    def _scales(self) -> tuple[float, float]:
-        """Pixels of the photograph per pixel of the net's view, across and down."""
-        left, top, right, bottom = self.box
-        return (right - left) / self.shape[1], (bottom - top) / self.shape[0]
-
 
 def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop") -> Placement:
     """Where a net's view of size x size lies in a photograph (height, width); `size` and `fit` as in `load_image`.
@@ -172,17 +167,6 @@ def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop"
     down, across = height / shown[0], width / shown[1]
     top, left = (-((size - side) // 2) for side in shown)
     return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
-
-
-def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture, numpy uint8 (H, W, 3), at another height and width."""
-    return np.array(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def _clip(box: tuple[float, float, float, float], photograph: tuple[int, int]) -> tuple[float, float, float, float]:
-    height, width = photograph
-    left, top, right, bottom = box
-    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
 
 def _decode(source) -> tuple[str, Image.Image]:

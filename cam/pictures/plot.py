@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..core.errors import InputError, NonFiniteError
-from ..core.maps import resize_map
+from ..core.errors import InputError
+from ..core.maps import check_map, resize_map
 
 HEAT = "inferno"
 SIGNED = "PuOr_r"  # orange speaks for the class, purple against it
@@ -68,7 +68,7 @@ def overlay(
         raise InputError(f"image is {kind}; expected numpy uint8 (H, W, 3) with values from 0 to 255")
     if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
         raise InputError(f"opacity is {opacity!r}; expected a number from 0 to 1")
-    _check(heat, "heat", 2, "(h, w): one map, such as heat[0]")
+    check_map(heat, "heat", 2, "map (h, w), such as heat[0]")
     positive = np.maximum(resize_map(heat, image.shape[:2]), 0)
     scale = float(positive.max() if maximum is None else maximum)
     if not scale >= 0 or not np.isfinite(scale):
@@ -94,14 +94,14 @@ def signed_image(gradient: np.ndarray) -> np.ndarray:
     -------
     numpy uint8 (H, W, 3)
     """
-    _check(gradient, "gradient", 3, "(3, H, W): one gradient, such as gradient[0]")
+    check_map(gradient, "gradient", 3, "gradient (3, H, W), such as gradient[0]")
     half = np.moveaxis(_unit(np.abs(gradient), full_scale(gradient)) * np.sign(gradient), 0, -1)
     return _bytes(0.5 + 0.5 * half)
 
 
 def grey_image(values: np.ndarray) -> np.ndarray:
     """A map's positive part (H, W) as a picture: black is zero and less; numpy uint8 (H, W, 3)."""
-    _check(values, "values", 2, "(H, W): one map, such as values[0]")
+    check_map(values, "values", 2, "map (H, W), such as values[0]")
     positive = np.maximum(values, 0)
     return _bytes(np.repeat(_unit(positive, full_scale(positive))[..., None], 3, axis=2))
 
@@ -120,7 +120,7 @@ def draw_signed(axis: Axes, heat: np.ndarray, size: int | tuple[int, int], limit
     -------
     What `figure.colorbar` takes
     """
-    _check(heat, "heat", 2, "(h, w): one map, such as heat[0]")
+    check_map(heat, "heat", 2, "map (h, w), such as heat[0]")
     enlarged = resize_map(heat, size)
     limit = (np.abs(heat).max() if limit is None else limit) or 1.0  # a map of zeros is white
     drawn = axis.imshow(enlarged, cmap=SIGNED, vmin=-limit, vmax=limit)
@@ -154,13 +154,6 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     for axis, title in zip(axes[0], column_titles):
         axis.set_title(title, fontsize=10)
     return figure
-
-
-def _check(array: np.ndarray, name: str, dimensions: int, expected: str) -> None:
-    if not isinstance(array, np.ndarray) or array.ndim != dimensions:
-        raise InputError(f"{name} is {getattr(array, 'shape', type(array).__name__)}; expected numpy {expected}")
-    if not np.isfinite(array).all():
-        raise NonFiniteError(f"{name} holds NaN or infinity")
 
 
 def full_scale(values: np.ndarray) -> float:

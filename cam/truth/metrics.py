@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import InputError, NonFiniteError
-from ..core.maps import resize_map
+from ..core.errors import InputError
+from ..core.maps import check_map, resize_map
 
 
 def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
@@ -115,12 +115,10 @@ def bootstrap(values: Sequence[float], confidence: float = 0.95, samples: int = 
 
 def _positive(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The map's positive part in float64 at the mask's size."""
-    for array, name, expected in ((heat, "heat", "map (h, w)"), (mask, "mask", "bool mask (H, W)")):
-        if not isinstance(array, np.ndarray) or array.ndim != 2 or (array is mask and array.dtype != bool):
-            kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{name} is {kind}; expected a numpy {expected}")
-    if not np.isfinite(heat).all():
-        raise NonFiniteError("the map holds NaN or infinity")
+    check_map(heat, "heat", 2, "map (h, w)")
+    check_map(mask, "mask", 2, "bool mask (H, W)")
+    if mask.dtype != bool:
+        raise InputError(f"mask is {mask.dtype} {mask.shape}; expected a numpy bool mask (H, W)")
     heat = heat if heat.shape == mask.shape else resize_map(heat, mask.shape)
     return np.maximum(heat, 0).astype(np.float64)
 

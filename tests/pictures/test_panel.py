@@ -73,6 +73,7 @@ def _check_place(shown, shape, fit) -> None:
     white = (shown["picture"] > 200).all(axis=2)
     assert white.sum() == pytest.approx((2 * half) ** 2, rel=0.15), "the picture"
     for weights in (white.astype(float), _warmth(shown["Grad-CAM"])):
+        assert weights.any(), "the heat"
         found = [(weights.sum(axis=1 - axis) @ (np.arange(side) + 0.5)) for axis, side in enumerate(weights.shape)]
         found = np.array(found) / weights.sum()
         assert np.abs(found - (row, column)).max() < 0.03 * scale * max(shape), "the heat over the square"

@@ -60,7 +60,7 @@ def test_what_was_not_seen_keeps_its_colours():
 
 
 def test_a_batch_is_refused_in_words():
-    with pytest.raises(InputError, match=r"heat is \(1, 4, 4\); expected numpy \(h, w\): one map, such as heat\[0\]"):
+    with pytest.raises(InputError, match=r"heat is \(1, 4, 4\); expected a numpy map \(h, w\), such as heat\[0\]"):
         plot.overlay(IMAGE, np.ones((1, 4, 4)))
     with pytest.raises(InputError, match=r"such as gradient\[0\]"):
         plot.signed_image(np.ones((1, 3, 4, 4)))

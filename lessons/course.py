@@ -6,21 +6,20 @@ import inspect
 import io
 import os
 import re
-import tempfile
 import warnings
 from pathlib import Path
 
 import cam
 import quiz
-from cam import plot, scenes
+from cam import metrics, plot, scenes
 from cam.nets import download
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 from mxnet.gluon import nn
-from mxnet.gluon.model_zoo.vision import resnet
 
 
 class Lesson:
@@ -96,6 +95,19 @@ def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
     return plot.grid(rows, ["VGG16", "ResNet50v2"], titles, size=2.6)
 
 
+def tutorials_picture(image: np.ndarray, signed: np.ndarray) -> np.ndarray:
+    """A signed map as MXNet's tutorial draws it: 1 is added before the ReLU, and minimum to maximum get the colours.
+
+    Parameters
+    ----------
+    image : numpy uint8 (H, W, 3)
+    signed : numpy (h, w), Grad-CAM before its ReLU
+    """
+    heat = np.maximum(cam.resize_map(1 + signed, image.shape[:2]), 0)
+    both = 255 * matplotlib.colormaps["cool"]((heat - heat.min()) / np.ptp(heat))[..., :3] + image
+    return np.uint8(255 * both / both.max())
+
+
 def compare(name: str, mine, reference) -> None:
     """Print whether two arrays are exactly equal, close, or different, and the largest difference.
 
@@ -118,27 +130,6 @@ def compare(name: str, mine, reference) -> None:
     print(f"{name}: {verdict}, largest difference {largest:.1e}")
 
 
-def zoo_resnet50_v2(net):
-    """The zoo's own ResNet50v2 (MXNet's blocks, nothing of ours) with the parameters of `net`.
-
-    Parameters
-    ----------
-    net : what `cam.resnet50_v2` returns, of any width
-
-    Returns
-    -------
-    mxnet.gluon.model_zoo.vision.ResNetV2 with the same parameters, labels and logits
-    """
-    stem, *stages = net.features[1], *(net.features[index][0].conv3 for index in (5, 6, 7, 8))
-    channels = [convolution.weight.shape[0] for convolution in (stem, *stages)]
-    zoo = resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], channels, classes=net.output.weight.shape[0])
-    with tempfile.TemporaryDirectory() as folder:
-        net.save_parameters(f"{folder}/copy.params")
-        zoo.load_parameters(f"{folder}/copy.params")
-    zoo.labels = net.labels
-    return zoo
-
-
 def imagenet_weights(name: str) -> Path | None:
     """A file with ImageNet weights for "vgg16" or "resnet50_v2" if there is one on this machine, and None if not.
 
@@ -147,3 +138,20 @@ def imagenet_weights(name: str) -> Path | None:
     """
     chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
     return Path(chosen) if chosen else download.find(name)
+
+
+def edge_filter(seeds) -> dict[str, np.ndarray]:
+    """What a map without any network reaches, the strength of the picture's edges, for both objects of each scene.
+
+    Returns
+    -------
+    "share", "energy" and "near" as in `cam.evaluation.Evaluation`
+    """
+    rows = []
+    for seed in seeds:
+        scene = scenes.draw(seed)
+        heat = np.hypot(*np.gradient(scene.image.mean(axis=2)))
+        for mask, other in zip(scene.masks, scene.masks[::-1]):
+            found = metrics.share_on_object(heat, mask, other), metrics.energy_in_mask(heat, mask)
+            rows.append((*found, metrics.pointing_game(heat, mask)))
+    return dict(zip(("share", "energy", "near"), np.array(rows, float).T))

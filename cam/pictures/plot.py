@@ -22,6 +22,7 @@ from ..core.maps import check_map, resize_map
 HEAT = "inferno"
 SIGNED = "PuOr_r"  # orange speaks for the class, purple against it
 PERCENTILE = 99.5  # gradients have a few extreme pixels; they may saturate
+HATCHED = 0.15  # what speaks against the class with less than this share of the limit looks white, and stays so
 ROWS = 256  # of a picture at a time: all at once, a large photograph would take gigabytes
 
 
@@ -124,8 +125,8 @@ def draw_signed(axis: Axes, heat: np.ndarray, size: int | tuple[int, int], limit
     enlarged = resize_map(heat, size)
     limit = (np.abs(heat).max() if limit is None else limit) or 1.0  # a map of zeros is white
     drawn = axis.imshow(enlarged, cmap=SIGNED, vmin=-limit, vmax=limit)
-    if enlarged.min() < -0.05 * limit:  # next to nothing needs no hatching
-        levels = [min(enlarged.min(), -limit) - limit, -0.05 * limit]
+    if enlarged.min() < -HATCHED * limit:  # next to nothing needs no hatching
+        levels = [min(enlarged.min(), -limit) - limit, -HATCHED * limit]
         axis.contourf(enlarged, levels=levels, colors="none", hatches=["////"])
     axis.set(xticks=[], yticks=[])
     return drawn

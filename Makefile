@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 		sed -n 's/^ImportError: \(MXNet.*\)/\1/p' $(VENV)/import.log | grep . || cat $(VENV)/import.log; exit 1; }
 	@touch $@
 
-demo: $(READY) ## explain one scene with VGG16 and ResNet50v2 and write demo.png
+demo: $(READY) ## explain a scene and a photograph and write demo.png
 	@$(RUN) examples/demo.py demo.png
 
 # One OpenMP thread for each of the two workers: more threads than cores slow MXNet down many times over.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 
-import cam  # isort: skip (before MXNet, whose number of threads it sets)
+import cam
+
 import numpy as np
 import report
 from mxnet import nd

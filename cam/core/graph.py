@@ -6,7 +6,7 @@ run. After `tracing.trace` nothing changes in a graph, so threads can share it.
 
 from __future__ import annotations
 
-import ast
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from .mxnet import Parameter, mx
 
 Entry: TypeAlias = tuple[int, int]
 
+_BRACKETS = str.maketrans("()", "[]")
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
 ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
@@ -61,14 +62,15 @@ class Step:
     input: int | None = None
 
     def option(self, key: str, otherwise=None):
-        """The value of an option."""
+        """The value of an option, which MXNet writes as text: a number, True, (3, 3), a word."""
         text = self.options.get(key)
         if text is None:
             return otherwise
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return {"true": True, "false": False}.get(text.lower(), text)
+        try:  # not by ast: Python 3.11's must not be used from two threads
+            value = json.loads(text.lower().replace("none", "null").replace(",)", ")").translate(_BRACKETS))
+        except ValueError:
+            return text
+        return tuple(value) if isinstance(value, list) else value
 
     @cached_property
     def relu(self) -> float | None:

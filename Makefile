@@ -108,5 +108,5 @@ lint: $(READY) ## check style, types, and that imports run downwards only
 		echo "docs/architecture.md is not what docs/architecture.py makes of cam/: run it again"; exit 1; }
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -exec rm -rf {} +

@@ -6,8 +6,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-# What `make short` runs: the core, the command line and one lesson.
-SHORT := tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
+# What `make short` runs: the start, the core, the command line and one lesson.
+SHORT := tests/test_startup.py tests/core/test_rules.py tests/pictures/test_gradcam.py tests/cli lessons/03_*.ipynb
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 		sed -n 's/^ImportError: \(MXNet.*\)/\1/p' $(VENV)/import.log | grep . || cat $(VENV)/import.log; exit 1; }
 	@touch $@
 
-demo: $(READY) ## explain one scene with VGG16 and ResNet50v2 and write demo.png
+demo: $(READY) ## explain a scene and a photograph and write demo.png
 	@$(RUN) examples/demo.py demo.png
 
 # One OpenMP thread for each of the two workers: more threads than cores slow MXNet down many times over.
@@ -37,7 +37,7 @@ test short lessons notebooks train fuzz: export OMP_NUM_THREADS := 1
 test: $(READY) ## run the tests, and every lesson as a test
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake tests lessons
 
-short: $(READY) ## run a part of the tests: the core, the command line and one lesson
+short: $(READY) ## run a part of the tests: the start, the core, the command line and one lesson
 	$(RUN) -m pytest -n 2 --dist worksteal --nbmake $(SHORT)
 
 fuzz: $(READY) ## load 1000 damaged files of parameters of each kind
@@ -108,5 +108,5 @@ lint: $(READY) ## check style, types, and that imports run downwards only
 		echo "docs/architecture.md is not what docs/architecture.py makes of cam/: run it again"; exit 1; }
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -exec rm -rf {} +

@@ -15,7 +15,8 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
-import cam  # isort: skip (before MXNet, whose number of threads it sets)
+import cam
+
 import numpy as np
 import psutil
 import report

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cam  # isort: skip (before MXNet, whose number of threads it sets)
+import cam
+
 import mxnet as mx
 import numpy as np
 from mxnet import nd

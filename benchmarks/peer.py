@@ -1,6 +1,6 @@
 """Maps of the embedded nets by Captum, a peer implementation in PyTorch, on identical weights.
 
-`tests/test_peer.py` compares ours with what this script stored in `tests/captum_reference.npz`. After `make train`
+`tests/core/test_peer.py` compares ours with what this script stored in `tests/captum_reference.npz`. After `make train`
 store it again with `make reference`: this project's environment exports, the peers' environment, which has no
 MXNet, explains.
 """

@@ -1,14 +1,15 @@
 """How far results in float32 are from those in float64: `make benchmark`.
 
-A *flip* is a value before a ReLU whose sign differs between the two runs: from there on the gradient takes another
-path. The rest is rounding. So the flips are counted beside the distances.
+A *flip* is a value of a map before a ReLU whose sign differs between the two runs: from there on the gradient takes
+another path. The rest is rounding. So the flips are counted beside the distances.
 """
 
 from __future__ import annotations
 
 import argparse
 
-import cam  # isort: skip (before MXNet, whose number of threads it sets)
+import cam
+
 import numpy as np
 import report
 from mxnet import nd
@@ -37,13 +38,12 @@ def twins(name: str):
 
 
 def everything(net, x: nd.NDArray) -> dict:
-    """What is compared, by name, and the decisions of all ReLUs."""
-    relus = cam.relus(net)
-    recording = cam.record(net, x, [cam.default_layer(net, x), *relus])
-    found = {
-        "logits": recording.logits,
-        "Grad-CAM": cam.grad_cam_of(recording, target=CLASS, layer=recording.layers[0]),
-    }
+    """What is compared, by name, and the decisions of the ReLUs on maps."""
+    maps = {layer.path for layer in cam.layers(net, x) if len(layer.shape) == 4}
+    relus = [name for name in cam.relus(net) if name in maps]
+    layer = cam.default_layer(net, x)
+    recording = cam.record(net, x, [layer, *relus])
+    found = {"logits": recording.logits, "Grad-CAM": cam.grad_cam_of(recording, target=CLASS, layer=layer)}
     for rule in RULES:
         found[f"image gradient, {rule}"] = recording.image_gradient(target=CLASS, rule=rule)
     return found | {"decisions": [recording.features(relu) > 0 for relu in relus]}

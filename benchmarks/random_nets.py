@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cam  # noqa: F401 (MXNet needs what it puts back)
+
 import numpy as np
 from mxnet import nd
 from mxnet.gluon.model_zoo import vision

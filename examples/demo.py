@@ -1,4 +1,4 @@
-"""Explain both objects of one scene with VGG16 and with ResNet50v2, and write one panel: `make demo`.
+"""Explain both objects of a scene with VGG16 and ResNet50v2, and a photograph with an ImageNet net: `make demo`.
 
 Usage: python examples/demo.py [FILE]
 """
@@ -12,6 +12,7 @@ from cam import plot, scenes
 import numpy as np
 
 SEED = 7
+PHOTOGRAPH = Path(__file__).parents[1] / "lessons/photographs/coffee.jpg"
 
 COLUMNS = ["image", "Grad-CAM", "guided\nbackpropagation", "guided\nGrad-CAM", "saliency"]
 
@@ -25,18 +26,29 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(edge[..., None], np.uint8(255), picture)
 
 
-def row_for(net, scene: scenes.Scene, number: int) -> tuple[str, list[np.ndarray]]:
-    """Title and pictures for one object of the scene."""
-    label, mask = scene.labels[number], scene.masks[number]
-    found = cam.explain(net, scene.image, target=label)
-    pictures = [
-        outlined(scene.image, mask),
-        outlined(found.overlay(), mask),
+def pictures_of(found: cam.Explanation, picture: np.ndarray) -> list[np.ndarray]:
+    """A row of the panel; `picture` is what the net saw."""
+    return [
+        picture,
+        plot.overlay(picture, cam.resize_map(found.grad_cam, picture.shape[:2])),
         plot.signed_image(found.guided_backprop),
         plot.signed_image(found.guided_grad_cam),
         plot.grey_image(found.saliency),
     ]
-    return f"{label} ({found.probability:.0%})", pictures
+
+
+def row_for(net, scene: scenes.Scene, number: int) -> tuple[str, list[np.ndarray]]:
+    """Title and pictures for one object of the scene."""
+    label, mask = scene.labels[number], scene.masks[number]
+    found = cam.explain(net, scene.image, target=label)
+    image, overlay, *gradients = pictures_of(found, scene.image)
+    return f"{label} ({found.probability:.0%})", [outlined(image, mask), outlined(overlay, mask), *gradients]
+
+
+def row_of_photograph(net, path: Path) -> tuple[str, list[np.ndarray]]:
+    """Title and pictures for the net's first choice in a photograph."""
+    found = cam.explain(net, path)
+    return f"{found.label} ({found.probability:.0%})", pictures_of(found, found.placement.view(found.photograph))
 
 
 def main(path: Path) -> None:
@@ -47,8 +59,14 @@ def main(path: Path) -> None:
             title, pictures = row_for(net, scene, number)
             titles.append(f"{name}\n{title}")
             rows.append(pictures)
+    title, pictures = row_of_photograph(cam.efficientnet_lite0(), PHOTOGRAPH)
+    titles.append(f"EfficientNet-Lite0\n{title}")
+    rows.append(pictures)
     plot.grid(rows, titles, COLUMNS).savefig(path, dpi=110)
-    print(f"wrote {path}: what VGG16 and ResNet50v2 see of the {' and the '.join(scene.labels)} in scene {SEED}")
+    print(
+        f"wrote {path}: what VGG16 and ResNet50v2 see of the {' and the '.join(scene.labels)} in scene {SEED}, "
+        f"and what EfficientNet-Lite0 sees in {PHOTOGRAPH.name}"
+    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from rich.progress import Progress
 from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
 from ..nets import download, models
+from ..nets.exported import imported, read_classes
 from ..pictures.explanation import Explanation
 from ..pictures.images import read_image, whole_file
 from ..pictures.pipeline import explain_many
@@ -35,29 +36,40 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Where does your network look? Grad-CAM and guided backpropagation for VGG16 and ResNet50v2.",
+    help="Where does your network look? Grad-CAM and guided backpropagation for photographs, and for nets of your own.",
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
 app.add_typer(weights_commands.app, name="weights")
 
+EXPORTED = "exported"  # what a net of --params and --symbol is called
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
-PANEL = re.compile(rf".+\.\w+\..+\.({'|'.join(models.KINDS)})\..+\.png")  # what `_write` calls its files
+PANEL = re.compile(rf".+\.\w+\..+\.({'|'.join((*models.KINDS, EXPORTED))})\..+\.png")  # what `_write` calls its files
 
-ModelOption = Annotated[Literal["resnet50_v2", "vgg16"], typer.Option(help="Which network.")]
+ModelOption = Annotated[
+    Literal["efficientnet_lite0", "resnet50_v2", "vgg16"] | None,
+    typer.Option(help="Which network; efficientnet_lite0 knows photographs.", show_default="efficientnet_lite0"),
+]
 WeightsOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="scenes (embedded: 20 cut-outs), imagenet (downloaded), cheater (lesson in mistrust), or a file."
+        help="imagenet (embedded for efficientnet_lite0, else downloaded), scenes (embedded for the other two: 20 "
+        "cut-outs), cheater (lesson in mistrust), or a file.",
+        show_default="imagenet for efficientnet_lite0, else scenes",
     ),
 ]
+ParamsOption = Annotated[Path | None, typer.Option(help="A net of your own: the .params file of export().")]
+SymbolOption = Annotated[Path | None, typer.Option(help="And its graph: the .json file of export().")]
 
 
 @app.command()
 def explain(
     sources: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, or folders of them.")],
-    model: ModelOption = "resnet50_v2",
-    weights: WeightsOption = "scenes",
+    model: ModelOption = None,
+    weights: WeightsOption = None,
     weights_dir: WeightsDir = None,
+    params: ParamsOption = None,
+    symbol: SymbolOption = None,
+    classes: Annotated[Path | None, typer.Option(help="Names of the net's classes, one a line.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
     target: Annotated[str | None, typer.Option("--class", help="A label or number, instead of the top class.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Explain this many of the top classes.")] = 1,
@@ -77,7 +89,9 @@ def explain(
     paths = list(names)
     if not any(path.exists() for path in paths):  # before weights are downloaded
         raise InputError(f"image {paths[0]} does not exist")
-    net = _net(model, weights, weights_dir)
+    name, net = _net(model, weights, weights_dir, params, symbol)
+    if classes:
+        net.labels = read_classes(classes)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -91,7 +105,7 @@ def explain(
             if isinstance(result, CamError):
                 raise result
             for explanation in result:
-                written = _write(names[path], explanation, out, model, overlay)
+                written = _write(names[path], explanation, out, name, overlay)
                 _report(path, explanation, written, as_json, notes)
         except CamError as error:  # of this picture, or of writing its files
             failures += 1
@@ -107,10 +121,14 @@ def explain(
 
 @app.command()
 def layers(
-    model: ModelOption = "resnet50_v2", weights: WeightsOption = "scenes", weights_dir: WeightsDir = None
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    weights_dir: WeightsDir = None,
+    params: ParamsOption = None,
+    symbol: SymbolOption = None,
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
-    typer.echo(table_of_layers(_net(model, weights, weights_dir)))
+    typer.echo(table_of_layers(_net(model, weights, weights_dir, params, symbol)[1]))
 
 
 @app.command()
@@ -161,9 +179,21 @@ def _names(paths: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def _net(model: str, weights: str, weights_dir: Path | None) -> Block:
-    source = download.fetch(model, weights_dir) if weights == "imagenet" else weights
-    return getattr(models, model)(source)
+def _net(
+    model: str | None, weights: str | None, weights_dir: Path | None, params: Path | None, symbol: Path | None
+) -> tuple[str, Block]:
+    """What the net is called, and the net; one that nobody names is the one for photographs."""
+    if params or symbol:
+        if model or weights:
+            raise InputError("--params and --symbol are a net of your own; give them without --model and --weights")
+        if not (params and symbol):
+            raise InputError("export() writes two files, give both: --params and --symbol")
+        return EXPORTED, imported(symbol, params)
+    photographs = "efficientnet_lite0"
+    model = model or (photographs if weights in (None, "imagenet") else "resnet50_v2")
+    weights = weights or ("imagenet" if model == photographs else "scenes")
+    pinned = weights == "imagenet" and model in download.SOURCES
+    return model, getattr(models, model)(download.fetch(model, weights_dir) if pinned else weights)
 
 
 def _explained(

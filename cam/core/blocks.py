@@ -31,6 +31,10 @@ class _Function(autograd.Function):
 def _on_tape(forward, back, *inputs) -> nd.NDArray:
     # A convolution above passes its gradient back in oneDNN's own memory layout, which a Function can receive as
     # garbage. The gradient of `* 1` has the default layout again.
+    if len(inputs) > 1:  # MXNet drops all gradients behind the first input that needs none, so let each need one
+        zero = nd.zeros((1,), ctx=inputs[0].context, dtype=inputs[0].dtype)
+        zero.attach_grad()
+        inputs = tuple(nd.broadcast_add(one, zero.reshape((1,) * one.ndim)) for one in inputs)
     return _Function(forward, back)(*inputs) * 1
 
 
@@ -77,7 +81,9 @@ class Conv2D(nn.Conv2D):
         if not _recorded(F):
             return super().hybrid_forward(F, x, weight, bias)
         own = self._kwargs
-        shape, inputs = x.shape, [x, weight] + ([] if bias is None else [bias])
+        shape = x.shape
+        # Copies: a trainer's step that is queued before the way back runs would wait for it, and it for the step.
+        inputs = [one.detach().copy() for one in (x, weight, bias) if one is not None]
         options = {key: str(value) for key, value in own.items()}
 
         def convolve(*inputs):
@@ -85,12 +91,12 @@ class Conv2D(nn.Conv2D):
 
         def back(dy):
             dx = rules.convolution_back(
-                dy, weight, shape, own["stride"], own["pad"], own["dilate"], own["num_group"]
+                dy, inputs[1], shape, own["stride"], own["pad"], own["dilate"], own["num_group"]
             )  # fmt: skip
             own_way = rules.Derivative("Convolution", inputs, options, [False] + [True] * (len(inputs) - 1))
             return (dx, *own_way.back({0: dy})[1:])
 
-        y = _on_tape(convolve, back, *inputs)
+        y = _on_tape(convolve, back, *(one for one in (x, weight, bias) if one is not None))
         return y if self.act is None else self.act(y)
 
 

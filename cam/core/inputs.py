@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from mxnet import nd
 
@@ -13,9 +15,34 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for valu
 STANDARD_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 
-def normalise(pixels: np.ndarray) -> np.ndarray:
-    """(..., H, W, 3) uint8 RGB to (..., 3, H, W) float32: (pixels / 255 - MEAN) / STANDARD_DEVIATION."""
-    scaled = (pixels.astype(np.float32) / 255 - MEAN) / STANDARD_DEVIATION
+class Normalisation(NamedTuple):
+    """How a net was shown pictures in training: (pixels / 255 - mean) / deviation, of red, green and blue.
+
+    `resampling` is how they were scaled: "bilinear" or "bicubic".
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    resampling: str = "bilinear"
+
+    @property
+    def grey(self) -> tuple[int, ...]:
+        """The colour that becomes zero: what the net is shown beyond the edges of a picture."""
+        return tuple(round(255 * float(value)) for value in self.mean)
+
+
+USUAL = Normalisation(MEAN, STANDARD_DEVIATION)
+
+
+def normalisation_of(net: Block | None) -> Normalisation:
+    """The net's own, if it says one as its attribute `normalisation`, or the usual one."""
+    own = getattr(net, "normalisation", None)
+    return own if isinstance(own, Normalisation) else USUAL
+
+
+def normalise(pixels: np.ndarray, how: Normalisation = USUAL) -> np.ndarray:
+    """(..., H, W, 3) uint8 RGB to (..., 3, H, W) float32: (pixels / 255 - mean) / deviation."""
+    scaled = (pixels.astype(np.float32) / 255 - how.mean) / how.deviation
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 

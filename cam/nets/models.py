@@ -1,4 +1,4 @@
-"""VGG16 and ResNet50v2: ordinary Gluon nets, with the zoo's names, with weights or without."""
+"""VGG16, ResNet50v2 and EfficientNet-Lite0: ordinary Gluon nets, with weights or without; the zoo has the first two."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from mxnet.gluon.model_zoo.vision import resnet, vgg
 from ..core import layers
 from ..core.checks import is_whole
 from ..core.errors import InputError, WeightsError
+from ..core.inputs import Normalisation
 from . import download, formats
+from .efficientnet import EfficientNetLite0
 from .labels import imagenet_labels
 from .weights import account, check_name, embedded, load, missing_and_surplus, structural
 
 SCENE_LABELS = (Path(__file__).parent / "assets" / "scene_classes.txt").read_text().splitlines()
 CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photograph one of their names"
+PARTS = ("imagenet_features", "imagenet_output")  # of the embedded efficientnet_lite0
 
 
 class VGG(vgg.VGG):
@@ -47,6 +50,14 @@ def build_vgg16(sizes: Sequence[int], classes: int) -> HybridBlock:
 def build_resnet50_v2(sizes: Sequence[int], classes: int) -> HybridBlock:
     """ResNet50v2 without parameter values; `sizes`: channels of the stem and the four stages."""
     return _shaped(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], sizes, classes=classes))
+
+
+def build_efficientnet_lite0(sizes: Sequence[int], classes: int) -> HybridBlock:
+    """EfficientNet-Lite0 without parameter values; `sizes`: channels of the head."""
+    net = _shaped(EfficientNetLite0(*sizes, classes))
+    mean, deviation = np.full(3, 127 / 255, np.float32), np.full(3, 128 / 255, np.float32)
+    net.normalisation = Normalisation(mean, deviation, "bicubic")  # (pixel - 127) / 128
+    return net
 
 
 def _shaped(net: HybridBlock) -> HybridBlock:
@@ -77,6 +88,11 @@ KINDS = {
         build=build_resnet50_v2,
         sizes=(64, 256, 512, 1024, 2048),
         told_by=("features.1.weight", *(f"features.{stage}.0.conv3.weight" for stage in (5, 6, 7, 8))),
+    ),
+    "efficientnet_lite0": Kind(
+        build=build_efficientnet_lite0,
+        sizes=(1280,),
+        told_by=("features.17.conv.weight",),
     ),
 }
 
@@ -123,6 +139,31 @@ def resnet50_v2(
     return _make("resnet50_v2", weights, classes, width, ctx)
 
 
+def efficientnet_lite0(weights: str | Path | None = "imagenet", classes: int | None = None, ctx=None):
+    """EfficientNet-Lite0 (Tan and Le 2019; the Lite variant is Google's of 2020: ReLU6, no gates).
+
+    The net for photographs: its weights for ImageNet's 1000 classes are embedded, so nothing is downloaded. It has its
+    own `normalisation`, (pixel - 127) / 128, which `cam.explain` and `cam.load_image(..., net=net)` ask for; it sees
+    the same part of a photograph as other ImageNet nets, the middle 224/256 of the shorter side.
+
+    Parameters
+    ----------
+    weights : "imagenet" for the embedded ones; a path to a `.params` file; or None for random values
+    classes : number of logits with weights=None; 1000 if not given
+    ctx : an MXNet context; the CPU if not given
+
+    Returns
+    -------
+    HybridBlock for images (N, 3, H, W) of sides that are multiples of 32
+
+    Raises
+    ------
+    WeightsError, InputError
+        As for `vgg16`.
+    """
+    return _make("efficientnet_lite0", weights, classes, None, ctx)
+
+
 def _make(name, weights, classes, width, ctx):
     if weights is None:
         return _untrained(KINDS[name], 1000 if classes is None else classes, 1 if width is None else width, ctx)
@@ -131,8 +172,14 @@ def _make(name, weights, classes, width, ctx):
     if not isinstance(weights, (str, Path)):
         kinds = "'scenes', 'imagenet', 'cheater' (resnet50_v2 only), the path of a file, or None"
         raise InputError(f"weights is {weights!r}; expected {kinds}")
+    own = "imagenet" if name == "efficientnet_lite0" else "scenes"
     if weights == "cheater" and name != "resnet50_v2":
-        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has 'scenes'")
+        raise InputError(f"weights is 'cheater'; only resnet50_v2 has a cheater, {name} has {own!r}")
+    if name == "efficientnet_lite0" and weights == "scenes":
+        raise InputError("weights is 'scenes'; efficientnet_lite0 has 'imagenet', vgg16 and resnet50_v2 have 'scenes'")
+    if name == "efficientnet_lite0" and weights == "imagenet":  # in two files, since one would be large
+        arrays = {key: value for part in PARTS for key, value in formats.read(embedded(name, part)).items()}
+        return assemble(name, arrays, weights, ctx)
     if weights in ("scenes", "cheater"):
         arrays = formats.read(embedded(name))
         if weights == "cheater":  # the same net, but for the last layer, which `training.cheater` taught to read tags
@@ -163,7 +210,7 @@ def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) ->
 
     Parameters
     ----------
-    name : "vgg16" or "resnet50_v2"
+    name : "vgg16", "resnet50_v2" or "efficientnet_lite0"
     arrays : values by any of the names that `cam.weights` knows
     source : what to call the values in messages
 
@@ -176,25 +223,31 @@ def assemble(name: str, arrays: dict[str, np.ndarray], source: str, ctx=None) ->
         fits = nearest(arrays)
         misfits = len(_misfits(fits, arrays))
         if not misfits:
-            raise WeightsError(f"weights {source} are those of a {fits}, not of a {name}: load them as a {fits}")
+            raise WeightsError(
+                f"weights {source} are those of {_one(fits)}, not of {_one(name)}: load them as {_one(fits)}"
+            )
         if misfits > len(_topology(fits)) / 2:
-            known = " nor of a ".join(KINDS)
-            raise WeightsError(f"weights {source} are neither those of a {known}, the nets that cam builds")
-        account(problems, source, f"a {name}")
+            known = " nor of ".join(map(_one, KINDS))
+            raise WeightsError(f"weights {source} are neither those of {known}, the nets that cam builds")
+        account(problems, source, _one(name))
     arrays = structural(arrays, _topology(name))
     empty = [f"{key} has shape {values.shape}" for key, values in arrays.items() if values.size == 0 or not values.ndim]
-    account(empty, source, f"a {name}")
+    account(empty, source, _one(name))
     try:
         net = KINDS[name].build([len(arrays[key]) for key in KINDS[name].told_by], len(arrays["output.bias"]))
     except mx.MXNetError:
-        raise WeightsError(f"weights {source} do not fit a {name}: their sizes do not go together") from None
+        raise WeightsError(f"weights {source} do not fit {_one(name)}: their sizes do not go together") from None
     load(net, arrays, source, ctx)
     net.labels = imagenet_labels() if len(arrays["output.bias"]) == 1000 else None
     return net
 
 
+def _one(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def nearest(arrays: dict[str, np.ndarray]) -> str:
-    """The name of the net ("vgg16", "resnet50_v2") to whose parameters the arrays' names come nearest."""
+    """The name of the net, of those in KINDS, to whose parameters the arrays' names come nearest."""
     return min(KINDS, key=lambda name: len(_misfits(name, arrays)))
 
 

@@ -12,20 +12,21 @@ from typing import BinaryIO
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, in_one_line
-from ..core.inputs import normalise
+from ..core.inputs import USUAL, Normalisation, normalisation_of, normalise
 from ..core.maps import bilinear, check_map
 
 FITS = ("crop", "letterbox", "squash", None)
-GREY = (124, 116, 104)  # the mean colour: zero after normalising
+GREY = USUAL.grey  # zero after normalising
 MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in
 SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for grey pictures of 16 bits
 
 
-def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
+def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | None = None) -> nd.NDArray:
     """Read, fit and normalise one picture.
 
     Parameters
@@ -35,6 +36,8 @@ def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
     fit : "crop" scales the short side to 8/7 of `size` and cuts out the centre, as ImageNet nets expect; a
         picture that already is size x size is taken as it is. "letterbox" shows the whole picture on grey,
         "squash" ignores its proportions, None keeps its size
+    net : whose normalisation to take, if it has its own (`net.normalisation`, as `cam.efficientnet_lite0()` has); the
+        one that most ImageNet nets share if not given
 
     Returns
     -------
@@ -47,7 +50,8 @@ def load_image(source, size: int = 224, fit: str | None = "crop") -> nd.NDArray:
     """
     photograph = read_image(source)
     placement = place(photograph.shape[:2], size, fit)
-    return nd.array(normalise(placement.view(photograph))[None])
+    how = normalisation_of(net)
+    return nd.array(normalise(placement.view(photograph, how), how)[None])
 
 
 def read_image(source) -> np.ndarray:
@@ -90,7 +94,7 @@ class Placement:
     shape: tuple[int, int]
     box: tuple[float, float, float, float]
 
-    def view(self, photograph: np.ndarray) -> np.ndarray:
+    def view(self, photograph: np.ndarray, how: Normalisation = USUAL) -> np.ndarray:
         """The pixels that the net takes: numpy uint8 (H, W, 3) to uint8 (h, w, 3), grey beyond the edges."""
         (height, width), (left, top, right, bottom) = self.shape, self.box
         across, down = (right - left) / width, (bottom - top) / height  # pixels of the photograph for one of the view
@@ -98,8 +102,8 @@ class Placement:
         size = round((inside[2] - inside[0]) / across), round((inside[3] - inside[1]) / down)
         part = Image.fromarray(photograph)
         if (inside, size) != ((0, 0, *part.size), part.size):
-            part = part.resize(size, Image.Resampling.BILINEAR, box=inside)
-        canvas = Image.new("RGB", (width, height), GREY)
+            part = part.resize(size, Image.Resampling[how.resampling.upper()], box=inside)
+        canvas = Image.new("RGB", (width, height), how.grey)
         canvas.paste(part, (round((inside[0] - left) / across), round((inside[1] - top) / down)))
         return np.array(canvas)
 

@@ -10,7 +10,7 @@ from mxnet.gluon import Block
 
 from ..core.checks import by_keyword, is_whole
 from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning
-from ..core.inputs import input_for, normalise
+from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
 from ..core.maps import caveats, grad_cam_of, guided_product
 from ..core.recording import Recording, recorded
@@ -37,7 +37,7 @@ def explain(
 
     Parameters
     ----------
-    net : a Gluon net that takes images normalised as `load_image` does
+    net : a Gluon net; its images are normalised as `load_image` does, with `net.normalisation` if it has its own
     image : path, bytes, PIL image or array, as for `load_image`
     target : None for the top class, an int or a label
     layer : block, path or name; None takes the recommended layer
@@ -84,10 +84,11 @@ def explain_many(
         raise InputError(f"target is {target!r} and top is {top}; give one of them")
     photographs = [read_image(image) for image in images]
     placements = [place(photograph.shape[:2], size, fit) for photograph in photographs]
-    views = [placement.view(photograph) for placement, photograph in zip(placements, photographs)]
+    how = normalisation_of(net)
+    views = [placement.view(photograph, how) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
-    x = input_for(net, normalise(np.stack(views)))
+    x = input_for(net, normalise(np.stack(views), how))
     return explain_views(net, x, photographs, placements, target, layer, top, output)
 
 

@@ -11,7 +11,7 @@ from mxnet.gluon import Block
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, NetError
-from ..core.inputs import input_for, normalise
+from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
 from ..core.maps import grad_cam_of, resize_map
 from ..core.recording import record
@@ -103,7 +103,7 @@ def _batches(net: Block, seeds: Iterable[int], objects: int, batch: int) -> Iter
     for start in range(0, len(seeds), batch):
         part = seeds[start : start + batch]
         drawn = [scenes.draw(seed, objects) for seed in part]
-        yield part, drawn, input_for(net, normalise(np.stack([scene.image for scene in drawn])))
+        yield part, drawn, input_for(net, normalise(np.stack([scene.image for scene in drawn]), normalisation_of(net)))
 
 
 def _class_ids(net: Block, scene: scenes.Scene, classes: int) -> list[int]:

@@ -12,6 +12,8 @@
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 
+import cam  # before mxnet
+
 import numpy as np
 from mxnet import autograd, nd
 

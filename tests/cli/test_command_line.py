@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cam
 from cam import scenes
@@ -18,15 +19,20 @@ from cam.pictures import plot
 import numpy as np
 import pytest
 from helpers import foreign_files
+from mxnet.gluon.model_zoo import vision
 from PIL import Image
+
+COFFEE = Path(__file__).parents[2] / "lessons/photographs/coffee.jpg"
 
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, capsys):
-    """Run a command in an empty folder; returns exit code, stdout and stderr."""
+    """Run a command in an empty folder, with ResNet50v2 if no net is named; exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments):
+    def call(*arguments, net=("--model", "resnet50_v2")):
+        if arguments[0] in ("explain", "layers") and "--model" not in arguments:
+            arguments = (arguments[0], *net, *arguments[1:])
         monkeypatch.setattr(sys, "argv", ["cam", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             command_line.main()
@@ -204,6 +210,55 @@ def test_a_crop_that_shows_little_is_mentioned(run, tmp_path, quick):
     assert "the network saw" not in run("explain", "wide.png", "--fit", "letterbox")[2]
 
 
+def test_a_photograph_gets_its_name(run, quick):
+    code, out, err = run("explain", COFFEE, "--json", net=())
+    found = json.loads(out)
+    assert code == 0 and found["label"] == "espresso" and found["layer"] == "features.17" and not err
+    assert found["panel"] == "explanations/coffee.jpg.espresso.efficientnet_lite0.features.17.png"
+    assert json.loads(run("explain", COFFEE, "--json", "--weights", "imagenet", net=())[1])["label"] == "espresso"
+    code, out, err = run("explain", COFFEE, "--model", "vgg16")
+    assert "note: this net knows 20 cut-outs" in err
+    assert ".resnet50_v2." in run("explain", COFFEE, "--weights", "cheater", net=())[1]
+    table = run("layers", net=())[1]
+    assert next(line for line in table.splitlines() if line.endswith("recommended")).split()[0] == "features.17"
+
+
+def test_a_net_of_ones_own(run, pictures, tmp_path, quick):
+    net = vision.resnet18_v1(classes=3)
+    net.initialize()
+    net.hybridize()
+    expected = net(cam.load_image(pictures / "0.png")).asnumpy()[0]
+    net.export("mine")
+    (tmp_path / "names.txt").write_text("rose\nlily\nt\N{LATIN SMALL LETTER U WITH DIAERESIS}lip\n", encoding="utf-8")
+    pair = ("--params", "mine-0000.params", "--symbol", "mine-symbol.json")
+    code, out, _ = run("explain", "pictures/0.png", *pair, "--classes", "names.txt", "--json", net=())
+    found = json.loads(out)
+    assert (
+        code == 0 and found["target"] == expected.argmax() and found["logit"] == pytest.approx(expected.max(), rel=1e-3)
+    )
+    assert found["label"] == ["rose", "lily", "t\N{LATIN SMALL LETTER U WITH DIAERESIS}lip"][expected.argmax()]
+    assert ".exported." in found["panel"]
+    assert json.loads(run("explain", "pictures/0.png", *pair, "--json", net=())[1])["label"].startswith("class ")
+    assert "recommended" in run("layers", *pair, net=())[1]
+    (tmp_path / "two.txt").write_text("rose\nlily\n")
+    (tmp_path / "gap.txt").write_text("rose\n\nlily\n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    cam.resnet50_v2(weights=None, classes=2, width=1 / 16).save_parameters("other.params")
+    for arguments, message in (
+        (pair[:2], "give both: --params and --symbol"),
+        ((*pair, "--weights", "scenes"), "give them without --model and --weights"),
+        ((*pair, "--classes", "two.txt"), "net.labels is 2 names; this net has 3 classes"),
+        ((*pair, "--classes", "gap.txt"), "has an empty line"),
+        ((*pair, "--classes", "bytes.txt"), "is no text in UTF-8"),
+        ((*pair, "--classes", "no.txt"), "classes file no.txt: No such file"),
+        ((*pair[:2], "--symbol", "no.json"), "symbol file no.json: No such file"),
+        ((*pair[:2], "--symbol", "names.txt"), "is no graph of MXNet's"),
+        (("--params", "other.params", *pair[2:]), "do not belong together"),
+    ):
+        code, _, err = run("explain", "pictures/0.png", *arguments, net=())
+        assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err, err
+
+
 def test_layers(run):
     code, out, _ = run("layers")
     assert code == 0
@@ -227,7 +282,7 @@ def test_scene(run, tmp_path):
 
 def test_interrupted_it_leaves_complete_files_only(pictures, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "cam", "explain", pictures, "--batch", "1", "--top", "20"],
+        [sys.executable, "-m", "cam", "explain", pictures, "--model", "resnet50_v2", "--batch", "1", "--top", "20"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,

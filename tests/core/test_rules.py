@@ -176,17 +176,19 @@ def test_selu():
     assert relative_l2(theirs, differences(forward, x, dy)) > 0.01
 
 
-class TestMXNetsOwn:
-    """`rules.derivative`: a tape that holds one operator."""
+def derivative(operator, inputs, options, arriving, wanted):
+    return rules.Derivative(operator, inputs, options, wanted).back(arriving)
 
-    @pytest.mark.parametrize("view", [False, True])
-    def test_max_pooling_goes_to_the_maximum(self, view):
-        """In predict mode, or of a view of another array, MXNet's goes elsewhere."""
+
+class TestMXNetsOwn:
+    """`rules.Derivative`: a tape that holds one operator."""
+
+    def test_max_pooling_goes_to_the_maximum(self):
+        """In predict mode MXNet's goes elsewhere."""
         for _ in range(10):
-            x = nd.array(np.arange(32.0))
-            x = x.reshape((2, 1, 4, 4))[1:2] if view else x.reshape((2, 1, 4, 4))[1:2].copy()
+            x = nd.array(np.arange(16.0).reshape(1, 1, 4, 4))
             options = {"kernel": "(2, 2)", "stride": "(2, 2)", "pool_type": "max"}
-            (dx,) = rules.derivative("Pooling", [x], options, {0: nd.ones((1, 1, 2, 2))}, [True])
+            (dx,) = derivative("Pooling", [x], options, {0: nd.ones((1, 1, 2, 2))}, [True])
             assert np.argwhere(dx.asnumpy()[0, 0]).tolist() == [[1, 1], [1, 3], [3, 1], [3, 3]]
 
     @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ class TestMXNetsOwn:
         inputs = [nd.array(one, dtype="float64") for one in normal(0, *shapes)]
         y = call(operator, inputs, options)[0]
         dy = nd.array(normal(1, y.shape)[0], dtype="float64")
-        found = rules.derivative(operator, inputs, options, {0: dy}, [True] * len(inputs))
+        found = derivative(operator, inputs, options, {0: dy}, [True] * len(inputs))
         for number, (dx, x) in enumerate(zip(found, inputs)):
 
             def forward(x, number=number):
@@ -225,17 +227,17 @@ class TestMXNetsOwn:
 
     def test_only_what_is_wanted_and_has_a_derivative(self):
         x, index = nd.array([[1.0, 2.0], [3.0, 4.0]]), nd.array([1], dtype="int32")
-        dx, di = rules.derivative("take", [x, index], {}, {0: nd.array([[5.0, 6.0]])}, [True, True])
+        dx, di = derivative("take", [x, index], {}, {0: nd.array([[5.0, 6.0]])}, [True, True])
         assert dx.asnumpy().tolist() == [[0, 0], [5, 6]] and di is None
-        assert rules.derivative("take", [x, index], {}, {0: nd.array([[5.0, 6.0]])}, [False, True]) == [None, None]
+        assert derivative("take", [x, index], {}, {0: nd.array([[5.0, 6.0]])}, [False, True]) == [None, None]
 
     def test_an_operator_without_derivative(self):
-        with pytest.raises(NetError, match="MXNet has no derivative of the operator digamma"):
-            rules.derivative("digamma", [nd.ones((2,))], {}, {0: nd.ones((2,))}, [True])
+        with pytest.raises(NetError, match="MXNet has no derivative of khatri_rao"):
+            derivative("khatri_rao", [nd.ones((2, 3))] * 2, {}, {0: nd.ones((4, 3))}, [True, False])
 
     def test_nothing_is_left_behind(self):
         x = nd.ones((1, 1, 4, 4))
         x.attach_grad()
-        rules.derivative("Pooling", [x], {"kernel": "(2, 2)"}, {0: nd.ones((1, 1, 3, 3))}, [True])
+        derivative("Pooling", [x], {"kernel": "(2, 2)"}, {0: nd.ones((1, 1, 3, 3))}, [True])
         assert not x.grad.asnumpy().any()
         assert not autograd.is_recording() and not autograd.is_training()

@@ -45,3 +45,15 @@ def test_a_row_of_the_demo(monkeypatch, embedded_nets):
     assert np.array_equal(pictures[2], plot.signed_image(found.guided_backprop))
     assert np.array_equal(pictures[3], plot.signed_image(found.guided_grad_cam))
     assert np.array_equal(pictures[4], plot.grey_image(found.saliency))
+
+
+def test_the_photograph_of_the_demo(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import demo
+
+    net = cam.efficientnet_lite0()
+    title, pictures = demo.row_of_photograph(net, demo.PHOTOGRAPH)
+    found = cam.explain(net, demo.PHOTOGRAPH, target="espresso")
+    assert title == f"espresso ({found.probability:.0%})" and len(pictures) == len(demo.COLUMNS)
+    assert all(picture.shape[:2] == (224, 224) for picture in pictures)
+    assert np.array_equal(pictures[4], plot.grey_image(found.saliency))

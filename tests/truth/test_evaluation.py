@@ -24,7 +24,7 @@ def copy_of(net):
 
 
 def test_size():
-    assert sum(path.stat().st_size for path in ASSETS.glob("*.params")) < 10e6
+    assert sum(path.stat().st_size for path in ASSETS.glob("*.params")) < 20e6
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -75,9 +75,9 @@ def test_an_answer_that_calls_what_it_should_write_fails_under_whatever_name():
     mine, mask = metrics.energy_in_mask, np.ones((2, 2), bool)
     with pytest.raises(AssertionError, match="this answer calls energy_in_mask"), unaided(metrics.energy_in_mask):
         mine(np.ones((2, 2)), mask)
-    with pytest.raises(AssertionError, match="this answer calls grad_cam,"), unaided(cam.grad_cam):
-        with contextlib.suppress(Exception):
-            cam.grad_cam(None, None)
+    hidden = contextlib.suppress(Exception)
+    with pytest.raises(AssertionError, match="this answer calls grad_cam,"), unaided(cam.grad_cam), hidden:
+        cam.grad_cam(None, None)
     with unaided(cam.grad_cam):
         assert mine(np.ones((2, 2)), mask) == 1
     assert mine(np.ones((2, 2)), mask) == 1

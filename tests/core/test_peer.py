@@ -13,10 +13,10 @@ import pytest
 from conftest import relative_l2
 from mxnet import nd
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import peer
 
-REFERENCE = np.load(Path(__file__).parent / "captum_reference.npz")
+REFERENCE = np.load(Path(__file__).parents[1] / "captum_reference.npz")
 
 
 @pytest.fixture(scope="module", params=list(peer.LAYERS))

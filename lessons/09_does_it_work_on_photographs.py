@@ -1,0 +1,449 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 9. Does it work on photographs?
+#
+# **You will learn** to explain a photograph with a network that knows ImageNet's 1000 classes; what a wrong
+# normalisation does; and whether the answer of lessons 5 and 6 holds for a network that nobody made for this course.
+#
+# **You need** lessons 3 to 6. **It takes** about 45 minutes.
+
+# %%
+# %matplotlib inline
+from pathlib import Path
+
+import cam  # before mxnet, so that MXNet uses every core
+from cam import evaluation, exercises, metrics, plot, scenes
+from cam.nets.labels import imagenet_labels
+from course import Lesson, imagenet_weights, show
+
+import numpy as np
+
+lesson = Lesson(9, globals())
+net = cam.efficientnet_lite0()  # embedded, with weights for ImageNet
+files = sorted(Path("photographs").glob("*.jpg"))
+found = {file.stem: cam.explain(net, file) for file in files}
+one = found["coffee"]
+one_row = [[one.photograph, one.overlay()]]
+show(
+    plot.grid(one_row, [f"{one.label}, {one.probability:.0%}"], ["the photograph", "Grad-CAM"], size=3.4),
+    alt="A cup of coffee on a saucer, and the same photograph with the map of the class espresso, bright on the coffee.",
+)
+
+# %% [markdown]
+# *What to see: a photograph, and where the network finds its espresso: on the coffee, inside the cup.*
+#
+# So far each network knew 20 cut-outs. EfficientNet-Lite0 knows 1000 classes and real photographs. It is an ordinary
+# Gluon net: 16 blocks, nine of which add their input with a plain `+`; ReLU6 is a plain `clip`. Nothing was rewritten to
+# explain it.
+#
+# ## What does it say?
+#
+# > **Predict.** The photographs show a cat, a cup of coffee, a rocket, a man with a camera on a tripod, an astronaut
+# > with a flag and a model of the shuttle, and a naval officer before a flag. ImageNet has no class "person", no
+# > "astronaut" and no "flag". What will the network say to the last two?
+
+# %%
+xs = {file.stem: cam.load_image(file, net=net) for file in files}
+
+
+def first_five(x):
+    """The five most probable classes: [(label, probability)]."""
+    p = cam.record(net, x, image_gradient=False).probabilities[0]
+    return [(net.labels[number], p[number]) for number in np.argsort(-p)[:5]]
+
+
+for name, x in xs.items():
+    print(f"{name:13}", ", ".join(f"{label} {p:.2f}" for label, p in first_five(x)))
+
+# %% [markdown]
+# Coffee and tripod are sure. The cat is three cats at once, with nothing wrong in that: a tabby cat's photograph does
+# not tell. For the astronaut there is no right answer among the 1000; the probabilities are small, and a small first
+# probability is the only sign of it.
+#
+# ## What the network is shown
+#
+# A network wants its pixels as it got them in training. Most ImageNet networks subtract a mean colour; this one was
+# trained with (pixel - 127) / 128. In `cam` this belongs to the net (`net.normalisation`), and `cam.explain` and
+# `cam.load_image(..., net=net)` ask for it. Do it by hand:
+
+# %%
+pixels = one.placement.view(one.photograph, net.normalisation)  # (224, 224, 3), 0 to 255: the middle of the photograph
+by_hand = ...  # your code: (3, 224, 224)
+
+# %% [markdown] tags=["solution-by_hand"]
+# <details><summary>Hint</summary>
+#
+# subtract 127, divide by 128, and move the channels to the front.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# by_hand = np.moveaxis((pixels.astype(np.float32) - 127) / 128, -1, 0)
+# ```
+#
+# </details>
+
+# %%
+by_hand = lesson.fill("by_hand", by_hand)
+exercises.check(
+    "the net's input", by_hand, xs["coffee"][0].asnumpy(),
+    {"that is what other nets take; this one has 127 and 128": cam.load_image(pixels)[0].asnumpy()},
+)  # fmt: skip
+
+# %% [markdown]
+# > **Predict.** What happens with the mean and deviation that other networks use? An error, nonsense, or nothing much?
+
+# %%
+for file in files:
+    right, wrong = first_five(xs[file.stem]), first_five(cam.load_image(file))  # without net=
+    print(f"{file.stem:13} right: {right[0][0]:15} {right[0][1]:.2f}   wrong: {wrong[0][0]:18} {wrong[0][1]:.2f}")
+
+# %% [markdown]
+# No error. Five of the six first names stay, the probabilities shift up or down, and only the astronaut, where the network
+# was unsure, gets another name. That is why a wrong normalisation is found so late: nothing breaks. Compare the numbers with published ones, or ask the net.
+#
+# ## The maps
+
+# %%
+shown = ["coffee", "camera", "grace_hopper", "astronaut"]
+
+
+def gradient_on_photograph(explanation, values):
+    """A picture of what the net saw, grey or in colour, carried to the photograph's size."""
+    values = values if values.ndim == 3 else np.stack([values] * 3, axis=-1)
+    back = explanation.placement.to_photograph(np.moveaxis(values.astype(np.float32), -1, 0))
+    return np.moveaxis(back, 0, -1).astype(np.uint8)
+
+
+rows = []
+for name in shown:
+    one = found[name]
+    rows.append([
+        one.photograph,
+        one.overlay(),
+        gradient_on_photograph(one, plot.signed_image(one.guided_grad_cam)),
+        gradient_on_photograph(one, plot.grey_image(one.saliency)),
+    ])  # fmt: skip
+titles = [f"{name}\n{found[name].label} ({found[name].probability:.0%})" for name in shown]
+show(
+    plot.grid(rows, titles, ["photograph", "Grad-CAM", "guided Grad-CAM", "saliency"], size=2.2),
+    alt="Four photographs in rows, each with Grad-CAM, guided Grad-CAM and saliency at its full size.",
+)
+
+# %% [markdown]
+# *What to see: each row is a photograph, and what lies outside the network's view is plain or black. The espresso is on
+# the coffee and the tripod on the tripod, not on the man. The two below surprise. "Academic gown" is found on the cap as
+# much as on the cloth, and "bobsled" on the rim of the suit, on the helmet and beside it: the network shows you what it
+# takes for a bobsled. A map of a wrong answer explains the wrong answer. Saliency is the same cloud of speckles as ever.*
+#
+# ## The branch, the sum, and the input of the pooling
+#
+# Lesson 6 calls a map *whole* if every path from the image to the logits crosses it. Of this network's last addition,
+# `features.15`, the branch ends at `features.15.project` and the shortcut is `features.14`. Then come one more block
+# without an addition, a last convolution, and GAP. `features.17` is GAP's input.
+
+# %%
+layers = {
+    "branch's end": "features.15.project",
+    "shortcut": "features.14",
+    "Add": "features.15",
+    "GAP's input": "features.17",
+}
+print("\n".join(f"{row.path:22} {row.advice or 'whole'}" for row in cam.layers(net) if row.path in layers.values()))
+rows = []
+for name in xs:
+    rec = cam.record(net, xs[name], list(layers.values()), image_gradient=False)
+    view = found[name].placement.view(found[name].photograph, net.normalisation)
+    maps = [cam.grad_cam_of(rec, layer=layer)[0] for layer in layers.values()]
+    rows.append([view] + [plot.overlay(view, heat) for heat in maps])
+show(
+    plot.grid(rows, [f"{name}\n{found[name].label}" for name in xs], ["seen", *layers], size=1.8),
+    alt="Six photographs in rows; Grad-CAM of the first choice at the branch's end, shortcut, Add and GAP's input.",
+)
+
+# %% [markdown]
+# *What to see: GAP's input lies on the object in the photographs of the cat, the coffee, the tripod and, widely, the rocket.
+# The other three columns show spots, some on the object and some in corners and on the background: for the coffee the
+# shortcut has almost nothing on the cup. So far it is six photographs and our eyes.*
+#
+# ## Measured
+#
+# Photographs have no masks, so looking is all that they allow. Our scenes have masks, and their 20 classes are classes
+# of ImageNet. So the same network can be measured: 100 test scenes with two objects, both explained.
+#
+# > **Predict.** Which of the four layers puts most of its evidence on either object on the *right* one? And will the
+# > order be that of lesson 5?
+
+# %%
+seeds = scenes.TEST_SEEDS[:100]
+measured = dict(zip(layers, evaluation.evaluate(net, seeds, layer=list(layers.values())).values()))
+accuracy = evaluation.accuracy(net, seeds, objects=2)
+print(f"first choice among the scene's two objects: {accuracy:.0%}")
+
+
+def by_scene(layer, measure):
+    """A measure's mean of both objects, for each scene: (100,). Scenes are independent, their two objects are not."""
+    values, of_scene = getattr(measured[layer], measure), measured[layer].seed
+    return np.array([values[of_scene == seed].mean() for seed in seeds])
+
+
+measures = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing, 15 pixels"}
+for measure, title in measures.items():
+    print(title)
+    for layer in layers:
+        print(f"  {layer:13} {metrics.bootstrap(by_scene(layer, measure))}")
+print(f"energy by chance {measured['Add'].energy.mean() / measured['Add'].times_chance:.3f}")
+
+# %% [markdown]
+# Each interval above is wide, because some scenes are harder than others. But all layers saw the same scenes, so
+# compare scene by scene: the interval of the *difference* is what counts.
+
+
+# %%
+def paired(better, worse, measure):
+    """Mean and interval of the difference between two layers on the same scenes."""
+    return ...  # your code
+
+
+# %% [markdown] tags=["solution-paired"]
+# <details><summary>Hint</summary>
+#
+# `by_scene` of one layer minus `by_scene` of the other, then `metrics.bootstrap`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def paired(better, worse, measure):
+#     return metrics.bootstrap(by_scene(better, measure) - by_scene(worse, measure))
+# ```
+#
+# </details>
+
+# %%
+paired = lesson.fill("paired", paired)
+pairs = [("shortcut", "branch's end"), ("Add", "branch's end"), ("GAP's input", "branch's end"), ("GAP's input", "Add")]
+for measure, title in measures.items():
+    print(title)
+    for better, worse in pairs:
+        difference = paired(better, worse, measure)
+        verdict = "more" if difference.low > 0 else "less" if difference.high < 0 else "not told apart"
+        print(f"  {better} minus {worse:13} {difference}  {verdict}")
+assert accuracy < 0.5 and all(paired("Add", "branch's end", measure).low > 0 for measure in measures)
+
+# %% [markdown]
+# **The argument of lessons 5 and 6 holds on a network that was made by others, for ImageNet**: the end of the branch is
+# the worst of the four in all three measures, and the sum that it belongs to is better in each.
+#
+# But "the later, the better" does not hold in every measure. GAP's input puts the largest share on the right object;
+# the Add has more of its energy inside the mask. Four convolutions lie between them. They make the map more certain of
+# *which* object and spread it over more than the object: a 7x7 map's cell is 32 pixels wide, and a small cut-out is
+# soon left. That is a likely reason and not a proven one. And on the photographs above, judge for yourself which of the
+# two you would show to somebody. What a layer is worth depends on the pictures; whether it is whole does not.
+#
+# The network's first choice is one of the two objects in fewer than half of the scenes. Cut-outs on smooth colours are
+# no photographs. The maps answer "where would you see a zebra here?", also when zebra is not its first choice.
+#
+# ## Full-size VGG16 and ResNet50v2, for those who have the files
+#
+# MXNet's own model zoo is gone: `vgg16(pretrained=True)` ends in an error. The same networks were once exported to the
+# ONNX model zoo, and `cam` knows one file for each by its sha256:
+#
+#     python -m cam weights list
+#     python -m cam weights get resnet50_v2    # 102 MB
+#     python -m cam weights get vgg16          # 553 MB
+#
+# Or set `CAM_IMAGENET_VGG16` or `CAM_IMAGENET_RESNET50_V2` to the path of a file that you have. Then the next cell
+# repeats the comparison with them.
+
+# %%
+candidates = {"vgg16": ["features.28", "features.29"], "resnet50_v2": ["features.8.2.conv3", "features.10"]}
+for name, compared in candidates.items():
+    path = imagenet_weights(name)
+    if not path:
+        print(f"{name}: no ImageNet weights here")
+        continue
+    large = getattr(cam, name)(weights=path)
+    large.labels = imagenet_labels()
+    print(f"{name}: ImageNet weights from {path.name}")
+    for photograph in files:
+        of_large = cam.explain(large, photograph)
+        print(f"  {photograph.stem:13} {of_large.label} {of_large.probability:.2f}")
+    results = evaluation.evaluate(large, seeds[:20], layer=compared)
+    chance = results[compared[-1]].energy.mean() / results[compared[-1]].times_chance
+    print(f"{name}, ImageNet weights; energy by chance {chance:.3f}")
+    for layer, result in results.items():
+        share = result.share[result.on_objects > 0]  # a map with nothing on either object has no share
+        print(f"  {layer:20} share {metrics.bootstrap(share)}  energy {metrics.bootstrap(result.energy)}")
+
+# %% [markdown]
+# ## On your own
+#
+# **1.** ★ Which part of the rocket's photograph does the network see with `fit="crop"`? Explain it with "letterbox"
+# too. What changes?
+
+# %% [markdown] tags=["solution-exercise_1"]
+# <details><summary>Hint</summary>
+#
+# `cam.explain(net, "photographs/rocket.jpg", fit="letterbox")`; `placement.seen()` says what was seen.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for fit in ("crop", "letterbox"):
+#     rocket = cam.explain(net, "photographs/rocket.jpg", fit=fit)
+#     seen = rocket.placement.seen().mean()
+#     print(f"{fit:9} sees {seen:.0%} of the picture: {rocket.label} {rocket.probability:.2f}")
+# # "letterbox" loses nothing, at the price of a smaller object and grey bars that the network was not trained on.
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_1")  # or your own code
+
+# %% [markdown]
+# **2.** ★★ Explain the cat for "tabby", "Egyptian cat" and "tiger cat". How alike are the three maps?
+
+# %% [markdown] tags=["solution-exercise_2"]
+# <details><summary>Hint</summary>
+#
+# `cam.grad_cam_of(rec, target=label, relu=False)` and `np.corrcoef`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# cats = ["tabby", "Egyptian cat", "tiger cat"]
+# rec = cam.record(net, xs["chelsea"], image_gradient=False)
+# maps = np.array([cam.grad_cam_of(rec, target=cat, relu=False)[0].ravel() for cat in cats])
+# for cat, row in zip(cats, np.corrcoef(maps)):
+#     print(f"{cat:13}", "correlation with the three:", " ".join(f"{value:5.2f}" for value in row))
+# # A map says where the evidence is, and rarely why one name won over its neighbour.
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_2")  # or your own code
+
+# %% [markdown]
+# **3.** ★★★ At GAP's input the signed map and the bias add up to the logit, exactly. Show it for the coffee, with the
+# network as it is. (The map of `cam.grad_cam(..., relu=False)` is a mean over positions already.)
+
+# %% [markdown] tags=["solution-exercise_3"]
+# <details><summary>Hint</summary>
+#
+# the bias is `net.output.bias.data()`, the class `found["coffee"].target`; compare with `found["coffee"].logit`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# one = found["coffee"]
+# signed = cam.grad_cam(net, xs["coffee"], target=one.target, relu=False)[0]
+# bias = net.output.bias.data()[one.target].asscalar()
+# print(f"map {signed.sum():.4f} + bias {bias:.4f} = {signed.sum() + bias:.4f}; the logit is {one.logit:.4f}")
+# assert np.isclose(signed.sum() + bias, one.logit, rtol=1e-4)
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_3")  # or your own code
+
+# %% [markdown] tags=["quiz"]
+# ## Five questions
+#
+# Choose first, then unfold the answer.
+#
+# **1.** A network gets its pixels with another network's normalisation. What do you notice?
+#
+# - **A.** MXNet raises an error about the range.
+# - **B.** Often nothing at once; names and probabilities shift.
+# - **C.** The map is empty.
+# - **D.** All probabilities become equal.
+#
+# <details><summary>Answer</summary>
+#
+# **B.** The input has the right shape and a similar range, so everything runs. Only the results are worse.
+#
+# </details>
+#
+# **2.** The first of five classes has a probability of 0.24. What does that suggest about an astronaut's photograph?
+#
+# - **A.** The map must be wrong.
+# - **B.** The network has found an astronaut and is modest.
+# - **C.** There may be no right class among the 1000.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** ImageNet has no class astronaut. A network has no answer "something else" and spreads its probability.
+#
+# </details>
+#
+# **3.** Why compare two layers by the difference in each scene, and not by their two intervals?
+#
+# - **A.** Because the intervals of one layer cannot be computed.
+# - **B.** Both saw the same scenes, so what makes a scene hard cancels.
+# - **C.** Because an interval needs at least 1000 scenes.
+# - **D.** Because the difference is always positive.
+#
+# <details><summary>Answer</summary>
+#
+# **B.** Two wide intervals can overlap although one layer is better in nearly every scene. The paired difference shows it.
+#
+# </details>
+#
+# **4.** The Add has more energy in the mask, the input of GAP the larger share on the right object. Which conclusion is sound?
+#
+# - **A.** One of the two measures has a bug.
+# - **B.** The Add is always the better layer.
+# - **C.** The two measures ask different things, and both maps are whole.
+# - **D.** The end of the branch is as good as either.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** Energy asks how much lies inside a mask, share asks which of two objects gets it. A wider map loses in one only.
+#
+# </details>
+#
+# **5.** On a photograph without a mask, what can be said about a map?
+#
+# - **A.** That the layer is the best one for all pictures.
+# - **B.** Its energy in the mask.
+# - **C.** Where the evidence lies, for somebody to look at and judge.
+# - **D.** That the network is right.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** Measures need the truth. That is what the scenes are for.
+#
+# </details>
+
+# %% [markdown]
+# **Rule of thumb.** Before a map of a photograph, check in this order: the picture as the network gets it, its
+# normalisation, the first five names. Then explain at a whole map. What has no mask can be looked at, not measured.
+#
+# **Next** (planned): does it work on *your* network?

@@ -15,7 +15,7 @@ from mxnet import autograd, nd
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import Block, MXNetError, computes_compiled, finish, listening, mx, numpy_mode, shape_of, state_of
+from .mxnet import Block, MXNetError, apart, computes_compiled, finish, listening, mx, numpy_mode, shape_of, state_of
 from .tracing import flat, trace
 from .walk import Pass
 
@@ -68,7 +68,7 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
     """The shapes of all entries; refuse a net that computes something else from arrays than from symbols."""
     walks = [Pass(graph, images, (), end) for end in graph.outputs]
     if compare and not computes_compiled(net):  # such a net computes with its symbol, and for one thread only
-        with autograd.pause(train_mode=False), listening(net):
+        with autograd.pause(train_mode=False), listening(net, apart):
             outputs = [one.asnumpy() for output in flat(net(*images)) for one in flat(output)]
         for theirs, walk in zip(outputs, walks):
             ours, scale = walk.values[walk.end].asnumpy(), np.abs(theirs).max(initial=0)

@@ -13,7 +13,7 @@ import mxnet as mx
 from mxnet import nd
 from mxnet._ctypes.ndarray import _imperative_invoke
 from mxnet.base import _LIB, MXNetError, c_str, check_call
-from mxnet.gluon import Block, Parameter, SymbolBlock
+from mxnet.gluon import Block, HybridBlock, Parameter, SymbolBlock
 from mxnet.util import is_np_array
 
 __all__ = [
@@ -134,24 +134,23 @@ _listeners = threading.RLock()
 
 
 @contextmanager
-def listening(net: Block, heard: Callable | None = None) -> Iterator[None]:
-    """Let this thread run the net without the user's hooks; `heard(block, inputs, output)` may replace each output.
+def listening(net: Block, instead: Callable[[Block, Callable], Callable]) -> Iterator[None]:
+    """Let this thread run the net without the user's hooks, and `instead(block, forward)` for each block's forward.
 
     Other threads see the net as it is, and wait for their turn to listen. Afterwards it is as it was, come what may.
     """
     with _listeners:
-        yield from _listening(net, heard)
+        yield from _listening(net, instead)
 
 
-def _listening(net: Block, heard: Callable | None) -> Iterator[None]:
+def _listening(net: Block, instead: Callable[[Block, Callable], Callable]) -> Iterator[None]:
     thread, changed = threading.get_ident(), ("_forward_hooks", "_forward_pre_hooks", "forward")
     blocks = {block: [block.__dict__.get(name) for name in changed] for _, block in blocks_of(net)}
     try:
         for block, (after, before, _) in blocks.items():
             block.__dict__["_forward_hooks"] = _HooksOfOthers(after, thread)
             block.__dict__["_forward_pre_hooks"] = _HooksOfOthers(before, thread)
-            if heard is not None:
-                block.__dict__["forward"] = _heard_forward(block, block.forward, heard, thread)
+            block.__dict__["forward"] = _by_thread(thread, instead(block, block.forward), block.forward)
         yield
     finally:
         for block, values in blocks.items():
@@ -162,9 +161,20 @@ def _listening(net: Block, heard: Callable | None) -> Iterator[None]:
                     block.__dict__.pop(name, None)
 
 
-def _heard_forward(block: Block, forward: Callable, heard: Callable, thread: int) -> Callable:
-    def listened(*inputs, **options):
-        output = forward(*inputs, **options)
-        return heard(block, inputs, output) if threading.get_ident() == thread else output
+def _by_thread(thread: int, ours: Callable, theirs: Callable) -> Callable:
+    return lambda *inputs, **options: (ours if threading.get_ident() == thread else theirs)(*inputs, **options)
 
-    return listened
+
+def apart(block: Block, forward: Callable) -> Callable:
+    """The forward, of a BatchNorm with copies of its parameters.
+
+    It may write to its statistics, and two threads that hand MXNet the same ones can wait for each other for ever.
+    """
+    own = block._reg_params
+    if "running_var" not in own or getattr(forward, "__func__", None) is not HybridBlock.forward:
+        return forward
+
+    def on_copies(x, *rest):
+        return block.hybrid_forward(nd, x, *rest, **{name: one.data(x.context).copy() for name, one in own.items()})
+
+    return on_copies

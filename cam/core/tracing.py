@@ -48,11 +48,15 @@ def _trace(net: Block, inputs: int) -> Graph:
         first_path.setdefault(block, path)
     runs: list[tuple[str, list]] = []
 
-    def heard(block, arguments, output):
-        given = flat(arguments)  # a block that returns its input gets a step of its own: its gradient is its own too
-        output = _each(output, lambda one: _own_step(block, one) if any(one is other for other in given) else one)
-        runs.append((first_path[block], flat(output)))
-        return output
+    def heard(block, forward):
+        def run(*arguments, **options):
+            given = flat(arguments)  # a block that returns its input gets a step of its own, for a gradient of its own
+            output = forward(*arguments, **options)
+            output = _each(output, lambda one: _own_step(block, one) if any(one is other for other in given) else one)
+            runs.append((first_path[block], flat(output)))
+            return output
+
+        return run
 
     images = [mx.sym.var(f"data{number}" if inputs > 1 else "data") for number in range(inputs)]
     with autograd.pause(train_mode=False), listening(net, heard):

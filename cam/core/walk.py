@@ -86,7 +86,7 @@ class Pass:
             return [self.images[step.input]]
         if step.parameter is not None:
             value = step.parameter.data(self.images[0].context)
-            # A BatchNorm may write to its statistics: two threads with the same ones could wait for each other for ever.
+            # A BatchNorm may write to its statistics: two threads with the same ones can wait for each other for ever.
             return call("_copy", [value], {}) if index in self.graph.statistics else [value]
         if step.op == "null":  # a label, which an output operator ignores in prediction
             return [nd.zeros((len(self.images[0]),))]

@@ -65,12 +65,15 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
     for name in (wanted, path + mark + rest, f"{head}_fwd{mark}{rest}"):
         if name in graph.entries:
             return graph.entries[name]
+    steps = [(i, 0) for i, step in enumerate(graph.steps) if step.name in (wanted, f"{wanted}_fwd") and step.inputs]
+    if len(steps) == 1:  # a block's last step may be called by its own name too
+        return steps[0]
     runs = [name for name in graph.entries if name.startswith(f"{path}#")]
     if runs:
         raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
-    if path in first.values():
+    if path and path in first.values():
         raise LayerError(f"layer {path} did not run or gives no single array; cam.layers(net) lists those that do")
-    near = get_close_matches(wanted, list(dict.fromkeys([*graph.entries, *known])), n=3, cutoff=0.4)
+    near = get_close_matches(wanted, list(dict.fromkeys([*graph.entries, *filter(None, known)])), n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; cam.layers(net) lists them"
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 

@@ -9,8 +9,8 @@ from mxnet.gluon import HybridBlock, nn
 class Net(HybridBlock):
     """A net in one line: `Net(lambda F, net, x: net.out(F.relu(net.conv(x))), conv=..., out=...)`."""
 
-    def __init__(self, forward, **children):
-        super().__init__()
+    def __init__(self, forward, prefix=None, **children):
+        super().__init__(prefix=prefix)
         self.own = forward
         for name, child in children.items():
             setattr(self, name, child)

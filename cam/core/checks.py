@@ -210,7 +210,12 @@ def blank(net: Block) -> nd.NDArray:
     graph = trace(check_net(net))
     channels = channels_of(graph) or 3
     size = size_of(graph, (1, channels, 224, 224)) or 224
-    return nd.zeros((1, channels, size, size), dtype=type_of(graph))
+    return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
+
+
+def home_of(graph: Graph) -> mx.Context | None:
+    """The first device that the net's parameters are on; None if they have no values."""
+    return next((one.list_ctx()[0] for _, one in graph.parameters if state_of(one) != "empty"), None)
 
 
 def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:

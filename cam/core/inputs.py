@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from mxnet import nd
 
-from .checks import check_net, refuse_numpy_mode, type_of
-from .mxnet import Block, state_of
+from .checks import check_net, home_of, refuse_numpy_mode, type_of
+from .mxnet import Block
 from .tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
@@ -58,5 +58,4 @@ def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     """
     graph = trace(check_net(net))
     refuse_numpy_mode()
-    placed = [one.list_ctx()[0] for _, one in graph.parameters if state_of(one) != "empty"]
-    return nd.array(array, ctx=placed[0] if placed else None, dtype=type_of(graph))
+    return nd.array(array, ctx=home_of(graph), dtype=type_of(graph))

@@ -1,359 +1,318 @@
-"""Which layers a net has, what each is called, and what is said of it."""
+"""Which layer: by block, path, Gluon's name or a step's; what the table says of each; which one is recommended."""
 
+import re
 import warnings
 
 import cam
+from cam import LayerError
 from cam.core.graph import Step
-from cam.core.tracing import trace
 
 import mxnet as mx
 import numpy as np
 import pytest
-from conftest import random_images, randomise
-from helpers.nets import Net, conv, ending, ready, relu, sequence, small_net, two_heads
+from conftest import random_images
+from helpers.nets import Net, conv, ending, function, ready, relu, sequence, small_net, two_heads
 from mxnet import nd
 from mxnet.gluon import nn
 from mxnet.gluon.contrib.nn import HybridConcurrent, Identity
 from mxnet.gluon.model_zoo import vision
+from mxnet.gluon.model_zoo.vision import resnet
 
 
-def rows_of(net, x, **options):
-    return {row.path: row for row in cam.layers(net, x, **options)}
+def plain(name):
+    """A name without the number that Gluon gives to a prefix: "net3_relu0" is "net_relu0"."""
+    return re.sub(r"net\d+_", "net_", name)
 
 
-# ----------------------------------------------------------------------------------------------------------- names
-
-
-def test_a_layer_by_block_path_and_name(narrow_resnet):
-    x, block = random_images(1, 64), narrow_resnet.features[8][2].conv3
-    recording = cam.record(narrow_resnet, x, [block, "features.8.2.conv3", block.name, f"{block.name}_fwd"])
-    assert recording.layers == ["features.8.2.conv3"]
-    assert np.array_equal(recording.features(block), recording.features("features.8.2.conv3"))
-
-
-def test_an_operator_that_is_no_block_by_its_own_name(narrow_resnet):
-    """The additions and 48 of the 50 ReLUs of a ResNet50v2 are function calls."""
-    x, relus = random_images(1, 64), cam.relus(narrow_resnet)
-    last = [name for name in relus if name.endswith("stage4_activation8")]
-    recording = cam.record(narrow_resnet, x, ["features.8.2.bn3", *last])
-    before, after = (recording.features(layer) for layer in recording.layers)
-    assert np.array_equal(after, np.maximum(before, 0))
-    sums = [name for name, entry in trace(narrow_resnet).entries.items() if entry in trace(narrow_resnet).additions()]
-    assert "features.8.2" in sums and "features.8" in sums  # the block ends in its addition
-    plus = narrow_resnet.features[8].prefix + "_plus2"
-    assert cam.record(narrow_resnet, x, plus).layers == ["features.8"]
-
-
-def runs_three_times():
+def runs_twice():
     def forward(F, net, x):
-        return net.out(net.relu(net.conv(net.relu(net.stem(net.relu(x))))))
+        net.idle(x)
+        return net.out(F.mean(net.relu(net.conv2(net.relu(net.conv(x)))), axis=(2, 3)))
 
-    return Net(forward, stem=conv(), conv=conv(in_channels=4), relu=relu(), out=sequence(*ending()))
-
-
-def test_a_block_that_runs_several_times():
-    net, (x,) = ready(runs_three_times(), (1, 3, 8, 8))
-    assert [path for path in rows_of(net, x) if "relu" in path] == ["relu#1", "relu#2", "relu#3"]
-    recording = cam.record(net, x, ["relu#1", "relu#2", "relu#3", "conv"])
-    assert np.array_equal(recording.features("relu#1"), np.maximum(x.asnumpy(), 0))
-    assert np.array_equal(recording.features("relu#3"), np.maximum(recording.features("conv"), 0))
-    assert np.array_equal(recording.features(f"{net.relu.name}#3"), recording.features("relu#3"))
-    assert cam.relus(net) == ["relu#1", "relu#2", "relu#3"]
-    for layer in ("relu", net.relu, net.relu.name):
-        with pytest.raises(cam.LayerError) as caught:
-            cam.record(net, x, layer)
-        said = "layer relu runs 3 times in this net: say which run, relu#1 or relu#2 or relu#3"
-        assert str(caught.value) == said
-    with pytest.raises(cam.LayerError, match="layer relu runs 3 times in this net: say which run"):
-        cam.record(net, x, "relu#4")
+    children = {"conv": conv(), "conv2": conv(), "relu": relu(), "idle": conv(), "unused": relu()}
+    return Net(forward, **children, out=nn.Dense(3))
 
 
-def test_a_second_output():
+def residual():
+    """Someone's own block: a branch, a shortcut, a ReLU after the sum."""
+    block = Net(lambda F, net, x: F.relu(net.branch(x) + x), branch=sequence(conv(), relu(), conv()))
+    return sequence(conv(), block, *ending())
+
+
+def beside():
     def forward(F, net, x):
-        first, second = net.split(x)
-        return net.out(first * F.sigmoid(second))
+        return F.concat(F.relu(net.a(x)), F.relu(net.b(x)), dim=1)
 
-    split = Net(lambda F, net, x: tuple(F.split(net.conv(x), 2)), conv=conv())
-    net, (x,) = ready(Net(forward, split=split, out=sequence(*ending())), (1, 3, 8, 8))
-    rows = rows_of(net, x)
-    assert {"split", "split[1]"} <= set(rows) and rows["split[1]"].shape == (1, 2, 8, 8)
-    assert not rows["split"].whole and not rows["split[1]"].whole and rows["split.conv"].whole
-    recording = cam.record(net, x, ["split", "split[1]", "split.conv"])
-    both = np.concatenate([recording.features("split"), recording.features("split[1]")], axis=1)
-    assert np.array_equal(both, recording.features("split.conv"))
-    gradients = [recording.gradient(layer, target=0) for layer in ("split", "split[1]")]
-    assert np.allclose(np.concatenate(gradients, axis=1), recording.gradient("split.conv", target=0))
+    return sequence(conv(), Net(forward, a=conv(), b=conv()), *ending())
 
 
-def test_two_steps_of_one_name():
-    same = [Net(lambda F, net, x: F.tanh(F.relu(x, name="same")), prefix="") for _ in range(2)]
-    net, (x,) = ready(sequence(conv(), *same, *ending()), (1, 3, 8, 8))
-    found = [path for path in rows_of(net, x) if "same" in path]
-    assert [path.rpartition("same")[2] for path in found] == ["#1", "#2"]
-    recording = cam.record(net, x, [*found, "0", "1"])
-    first, second, before, between = (recording.features(layer) for layer in recording.layers)
-    assert np.array_equal(first, np.maximum(before, 0)) and np.array_equal(second, np.maximum(between, 0))
+def gate():
+    return sequence(conv(), Net(lambda F, net, x: x * F.sigmoid(net.gate(x)), gate=conv()), *ending())
 
 
-def test_two_blocks_of_one_name():
-    """Gluon counts in each scope anew: the first in order is meant, and the paths tell them apart."""
-    net, (x,) = ready(sequence(conv(prefix="c_"), conv(6, prefix="d_"), conv(prefix="e_"), *ending()), (1, 3, 8, 8))
-    net[2]._name = "d"
-    assert cam.record(net, x, "d").layers == ["1"]
-    assert cam.record(net, x, net[2]).layers == ["2"]
+def concurrent():
+    both = HybridConcurrent(axis=1)
+    both.add(conv(), conv(kernel=1))
+    return sequence(conv(), both, *ending())
 
 
-def test_a_block_that_returns_its_input():
-    """It has a gradient of its own: what flows through it, and not what goes round it."""
-    inner = Net(lambda F, net, x: net.short(x) + 3 * x, short=Identity())
-    net, (x,) = ready(sequence(conv(), inner, *ending()), (1, 3, 8, 8))
-    recording = cam.record(net, x, ["0", "1.short", "1"])
-    through = recording.gradient("1.short", target=0)
-    assert np.array_equal(through, recording.gradient("1", target=0))
-    assert np.allclose(recording.gradient("0", target=0), 4 * through)
-    assert not rows_of(net, x)["1.short"].whole
-
-
-@pytest.mark.parametrize(
-    ("layer", "said"),
-    [
-        ("features.8.2.conv4", "the net has no layer 'features.8.2.conv4'; did you mean features.8.2.conv3 or ..."),
-        ("conv5_3", "the net has no layer 'conv5_3'..."),
-        ("", "the net has no layer ''; cam.layers(net) lists them"),
-        ("zebra", "the net has no layer 'zebra'; cam.layers(net) lists them"),
-        (3, "layer is 3; expected a block, its path or its name"),
-        (nn.Dense(3, prefix="mine_"), "layer mine is not a block of this net; take one of its own, such as ..."),
-    ],
-)
-def test_layers_that_are_not_there(narrow_resnet, layer, said):
-    for call in (cam.record, lambda net, x, layer: cam.grad_cam(net, x, layer=layer)):
-        with pytest.raises(cam.LayerError) as caught:
-            call(narrow_resnet, random_images(1, 64), layer)
-        assert str(caught.value).startswith(said.partition("...")[0])
-
-
-def test_the_net_itself_is_no_layer(narrow_resnet):
-    with pytest.raises(cam.LayerError, match="is not a block of this net"):
-        cam.record(narrow_resnet, random_images(1, 64), narrow_resnet)
-
-
-def test_layers_that_do_not_run_or_run_in_vain():
+def channels():
     def forward(F, net, x):
-        net.vain(x)
-        return net.out(net.conv(x))
+        return F.broadcast_mul(x, net.gate(F.mean(x, axis=(2, 3), keepdims=True)))
 
-    net = Net(forward, conv=conv(), vain=conv(), out=sequence(*ending()))
-    net, (x,) = ready(net, (1, 3, 8, 8))
-    net.idle = conv()
-    with pytest.raises(cam.LayerError, match="layer idle did not run or gives no single array"):
-        cam.grad_cam(net, x, layer="idle")
-    with pytest.raises(cam.LayerError, match="layer vain does not influence the logits that are explained"):
-        cam.grad_cam(net, x, layer="vain")
-    assert not {"idle", "vain"} & set(rows_of(net, x))
+    return sequence(conv(), Net(forward, gate=conv(4, 1)), *ending())
 
 
-def test_a_layer_of_the_other_head():
-    net, (x,) = ready(two_heads(), (1, 3, 8, 8))
-    with pytest.raises(cam.LayerError, match="layer conv2 does not influence the logits that are explained"):
-        cam.grad_cam(net, x, layer="conv2", output=0)
-    assert rows_of(net, x, output=0)["conv2"].advice == "does not influence the logits"
-    assert rows_of(net, x, output=1)["conv2"].advice == "recommended"
-
-
-# --------------------------------------------------------------------------------------------------- whole and part
-
-
-def whole(net, x, **options):
-    return {path: row.whole for path, row in rows_of(net, x, **options).items()}
-
-
-def test_whole_maps_of_a_residual_block():
-    """Somebody's own, with functions for its additions and ReLUs."""
-    block = Net(lambda F, net, x: F.relu(net.b(F.relu(net.a(x))) + net.short(x)), a=conv(), b=conv(), short=conv(4, 1))
-    net, (x,) = ready(sequence(conv(), block, *ending()), (1, 3, 8, 8))
-    found = whole(net, x)
-    assert [path for path, is_whole in found.items() if is_whole] == [
-        "0", *[path for path in found if path.endswith("_plus0")], "1", "2", "3",
-    ]  # fmt: skip
-    rows = rows_of(net, x)
-    name = next(path for path in rows if path.endswith("_plus0"))
-    term = f"only one term of a sum: what the other adds is left out; the whole map after it is {name}"
-    part = f"only a part: what goes around it is left out; the whole map after it is {name}"
-    assert rows["1.b"].advice == rows["1.short"].advice == term
-    assert rows["1.a"].advice == part
-    assert rows[name].advice == "before its ReLU: what a channel lacks counts as evidence too; take 1"
-    assert rows["1"].advice == "recommended" and rows["0"].advice == ""
-
-
-PARTS = {
-    "a concatenation": (
-        lambda: Net(lambda F, net, x: F.concat(net.a(x), net.b(x), dim=1), a=conv(), b=conv()),
-        ["1.a", "1.b"],
-    ),
-    "HybridConcurrent": (
-        lambda: (both := HybridConcurrent(axis=1)).add(conv(), conv()) or both,
-        ["1.0", "1.1"],
-    ),
-    "a gate": (lambda: Net(lambda F, net, x: x * F.sigmoid(net.a(x)), a=conv()), ["1.a"]),
-    "a gate of channels": (
-        lambda: Net(lambda F, net, x: F.broadcast_mul(x, net.a(F.mean(x, axis=(2, 3), keepdims=True))), a=conv(4, 1)),
-        ["1.a"],
-    ),
-    "a branch in a branch": (
-        lambda: Net(lambda F, net, x: x + net.a(x) + net.b(net.a(x)), a=conv(), b=conv()),
-        ["1.a#1", "1.a#2", "1.b"],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_parts(name):
-    build, parts = PARTS[name]
-    net, (x,) = ready(sequence(conv(), build(), relu(), *ending()), (1, 3, 8, 8))
-    found = whole(net, x)
-    assert [found[path] for path in parts] == [False] * len(parts)
-    assert found["0"] and found["1"] and found["2"]
-    assert [row.path for row in cam.layers(net, x) if row.advice == "recommended"] == ["2"]
-
-
-def test_every_part_has_a_warning_that_names_a_whole_map(narrow_resnet):
-    """Whatever the warning advises is taken without one."""
-    x = random_images(1, 64)
-    for row in cam.layers(narrow_resnet, x):
-        if not row.whole and row.path.startswith("features.8"):
-            with pytest.warns(cam.LayerWarning, match="the whole map after it is ") as caught:
-                cam.grad_cam(narrow_resnet, x, layer=row.path, relu=False)
-            assert f"{row.path}: {row.advice}" in [str(one.message) for one in caught]
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                cam.grad_cam(narrow_resnet, x, layer=row.advice.rpartition(" ")[2], relu=False)
-
-
-# ----------------------------------------------------------------------------------------------------------- advice
-
-
-def test_every_layer_with_its_shape(narrow_resnet):
-    rows = rows_of(narrow_resnet, nd.zeros((2, 3, 64, 96)))
-    assert set(cam.paths(narrow_resnet)) - set(rows) == {
-        path for path in cam.paths(narrow_resnet) if path.endswith("downsample.0")
-    }
-    assert (rows["features.1"].shape, rows["features.1"].kind) == ((2, 4, 32, 48), "Conv2D")
-    assert rows["features.10"].shape == (2, 128, 2, 3)
-    assert rows["output"].shape == (2, 7)
-    assert {row.kind for path, row in rows.items() if path not in cam.paths(narrow_resnet)} == {"ReLU"}
-
-
-def test_advice(narrow_nets):
-    rows = rows_of(narrow_nets["resnet50_v2"], random_images(1, 64))
-    assert rows["features.8.2.conv3"].advice == (
-        "only one term of a sum: what the other adds is left out; the whole map after it is features.8"
-    )
-    assert rows["features.5.1.bn1"].advice.startswith("only a part: what goes around it is left out")
-    assert rows["features.8.2"].advice == rows["features.8"].advice == ""
-    assert rows["features.9"].advice == (
-        "before its ReLU: what a channel lacks counts as evidence too; take features.10"
-    )
-    assert rows["features.10"].advice == "recommended"
-    assert rows["features.11"].advice == "a single position: cannot say where; take features.10"
-    assert rows["features.12"].advice == "no height and width: no map; take features.10"
-    rows = rows_of(narrow_nets["vgg16"], random_images(1))
-    assert rows["features.28"].advice.endswith("take features.29")
-    assert rows["features.29"].advice == "recommended" and rows["features.30"].advice == ""
-
-
-def test_advice_goes_by_what_follows_not_by_what_was_made_first():
-    """A batch norm, or a convolution, that no ReLU follows; and ReLUs that were declared in another order."""
+def out_of_order():
+    """Declared in another order than it runs."""
 
     def forward(F, net, x):
         return net.out(net.last(net.third(net.second(net.first(x)))))
 
-    net = Net(forward, third=relu(), last=conv(), out=sequence(*ending()), second=nn.BatchNorm(), first=conv())
-    net, (x,) = ready(net, (1, 3, 8, 8))
-    advice = {path: row.advice for path, row in rows_of(net, x).items()}
-    assert advice["second"] == "before its ReLU: what a channel lacks counts as evidence too; take third"
-    assert advice["first"] == advice["third"] == "" and advice["last"] == "recommended"
-    assert list(advice)[:4] == ["first", "second", "third", "last"]
+    return Net(forward, third=relu(), last=conv(), out=sequence(*ending()), second=nn.BatchNorm(), first=conv())
 
 
-def test_nothing_is_recommended_where_there_is_no_map():
-    net, (x,) = ready(sequence(nn.Dense(4), nn.Dense(3)), (1, 3, 8, 8))
-    table = cam.layers(net, x)
-    assert [row.advice for row in table] == ["no height and width: no map"] * 2
-    assert str(table).endswith("recommended: none; choose one with height and width")
+def halves():
+    split = function(lambda F, x: F.split(x, 2))
+    return sequence(conv(), split, function(lambda F, both: F.relu(both[0]) + both[1]), *ending())
 
 
-def test_printed(narrow_resnet):
-    lines = str(cam.layers(narrow_resnet, random_images(1, 64))).splitlines()
+def usual():
+    return sequence(conv(), nn.BatchNorm(), relu(), nn.MaxPool2D(), nn.Dropout(0.5), conv(), relu(), *ending())
+
+
+class TestNames:
+    def test_block_path_and_gluon_name_are_one_layer(self, narrow_resnet):
+        block, x = narrow_resnet.features[8][2].conv3, nd.ones((1, 3, 64, 64))
+        for layer in (block, "features.8.2.conv3", block.name):
+            assert cam.record(narrow_resnet, x, layer).layers == ["features.8.2.conv3"]
+
+    def test_a_step_that_is_no_block(self):
+        net, (x,) = ready(residual(), (2, 3, 8, 8))
+        (name,) = [row.path for row in cam.layers(net, x) if row.kind == "addition"]
+        assert plain(name) == "net__plus0"
+        branch, shortcut, total = (cam.record(net, x, layer).features() for layer in ("1.branch", "0", name))
+        assert np.array_equal(branch + shortcut, total)
+
+    def test_each_run_of_a_block(self):
+        net, (x,) = ready(runs_twice(), (2, 3, 8, 8))
+        first, second = (cam.record(net, x, f"relu#{run}").features() for run in (1, 2))
+        assert np.array_equal(first, nd.relu(net.conv(x)).asnumpy())
+        assert np.array_equal(second, nd.relu(net.conv2(nd.array(first))).asnumpy())
+        assert cam.relus(net) == ["relu#1", "relu#2"]
+        assert cam.record(net, x, f"{net.relu.name}#2").layers == ["relu#2"]
+
+    def test_a_second_output(self):
+        net, (x,) = ready(halves(), (2, 3, 8, 8))
+        names = [row.path for row in cam.layers(net, x) if "SliceChannel" in (row.kind, row.kind.lower())]
+        found = np.concatenate([cam.record(net, x, name).features() for name in names], axis=1)
+        assert len(names) == 2 and names[1] == f"{names[0]}[1]"
+        assert np.array_equal(found, net[0](x).asnumpy())
+
+    def test_an_operators_own_name_where_a_block_ends_in_it(self, narrow_resnet):
+        """The addition of the last block is the block's, and the stage's, and has a name of its own in MXNet."""
+        x, plus = nd.ones((1, 3, 64, 64)), f"{narrow_resnet.features[8].prefix}_plus2"
+        assert np.array_equal(*(cam.record(narrow_resnet, x, one).features() for one in (plus, "features.8.2")))
+        convolution = f"{narrow_resnet.features[8][2].conv3.name}_fwd"
+        assert cam.record(narrow_resnet, x, convolution).layers == ["features.8.2.conv3"]
+
+    def test_two_operators_of_one_name(self):
+        same = [Net(lambda F, net, x: F.tanh(F.relu(x, name="same")), prefix="") for _ in range(2)]
+        net, (x,) = ready(sequence(conv(), *same, *ending()), (1, 3, 8, 8))
+        first, second = [row.path for row in cam.layers(net, x) if "same#" in row.path]
+        recording = cam.record(net, x, [first, second, "0", "1"])
+        first, second, before, between = (recording.features(layer) for layer in recording.layers)
+        assert np.array_equal(first, np.maximum(before, 0)) and np.array_equal(second, np.maximum(between, 0))
+
+    def test_two_blocks_of_one_name(self):
+        """The first in order is meant; their paths tell them apart."""
+        net, (x,) = ready(sequence(conv(prefix="c_"), conv(prefix="d_"), conv(prefix="e_"), *ending()), (1, 3, 8, 8))
+        net[2]._name = "d"
+        assert cam.record(net, x, "d").layers == ["1"]
+        assert cam.record(net, x, net[2]).layers == ["2"]
+
+    def test_a_block_that_returns_its_input(self):
+        """Its gradient is what flows through it, and not what goes round it."""
+        inner = Net(lambda F, net, x: net.short(x) + 3 * x, short=Identity())
+        net, (x,) = ready(sequence(conv(), inner, *ending()), (1, 3, 8, 8))
+        recording = cam.record(net, x, ["0", "1.short", "1"])
+        through = recording.gradient("1.short", target=0)
+        assert np.array_equal(through, recording.gradient("1", target=0))
+        assert np.allclose(recording.gradient("0", target=0), 4 * through)
+
+    def test_paths(self, narrow_resnet):
+        found = cam.paths(narrow_resnet)
+        assert found["features.8.2.conv3"] is narrow_resnet.features[8][2].conv3
+        assert "" not in found and "output" in found
+
+    @pytest.mark.parametrize(
+        ("layer", "sentence"),
+        [
+            ("relu", "layer relu runs 2 times in this net: say which run, relu#1 or relu#2"),
+            ("relu#3", "layer relu runs 2 times in this net: say which run, relu#1 or relu#2"),
+            ("unused", "layer unused did not run or gives no single array; cam.layers(net) lists those that do"),
+            ("idle", "layer idle does not influence the logits that are explained"),
+            ("", "the net has no layer ''; cam.layers(net) lists them"),
+            ("zzzzzz", "the net has no layer 'zzzzzz'; cam.layers(net) lists them"),
+            (3, "layer is 3; expected a block, its path or its name"),
+            (2.5, "layer is 2.5; expected a block, its path or its name"),
+            ("out", "layer out gives (1, 3), which is not batch, channel, height, width: it has no map; take relu#2"),
+        ],
+    )
+    def test_refused(self, layer, sentence):
+        net, (x,) = ready(runs_twice(), (2, 3, 8, 8))
+        with pytest.raises(LayerError) as caught:
+            cam.record(net, x, layer)
+        assert str(caught.value) == sentence
+
+    def test_did_you_mean(self, narrow_resnet):
+        with pytest.raises(LayerError, match=r"^the net has no layer 'features.8.2.conv4'; did you mean .*8.2.conv3"):
+            cam.record(narrow_resnet, nd.ones((1, 3, 64, 64)), "features.8.2.conv4")
+
+    def test_another_nets_block(self):
+        net, (x,) = ready(small_net(), (2, 3, 8, 8))
+        for block in (relu(), net):
+            with pytest.raises(LayerError, match="is not a block of this net; take one of its own, such as"):
+                cam.record(net, x, block)
+
+
+AROUND = "only a part: what goes around it is left out; the whole map after it is {}"
+TERM = "only one term of a sum: what the other adds is left out; the whole map after it is {}"
+BEFORE = "before its ReLU: what a channel lacks counts as evidence too; take {}"
+POINT, NO_MAP = "a single position: cannot say where; take {}", "no height and width: no map; take {}"
+NOTHING = "does not influence the logits"
+# By net: the layer that is recommended, the parts, and what is said of some layers, with {} for the layer named.
+ADVICE = {
+    "usual": (usual, {}, "6", set(), {
+        "0": "", "1": BEFORE.format("2"), "2": "", "3": "", "5": BEFORE.format("6"), "7": POINT.format("6"),
+        "8": NO_MAP.format("6"),
+    }),
+    "residual": (residual, {}, "1", {"1.branch.0", "1.branch.1", "1.branch.2", "1.branch"}, {
+        "0": "", "1.branch.1": AROUND.format("net__plus0"), "1.branch": TERM.format("net__plus0"),
+        "net__plus0": BEFORE.format("1"),
+    }),
+    "concatenation": (beside, {}, "1", {"1.a", "1.b", "net_relu0", "net_relu1"}, {
+        "1.a": AROUND.format("1"), "net_relu1": AROUND.format("1"),
+    }),
+    "HybridConcurrent": (concurrent, {}, "1", {"1.0", "1.1"}, {"1.0": AROUND.format("1")}),
+    "gate of channels": (channels, {}, "1", {"1.gate", "net_mean0"}, {"0": ""}),
+    "order": (out_of_order, {}, "last", set(), {"first": "", "second": BEFORE.format("third"), "third": ""}),
+    "gate": (gate, {}, "1", {"1.gate", "net_sigmoid0"}, {"1.gate": AROUND.format("1"), "0": ""}),
+    "first head": (two_heads, {"output": 0}, "net_relu0", {"conv2", "net_max0", "second"}, {
+        "conv2": NOTHING, "second": NOTHING, "conv": BEFORE.format("net_relu0"),
+    }),
+    "second head": (two_heads, {"output": 1}, "conv2", {"net_mean0", "first"}, {
+        "first": NOTHING, "net_relu0": "", "conv2": "recommended",
+    }),
+    "halves": (halves, {}, "2", {"net_split0", "net_split0[1]", "net_relu0"}, {"net_split0[1]": TERM.format("2")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_advice(name):
+    build, options, best, parts, said = ADVICE[name]
+    net, (x,) = ready(build(), (2, 3, 8, 8))
+    table = cam.layers(net, x, **options)
+    rows = {plain(row.path): row for row in table}
+    assert len(rows) == len(table)
+    assert [path for path, row in rows.items() if row.advice == "recommended"] == [best]
+    assert {path for path, row in rows.items() if not row.whole} == parts
+    assert {path: plain(rows[path].advice) for path in said} == said
+    assert all(row.shape[0] == 2 for row in table)
+    (taken,) = cam.record(net, x, **options).layers  # what is recommended is what the maps take
+    assert plain(taken) == best
+    if not options:
+        assert cam.default_layer(net, x) == taken
+
+
+def test_the_table_without_images(narrow_nets):
+    for name, best, before in (
+        ("vgg16", "features.29", "features.28"),
+        ("resnet50_v2", "features.10", "features.9"),
+    ):
+        net = narrow_nets[name]
+        rows = {row.path: row for row in cam.layers(net)}
+        assert cam.default_layer(net) == best and rows[best].advice == "recommended"
+        assert rows[before].advice == BEFORE.format(best)
+    assert rows["features.1"].shape == (1, 4, 112, 112) and rows["features.1"].kind == "Conv2D"
+    assert rows["features.8.2.conv3"].advice == TERM.format("features.8")  # which ends in features.8.2
+    assert rows["features.8.2"].whole and not rows["features.8.2.conv3"].whole
+
+
+def test_printed():
+    net, (x,) = ready(small_net(), (2, 3, 8, 8))
+    lines = str(cam.layers(net, x)).splitlines()
     assert lines[0].split() == ["layer", "kind", "output", "whole", "advice"]
-    assert len({line.index("1x") for line in lines[1:-1]}) == 1
-    assert lines[-1] == "recommended: features.10"
+    assert len({line.index("2x") for line in lines[1:-1]}) == 1
+    assert lines[-1] == "recommended: 1"
+    flat, (x,) = ready(sequence(nn.Dense(4), nn.Dense(3)), (2, 3, 8, 8))
+    assert str(cam.layers(flat, x)).splitlines()[-1] == "recommended: none; choose one with height and width"
 
 
-# ----------------------------------------------------------------------------------------------------- the default
+@pytest.mark.parametrize("kind", ["BasicBlockV1", "BottleneckV1", "BasicBlockV2", "BottleneckV2"])
+def test_relus_run_in_the_order_of_their_names(kind):
+    block = getattr(resnet, kind)(8, 2, True)
+    net, _ = ready(sequence(conv(), block, function(lambda F, x: F.clip(x, 0, 6)), *ending()), (2, 3, 8, 8))
+    names = cam.relus(net)
+    assert len(names) == {"BasicBlockV1": 2, "BottleneckV1": 3, "BasicBlockV2": 2, "BottleneckV2": 3}[kind] + 1
+    order = [row.path for row in cam.layers(net, nd.ones((2, 3, 8, 8)))]
+    assert sorted(names, key=order.index) == names and names[-1] == "2"
 
 
-CUT = {
+def test_blank_images_are_the_nets_own():
+    """Of its channels, its dtype and its device."""
+    net = sequence(conv(2, in_channels=1), *ending(2))
+    net.initialize(ctx=mx.cpu(0))
+    net.cast("float64")
+    net(nd.ones((1, 1, 8, 8), dtype="float64"))
+    assert cam.layers(net)[0].shape == (1, 2, 224, 224)
+
+
+def test_what_a_warning_advises_is_taken_without_one(narrow_resnet):
+    x = random_images(1, 64)
+    parts = [row for row in cam.layers(narrow_resnet, x) if not row.whole and row.path.startswith("features.8")]
+    assert len(parts) > 15
+    for row in parts:
+        with pytest.warns(cam.LayerWarning, match="the whole map after it is ") as caught:
+            cam.grad_cam(narrow_resnet, x, layer=row.path, relu=False)
+        assert f"{row.path}: {row.advice}" in [str(one.message) for one in caught]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            cam.grad_cam(narrow_resnet, x, layer=row.advice.rpartition(" ")[2], relu=False)
+
+
+HEADS = {
     "Flatten, Dense": lambda: (nn.Flatten(), nn.Dense(3)),
     "Dense": lambda: (nn.Dense(3),),
     "a mean by a function": lambda: (nn.HybridLambda(lambda F, z: F.mean(z, axis=(2, 3))), nn.Dense(3)),
 }
 
 
-@pytest.mark.parametrize("head", CUT)
+@pytest.mark.parametrize("head", HEADS)
 def test_the_zoos_features_with_another_head(head):
     """Fine-tuned as the tutorials do: the last stage, never the stem."""
-    net = sequence(*list(vision.resnet18_v1(classes=3).features._children.values())[:-1], *CUT[head]())
-    net.initialize()
-    x = random_images(1, 64)
-    net(x)
+    features = list(vision.resnet18_v1(classes=3).features._children.values())[:-1]
+    net, (x,) = ready(sequence(*features, *HEADS[head]()), (1, 3, 64, 64))
     assert cam.default_layer(net, x) == "7"
-    assert cam.grad_cam(randomise(net), x, relu=False).shape == (1, 2, 2)
+    assert cam.grad_cam(net, x, relu=False).shape == (1, 2, 2)
 
 
-def test_a_block_that_is_recommended_is_taken():
-    """One ReLU block used twice, the usual way to write a net."""
-
-    def forward(F, net, x):
-        return net.out(net.pool(net.relu(net.c2(net.relu(net.c1(x))))))
-
-    net = Net(forward, c1=conv(), c2=conv(), relu=relu(), pool=nn.GlobalAvgPool2D(), out=nn.Dense(3))
-    net, (x,) = ready(net, (1, 3, 16, 16))
-    (recommended,) = [row.path for row in cam.layers(net, x) if row.advice == "recommended"]
-    assert recommended == "relu#2" == cam.default_layer(net, x)
-    expected = cam.grad_cam(net, x, layer=recommended, relu=False)
-    assert np.array_equal(cam.grad_cam(net, x, relu=False), expected) and expected.any()
-
-
-def test_the_default_goes_by_the_size():
+@pytest.mark.parametrize(("size", "best"), [(32, "4"), (16, "2")])
+def test_the_default_goes_by_the_size(size, best):
     """A map of a single position is none, so for small pictures an earlier one is taken."""
-    net, (x,) = ready(sequence(conv(), nn.MaxPool2D(4), conv(), nn.MaxPool2D(4), conv(), nn.Dense(3)), (1, 3, 32, 32))
-    assert cam.default_layer(net, x) == "4"
-    net, (x,) = ready(sequence(conv(), nn.MaxPool2D(4), conv(), nn.MaxPool2D(4), conv(), nn.Dense(3)), (1, 3, 16, 16))
-    assert cam.default_layer(net, x) == "2"
-    assert rows_of(net, x)["4"].advice == "a single position: cannot say where; take 2"
+    net = sequence(conv(), nn.MaxPool2D(4), conv(), nn.MaxPool2D(4), conv(), nn.Dense(3))
+    net, (x,) = ready(net, (1, 3, size, size))
+    assert cam.default_layer(net, x) == best
 
 
-def test_without_an_image():
-    """A black one is made that the net takes: of its channels, and of 224x224 where that fits."""
-    net, _ = ready(small_net(), (1, 1, 28, 28))
-    assert next(row.shape for row in cam.layers(net)) == (1, 4, 224, 224)
+def test_a_blank_image_has_the_size_that_the_net_takes():
     net, _ = ready(sequence(conv(), relu(), nn.Dense(3)), (1, 1, 28, 28))
-    assert next(row.shape for row in cam.layers(net)) == (1, 4, 28, 28)
-    assert cam.default_layer(net) == "1"
-    net, _ = ready(small_net(), (1, 3, 8, 8), dtype="float64")
-    assert cam.default_layer(net) == "1"
+    assert cam.layers(net)[0].shape == (1, 4, 28, 28) and cam.default_layer(net) == "1"
+    net = cam.vgg16(weights=None, width=1 / 16, ctx=mx.cpu(1))
+    assert cam.default_layer(net) == cam.default_layer(net, nd.zeros((1, 3, 224, 224), mx.cpu(1))) == "features.29"
 
 
-def test_a_net_on_another_device():
-    assert cam.default_layer(
-        cam.vgg16(weights=None, width=1 / 16, ctx=mx.cpu(1)), nd.zeros((1, 3, 224, 224), mx.cpu(1))
-    )
-
-
-# ----------------------------------------------------------------------------------------------------------- ReLUs
-
-
-def test_relus_in_the_order_in_which_they_run():
+def test_every_spelling_of_relu_and_no_other():
     def forward(F, net, x):
         x = F.Activation(net.a(x), act_type="relu", name="n1")
         x = F.maximum(net.b(x), 0) + F.clip(x, 0, 6, name="n3")

@@ -1,5 +1,7 @@
 """What can be asked of one recorded pass."""
 
+import gc
+import os
 import warnings
 
 import cam
@@ -8,9 +10,9 @@ from cam.core import rules
 
 import numpy as np
 import pytest
-from conftest import relative_l2
+from conftest import random_images, randomise, relative_l2
 from helpers.compare import by_tape
-from helpers.nets import conv, ending, function, ready, relu, sequence, small_net
+from helpers.nets import Net, conv, ending, function, ready, relu, sequence, small_net
 from mxnet import nd
 from mxnet.gluon import nn
 
@@ -194,3 +196,144 @@ def test_arrays_are_copies():
     x[:] = 0
     found = recording.gradient(target=0), recording.features(), recording.image_gradient(target=0)
     assert all(np.array_equal(one, two) for one, two in zip(found, expected))
+
+
+def five_spellings():
+    """A net whose ReLUs are written in all the ways that MXNet has."""
+
+    def forward(F, net, x):
+        x = F.maximum(net.b(F.Activation(net.a(x), act_type="relu")), 0)
+        x = F.LeakyReLU(net.d(F.relu(net.c(x))), slope=0)
+        return net.out(F.clip(net.e(x), 0, 6))
+
+    return Net(forward, a=conv(), b=conv(), c=conv(), d=conv(), e=conv(), out=sequence(*ending()))
+
+
+def chain(net, x, target, obeys):
+    """The image gradient of `five_spellings` by hand: back through conv, ReLU, conv, ReLU, ..."""
+    values, kept = x, []
+    for block in (net.a, net.b, net.c, net.d, net.e):
+        before, values = block(values), nd.relu(block(values))
+        kept.append((block.weight.data(), before))
+    dy = nd.zeros(values.shape) + (net.out[1].weight.data()[target] / values[0, 0].size).reshape((1, -1, 1, 1))
+    for (weight, before), rule in reversed(list(zip(kept, obeys))):
+        up = nd.relu(dy) if rule else dy
+        dy = nd.Deconvolution(
+            up * (before > 0), weight, kernel=(3, 3), pad=(1, 1), num_filter=weight.shape[1], no_bias=True
+        )
+    return dy.asnumpy()
+
+
+@pytest.mark.parametrize("obeys", [(1, 1, 1, 1, 1), (0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (0, 1, 0, 1, 1)])
+def test_where(obeys):
+    """The guided rule at some of the ReLUs, whatever the spelling, and the derivative at all others."""
+    net, (x,) = ready(five_spellings(), (2, 3, 8, 8))
+    relus = cam.relus(net)
+    assert len(relus) == 5
+    where = [relu for relu, rule in zip(relus, obeys) if rule]
+    found = cam.guided_backprop(net, x, target=1, where=where)
+    expected = chain(net, x, 1, obeys)
+    assert expected.any() and relative_l2(found, expected) < 1e-5
+    if all(obeys):
+        assert np.array_equal(cam.guided_backprop(net, x, target=1), found)
+    if not any(obeys):
+        assert np.array_equal(cam.image_gradient(net, x, target=1), found)
+
+
+def test_where_takes_blocks_paths_and_names(narrow_resnet):
+    """The forum's "2 of 50": the ReLUs that are blocks."""
+    net, x = narrow_resnet, random_images(1, 64)
+    blocks_alone = [net.features[3], net.features[10]]
+    by_block, by_path, by_name = (
+        cam.guided_backprop(net, x, target=0, where=where)
+        for where in (blocks_alone, ["features.3", "features.10"], [one.name for one in blocks_alone])
+    )
+    assert np.array_equal(by_block, by_path) and np.array_equal(by_path, by_name)
+    assert relative_l2(by_path, cam.guided_backprop(net, x, target=0)) > 0.1
+    one = cam.guided_backprop(net, x, target=0, where="features.10")
+    assert np.array_equal(one, cam.guided_backprop(net, x, target=0, where=["features.10"]))
+
+
+def test_relus_of_numbers_that_are_no_image_stay_as_they_are():
+    """A ReLU on parameters alone is none that the rules speak of."""
+
+    def forward(F, net, x):
+        return net.out(F.broadcast_mul(F.relu(net.conv(x)), F.relu(F.ones((1, 4, 1, 1)))))
+
+    net, _ = ready(Net(forward, conv=conv(), out=sequence(*ending())), (1, 3, 8, 8))
+    assert len(cam.relus(net)) == 1
+
+
+@pytest.mark.parametrize("end", ["softmax", "log_softmax", "sigmoid"])
+@pytest.mark.parametrize("scale", [1, 3000])
+def test_probabilities_are_taken_off(end, scale):
+    """Also where one of them is exactly 0, as of a net that is fed 0 to 255."""
+    net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    net[-1].weight.set_data(net[-1].weight.data() * scale)
+    ending_so = sequence(net, function(lambda F, z: getattr(F, end)(z)))
+    expected = cam.grad_cam(net, x, target=1, relu=False)
+    with pytest.warns(cam.NetWarning, match=f"the net ends in {end.replace('log_', '')}: the logits before it are exp"):
+        assert np.array_equal(cam.grad_cam(ending_so, x, target=1, relu=False), expected)
+    with pytest.warns(cam.NetWarning):
+        recording = cam.record(ending_so, x)
+    assert np.array_equal(recording.logits, net(x).asnumpy())
+    assert [type(one) for one in recording.notes] == [cam.NetWarning]
+
+
+def test_a_nan_that_a_relu_hides():
+    """Activation turns NaN into 0: the logits look as if nothing were wrong."""
+    net, (x,) = ready(sequence(conv(), relu(), conv(), relu(), *ending()), (1, 3, 8, 8))
+    weight = net[0].weight.data()
+    weight[0, 0, 0, 0] = np.nan
+    assert np.isfinite(net(x).asnumpy()).all()
+    with pytest.raises(cam.NonFiniteError, match=f"NaN or infinity in the parameter {net[0].weight.name}"):
+        cam.record(net, x)
+    weight[0, 0, 0, 0] = 0.1
+    assert cam.record(net, x).image_gradient().any()
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "max pooling", "sigmoid", "clip", "where", "argmax"])
+def test_a_nan_on_the_way(kind):
+    hides = {
+        "ReLU": lambda F, x: F.Activation(x, act_type="relu"),
+        "max pooling": lambda F, x: F.Pooling(x, kernel=(2, 2), pool_type="max"),
+        "sigmoid": lambda F, x: F.sigmoid(x),
+        "clip": lambda F, x: F.clip(x, 0, 6),
+        "where": lambda F, x: F.where(x > 0, x, F.zeros_like(x)),
+        "argmax": lambda F, x: F.broadcast_add(F.ones_like(x), F.argmax(x, axis=1, keepdims=True)),
+    }[kind]
+    net, (x,) = ready(sequence(conv(), function(lambda F, x: F.sqrt(x)), function(hides), *ending()), (1, 3, 8, 8))
+    with pytest.raises(cam.NonFiniteError, match="NaN or infinity in 1; check weights and image"):
+        cam.grad_cam(net, x, target=0, layer="0")
+
+
+def resident():
+    gc.collect()
+    nd.waitall()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="tells the memory by /proc")
+def test_memory_is_flat(narrow_resnet):
+    x = random_images(1, 64)
+
+    def call(times):
+        for _ in range(times):
+            cam.guided_grad_cam(narrow_resnet, x)
+
+    call(20)
+    before = resident()
+    call(100)
+    assert resident() - before < 10  # MiB; what a hundred of these recordings hold is 20
+
+
+def test_a_change_of_parameters_between_recordings():
+    net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    first = cam.record(net, x)
+    before = first.gradient(target=1)
+    randomise(net, seed=8)
+    second = cam.record(net, x)
+    assert np.allclose(second.logits, net(x).asnumpy(), rtol=1e-5)
+    assert not np.allclose(first.logits, second.logits, rtol=1e-2)
+    assert np.array_equal(first.gradient(target=1), before)  # asked for before the change

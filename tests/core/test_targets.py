@@ -1,143 +1,173 @@
-"""Which number is explained: a class by number or label, one per image, or a function of the logits."""
+"""What is explained: every way to say it, and the sentence for every wrong one."""
 
 import cam
+from cam import ClassError, NetError
 from cam.core import targets
 
 import numpy as np
 import pytest
 from conftest import relative_l2
-from helpers.nets import conv, ending, ready, relu, sequence
+from helpers.nets import conv, ready, relu, sequence, small_net
 from mxnet import nd
 from mxnet.gluon import nn
 
-LABELS = ["ant", "bee", "cow", "dog", "eel"]
+LOGITS = nd.array([[1, 3, 2, 0], [5, 4, 6, 7]])  # of two images and four classes
+LABELS = ["ant", "Bee", "bee", "great cow"]
+ALIASES = {"insect": [0, 1, 2], "cow": [3]}
 
 
-@pytest.fixture(scope="module")
-def pair():
-    return ready(sequence(conv(), relu(), *ending(5)), (2, 3, 8, 8))
+class Named:
+    """What `targets` asks of a net."""
+
+    def __init__(self, labels=None):
+        if labels is not None:
+            self.labels = labels
 
 
-@pytest.fixture
-def labelled(pair):
-    net, (x,) = pair
-    net.labels = LABELS
-    yield net, x
-    del net.labels
-
-
-ONE_FOR_BOTH = [3, np.int64(3), np.array(3), "dog", nd.array(3, dtype="int32")]
-ONE_FOR_EACH = {
-    "a list": [3, 1],
-    "a tuple": (3, 1),
-    "labels": ["dog", "bee"],
-    "a list of both": ["dog", np.int32(1)],
-    "numpy": np.array([3, 1]),
-    "labels of a DataLoader": nd.array([3, 1], dtype="int32"),
-    "an argmax, whole numbers as floats": nd.array([3, 1]),
-}
-
-
-@pytest.mark.parametrize("target", ONE_FOR_BOTH, ids=repr)
-def test_one_class_for_all_images(labelled, target):
-    net, x = labelled
-    recording = cam.record(net, x)
-    assert recording.class_ids(target) == (3, 3)
-    assert recording.head(target).asnumpy().tolist() == [[0, 0, 0, 1, 0]] * 2
-    assert np.array_equal(recording.gradient(target=target), recording.gradient(target=[3, 3]))
-
-
-@pytest.mark.parametrize("name", ONE_FOR_EACH)
-def test_one_class_for_each_image(labelled, name):
-    net, x = labelled
-    recording = cam.record(net, x)
-    assert recording.class_ids(ONE_FOR_EACH[name]) == (3, 1)
-    assert recording.head(ONE_FOR_EACH[name]).asnumpy().tolist() == [[0, 0, 0, 1, 0], [0, 1, 0, 0, 0]]
-    alone = [recording.gradient(target=one)[image] for image, one in enumerate((3, 1))]
-    assert np.array_equal(recording.gradient(target=ONE_FOR_EACH[name]), np.stack(alone))
-
-
-def test_the_top_class(pair):
-    net, (x,) = pair
-    recording = cam.record(net, x)
-    top = recording.logits.argmax(axis=1)
-    assert recording.class_ids() == tuple(top)
-    for target in (None, net(x).argmax(axis=1), top):
-        assert np.array_equal(cam.grad_cam(net, x, target=target), cam.grad_cam(net, x, target=list(top)))
+PLAIN, LABELLED = Named(), Named(targets.Labels(LABELS, ALIASES))
 
 
 @pytest.mark.parametrize(
-    ("target", "said"),
+    ("target", "expected"),
     [
-        (5, "target is 5; this net has the classes 0 to 4"),
-        (-1, "target is -1; this net has the classes 0 to 4"),
-        (
-            2.0,
-            "target is float 2.0; expected None, an int or label for all images, a list of one per image, or ...",
-        ),
-        (np.float32(1), "target is float32 1.0; expected ..."),
-        (True, "target is bool True; expected ..."),
-        ("zebra", "target is the label 'zebra', but this net has no labels; give a number"),
-        ([1], "target has 1 entries for 2 images; give one class per image"),
-        ([], "target has 0 entries for 2 images; give one class per image"),
-        ([1, None], "target is NoneType None; expected ..."),
-        (np.array([[1, 2]]), "target has 1 entries for 2 images; give one class per image"),
-        (nd.array([0.5, 1]), "target is float 0.5; expected ..."),
-        (nd.array([1, 2, 3]), "target has 3 entries for 2 images; give one class per image"),
-        ({1: 2}, "target is dict {1: 2}; expected ..."),
-        (lambda z: z, "the target function returned shape (2, 5); expected an NDArray (2,): one per image"),
-        (lambda z: z.sum(), "the target function returned shape (1,); expected an NDArray (2,): one per image"),
-        (lambda z: 3, "the target function returned int; expected an NDArray (2,): one per image"),
-        (lambda z: z.asnumpy()[:, 0], "the target function returned ndarray; expected an NDArray (2,): one per image"),
-        (lambda z: nd.ones((2,)), "the target is no differentiable function of the logits: ..."),
+        (None, (1, 3)),
+        (2, (2, 2)),
+        (np.int64(2), (2, 2)),
+        ([2, 0], (2, 0)),
+        ((2, 0), (2, 0)),
+        ([np.int32(2), 0], (2, 0)),
+        (np.array([2, 0]), (2, 0)),
+        (np.array([2, 0], np.uint8), (2, 0)),
+        (nd.array([2, 0], dtype="int32"), (2, 0)),
+        (nd.array([2, 0]), (2, 0)),  # whole floats, as argmax gives them
+        (LOGITS.argmax(axis=1), (1, 3)),
+        ("ant", (0, 0)),
+        ("ANT", (0, 0)),
+        ("Bee", (1, 1)),
+        ("cow", (3, 3)),
+        ("Cow", (3, 3)),
+        (["bee", "great cow"], (2, 3)),
+        (("bee", 0), (2, 0)),
+        (np.array(["bee", "ant"]), (2, 0)),
     ],
 )
-def test_targets_that_are_none(pair, target, said):
-    net, (x,) = pair
-    for call in (cam.grad_cam, cam.hires_cam, cam.saliency, cam.guided_grad_cam, cam.class_activation_map):
-        with pytest.raises(cam.ClassError) as caught:
-            call(net, x, target=target)
-        assert str(caught.value).startswith(said.partition("...")[0]), str(caught.value)
-        assert len(str(caught.value)) < 400
+def test_classes(target, expected):
+    assert targets.class_ids(LABELLED, target, LOGITS.asnumpy()) == expected
+    head = targets.head_of(LABELLED, target, LOGITS)
+    assert np.array_equal(head.asnumpy(), np.eye(4)[list(expected)]) and head.dtype == np.float32
 
 
-def test_what_a_target_function_raises_is_its_own(pair):
-    net, (x,) = pair
-    with pytest.raises(ZeroDivisionError):
-        cam.grad_cam(net, x, target=lambda z: z[:, 0] / (1 // 0))
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda z: z[:, 2], [[0, 0, 1, 0]] * 2),
+        (lambda z: z[:, 0] - 2 * z[:, 3], [[1, 0, 0, -2]] * 2),
+        (lambda z: (z * z).sum(axis=1), [[2, 6, 4, 0], [10, 8, 12, 14]]),
+    ],
+)
+def test_functions(function, expected):
+    assert targets.head_of(PLAIN, function, LOGITS).asnumpy().tolist() == expected
 
 
-FUNCTIONS = {
-    "a logit": (lambda z: z[:, 2], lambda z: np.eye(5)[[2, 2]]),
-    "the difference of two": (lambda z: z[:, 3] - z[:, 1], lambda z: np.array([[0, -1, 0, 1, 0]] * 2)),
-    "several at once": (lambda z: z[:, :3].sum(axis=1), lambda z: np.array([[1, 1, 1, 0, 0]] * 2)),
-    "a square": (lambda z: z[:, 0] ** 2, lambda z: np.eye(5)[[0, 0]] * 2 * z[:, :1]),
-    "the greatest": (lambda z: z.max(axis=1), lambda z: np.eye(5)[z.argmax(axis=1)]),
+EXPECTED = "expected None, an int or label for all images, a list of one per image, or a function of the logits"
+RETURNED = "the target function returned {}; expected an NDArray (2,): one per image"
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (4, "target is 4; this net has the classes 0 to 3"),
+        (-1, "target is -1; this net has the classes 0 to 3"),
+        ([1, 4], "target is 4; this net has the classes 0 to 3"),
+        (2.0, f"target is float 2.0; {EXPECTED}"),
+        (np.float32(1), f"target is float32 1.0; {EXPECTED}"),
+        (True, f"target is bool True; {EXPECTED}"),
+        ({"a": 1}, f"target is dict {{'a': 1}}; {EXPECTED}"),
+        ([None, 1], f"target is NoneType None; {EXPECTED}"),
+        ([1, True], f"target is bool True; {EXPECTED}"),
+        (np.array([1.0, 2.0]), f"target is float 1.0; {EXPECTED}"),
+        (nd.array([1.5, 2]), f"target is float 1.5; {EXPECTED}"),
+        (np.array([[1], [2]]), f"target is list [1]; {EXPECTED}"),
+        ([], "target has 0 entries for 2 images; give one class per image"),
+        ([1, 2, 3], "target has 3 entries for 2 images; give one class per image"),
+        (nd.array([1]), "target has 1 entries for 2 images; give one class per image"),
+        ("BEE", "'BEE' can mean several classes; say 'Bee' (1) or 'bee' (2)"),
+        ("insect", "'insect' can mean several classes; say 'ant' (0) or 'Bee' (1) or 'bee' (2)"),
+        ("grat cow", "no class is called 'grat cow'; did you mean great cow?"),
+        ("zzz", "no class is called 'zzz'; the labels are in net.labels"),
+        (lambda z: z, RETURNED.format("shape (2, 4)")),
+        (lambda z: z[:, 0].sum(), RETURNED.format("shape (1,)")),
+        (lambda z: z.asnumpy()[:, 0], RETURNED.format("ndarray")),
+        (lambda z: None, RETURNED.format("NoneType")),
+    ],
+)
+def test_refused(target, sentence):
+    with pytest.raises(ClassError) as caught:
+        targets.head_of(LABELLED, target, LOGITS)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("function", [lambda z: nd.array([1, 2]), lambda z: z.detach()[:, 0]])
+def test_what_has_no_derivative(function):
+    with pytest.raises(ClassError, match="^the target is no differentiable function of the logits: ") as caught:
+        targets.head_of(PLAIN, function, LOGITS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_label_without_labels():
+    with pytest.raises(ClassError, match="^target is the label 'ant', but this net has no labels; give a number$"):
+        targets.class_ids(PLAIN, "ant", LOGITS.asnumpy())
+
+
+@pytest.mark.parametrize(
+    ("labels", "came"), [(["a", "b"], "2 names"), ("abcd", "str"), (7, "int"), (np.array(["a"]), "1 names")]
+)
+def test_labels_that_are_not_one_for_each_class(labels, came):
+    with pytest.raises(NetError) as caught:
+        targets.class_ids(Named(labels), "a", LOGITS.asnumpy())
+    assert str(caught.value) == f"net.labels is {came}; this net has 4 classes and needs a list of one name for each"
+
+
+@pytest.mark.parametrize("labels", [LABELS, tuple(LABELS), np.array(LABELS)])
+def test_labels_without_aliases(labels):
+    assert targets.class_ids(Named(labels), "Ant", LOGITS.asnumpy()) == (0, 0)
+    with pytest.raises(ClassError, match="did you mean great cow"):
+        targets.class_ids(Named(labels), "great", LOGITS.asnumpy())
+
+
+def test_each_way_gives_the_same_map():
+    net, (x,) = ready(small_net(), (2, 3, 8, 8))
+    net.labels = ["a", "b", "c"]
+    ways = [1, "b", [1, "b"], np.array([1, 1]), nd.array([1, 1]), lambda z: z[:, 1]]
+    maps = [cam.grad_cam(net, x, target=target, relu=False) for target in ways]
+    assert all(np.array_equal(one, maps[0]) for one in maps)
+    assert not np.array_equal(maps[0], cam.grad_cam(net, x, target=2, relu=False))
+    assert cam.record(net, x).class_ids(["c", 0]) == (2, 0)
+
+
+COMBINED = {
+    "the difference of two": (lambda z: z[:, 2] - z[:, 1], lambda z: np.array([[0, -1, 1]] * 2)),
+    "the greatest": (lambda z: z.max(axis=1), lambda z: np.eye(3)[z.argmax(axis=1)]),
     "the log probability of a class": (
         lambda z: nd.log_softmax(z)[:, 1],
-        lambda z: np.eye(5)[[1, 1]] - np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+        lambda z: np.eye(3)[[1, 1]] - np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
     ),
 }
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions_of_the_logits(pair, name):
-    function, derivative = FUNCTIONS[name]
-    net, (x,) = pair
+@pytest.mark.parametrize("name", COMBINED)
+def test_the_gradient_of_a_function_is_combined_of_those_of_the_logits(name):
+    function, derivative = COMBINED[name]
+    net, (x,) = ready(small_net(), (2, 3, 8, 8))
     recording = cam.record(net, x)
-    head = derivative(recording.logits)
-    assert relative_l2(recording.head(function).asnumpy(), head) < 1e-5
-    of_classes = np.stack([recording.gradient(target=number) for number in range(5)])  # (classes, N, K, h, w)
-    assert relative_l2(recording.gradient(target=function), np.einsum("nc,cnkhw->nkhw", head, of_classes)) < 1e-5
+    of_logits = np.stack([recording.gradient(target=number) for number in range(3)])  # (classes, N, K, h, w)
+    expected = np.einsum("nc,cnkhw->nkhw", derivative(recording.logits), of_logits)
+    assert relative_l2(recording.gradient(target=function), expected) < 1e-5
 
 
-def test_a_regression():
-    """A net of one number, and a function of it."""
-    net, (x,) = ready(sequence(conv(), relu(), *ending(1)), (2, 3, 8, 8))
-    recording = cam.record(net, x)
-    assert recording.probabilities is None
-    assert np.array_equal(recording.gradient(), recording.gradient(target=lambda z: z[:, 0]))
-    assert np.array_equal(recording.gradient(target=lambda z: 3 * z[:, 0]), 3 * recording.gradient(target=0))
+def test_what_a_function_raises_is_its_own():
+    with pytest.raises(ZeroDivisionError):
+        targets.head_of(PLAIN, lambda z: z[:, 0] / (1 // 0), LOGITS)
 
 
 def test_a_map_of_classes():
@@ -161,60 +191,3 @@ def test_logits_in_a_map_of_one_position():
     assert recording.class_ids([3, 1]) == (3, 1)
     weight = net[3].weight.data().asnumpy()[[3, 1], :, 0, 0]
     assert relative_l2(recording.gradient("1", target=[3, 1])[:, :, 0, 0], weight / 64) < 1e-6
-
-
-# ----------------------------------------------------------------------------------------------------------- labels
-
-
-def test_labels(labelled):
-    net, x = labelled
-    recording = cam.record(net, x)
-    assert recording.class_ids("cow") == (2, 2)
-    assert recording.class_ids("Cow") == (2, 2)
-    with pytest.raises(cam.ClassError, match="no class is called 'cat'; did you mean ant"):
-        recording.class_ids("cat")
-    with pytest.raises(cam.ClassError, match="no class is called '%%'; the labels are in net.labels"):
-        recording.class_ids("%%")
-
-
-def test_a_label_that_two_classes_have(labelled):
-    net, x = labelled
-    net.labels = ["crane", "bee", "Crane", "dog", "crane"]
-    recording = cam.record(net, x)
-    assert recording.class_ids("Crane") == (2, 2)  # as it is written
-    with pytest.raises(
-        cam.ClassError, match=r"'crane' can mean several classes; say 'crane' \(0\) or .* 'crane' \(4\)"
-    ):
-        recording.class_ids("crane")
-
-
-def test_other_names_of_a_class(labelled):
-    net, x = labelled
-    net.labels = targets.Labels(LABELS, {"pismire": [0], "insect": [0, 1]})
-    recording = cam.record(net, x)
-    assert recording.class_ids("Pismire") == (0, 0)
-    with pytest.raises(cam.ClassError, match=r"'insect' can mean several classes; say 'ant' \(0\) or 'bee' \(1\)"):
-        recording.class_ids("insect")
-
-
-@pytest.mark.parametrize(
-    ("labels", "said"),
-    [
-        ("ants", "net.labels is str; this net has 5 classes and needs a list of one name for each"),
-        (7, "net.labels is int; this net has 5 classes and needs a list of one name for each"),
-        (LABELS[:3], "net.labels is 3 names; this net has 5 classes and needs a list of one name for each"),
-    ],
-)
-def test_labels_that_are_none(labelled, labels, said):
-    net, x = labelled
-    net.labels = labels
-    with pytest.raises(cam.NetError) as caught:
-        cam.record(net, x).class_ids("ant")
-    assert str(caught.value) == said
-    assert cam.record(net, x).class_ids(1) == (1, 1)
-
-
-def test_labels_of_numpy(labelled):
-    net, x = labelled
-    net.labels = np.array(LABELS)
-    assert cam.record(net, x).class_ids("eel") == (4, 4)

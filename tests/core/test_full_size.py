@@ -24,29 +24,31 @@ class Pair:
     """A full-size net and its twin in float64, and their recordings: as they come, and with equal decisions."""
 
     def __init__(self, name):
-        self.net, self.twin = (randomise(getattr(cam, name)(weights=None)) for _ in range(2))
+        self.net, self.twin = randomise(getattr(cam, name)(weights=None)), getattr(cam, name)(weights=None)
+        for one, two in zip(self.net.collect_params().values(), self.twin.collect_params().values()):
+            two.set_data(one.data())
         self.twin.cast("float64")
         self.x = random_images(1)
         self.x64 = self.x.astype("float64")
-        decided, outputs = {}, walk.Pass._outputs
+        single, double, outputs = {}, {}, walk.Pass._outputs
 
         def deciding(walked, index, step, means):
             found = outputs(walked, index, step, means)
             if step.relu is not None:
-                decided[index] = found[0]
+                (single if found[0].dtype == np.float32 else double)[index] = found[0]
             return found
 
         def following(walked, index, step, means):
             found = outputs(walked, index, step, means)
-            return found if step.relu is None else [decided[index].astype(found[0].dtype)]
+            return found if step.relu is None else [single[index].astype(found[0].dtype)]
 
-        self.double = cam.record(self.twin, self.x64)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(walk.Pass, "_outputs", deciding)
-            self.single = cam.record(self.net, self.x)
+            self.single, self.double = cam.record(self.net, self.x), cam.record(self.twin, self.x64)
             patch.setattr(walk.Pass, "_outputs", following)
             self.alike = cam.record(self.twin, self.x64)
-        assert len(decided) == len(cam.relus(self.net))
+        assert len(single) == len(double) == len(cam.relus(self.net))
+        self.flips = sum(((single[i] > 0).asnumpy() != (double[i] > 0).asnumpy()).sum() for i in single)
 
 
 @pytest.fixture(scope="module", params=["resnet50_v2", "vgg16"])
@@ -67,7 +69,7 @@ def test_image_gradients(pair, rule):
         one.image_gradient(target=3, rule=rule) for one in (pair.single, pair.alike, pair.double)
     )  # fmt: skip
     assert relative_l2(found, alike) <= LIMIT
-    assert relative_l2(found, double) <= WITH_FLIPS
+    assert pair.flips < 10 and relative_l2(found, double) <= (WITH_FLIPS if pair.flips else LIMIT)
 
 
 @pytest.mark.parametrize("rule", rules.RULES)

@@ -63,14 +63,11 @@ class Step:
 
     def option(self, key: str, otherwise=None):
         """The value of an option, which MXNet writes as text: a number, True, (3, 3), a word."""
-        text = self.options.get(key)
-        if text is None:
-            return otherwise
-        try:  # not by ast: Python 3.11's must not be used from two threads
-            value = json.loads(text.lower().replace("none", "null").replace(",)", ")").translate(_BRACKETS))
-        except ValueError:
-            return text
-        return tuple(value) if isinstance(value, list) else value
+        return self._options.get(key, otherwise)
+
+    @cached_property
+    def _options(self) -> dict:
+        return {key: _value(text) for key, text in self.options.items()}
 
     @cached_property
     def relu(self) -> float | None:
@@ -278,6 +275,14 @@ class Graph:
         return [
             e for e in found if e in self.consumers and all(self.follows_image[i] for i, _ in self.steps[e[0]].inputs)
         ]
+
+
+def _value(text: str):
+    try:  # not by ast: Python 3.11's must not be used from two threads
+        value = json.loads(text.lower().replace("none", "null").replace(",)", ")").translate(_BRACKETS))
+    except ValueError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _numbered(name: str, run: int, runs: int, place: int) -> str:

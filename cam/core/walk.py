@@ -106,8 +106,9 @@ class Pass:
                 wanted = [entry in self.asked or self._below[entry[0]] for entry in step.inputs]
                 self._derivatives[index] = rules.Derivative(step.op, inputs, options, wanted)
                 return self._derivatives[index].outputs
-            # In inference oneDNN would rewrite the weight in place, into a layout of its own.
-            with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
+            # In inference oneDNN keeps the weight in a layout of its own, which the way back would have to undo.
+            lasting = step.op not in ("Convolution", "FullyConnected") or not self._below[index]
+            with nullcontext() if lasting else autograd.train_mode():
                 return call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error
@@ -120,10 +121,11 @@ class Pass:
     def _check(self, means: list[nd.NDArray]) -> None:
         """Look at the means that were taken on the way; only if one is not finite look for the culprit."""
         means = means + [mean_of(one) for one in (self.values[self.end], *self.images) if is_float(one)]
-        maps = [one for one in means if one.ndim == 4]  # (N, K, 1, 1), which can be put side by side as they are
-        lines = [one.reshape(-1).astype(np.float64) for one in means if one.ndim != 4]
+        alike: dict[tuple, list[nd.NDArray]] = {}  # those that can be put side by side as they are
+        for one in means:
+            alike.setdefault((one.ndim, one.dtype, one.shape[0] if one.ndim == 4 else 0), []).append(one)
         try:
-            rows = [nd.concat(*some, dim=axis).asnumpy() for some, axis in ((maps, 1), (lines, 0)) if some]
+            rows = [nd.concat(*some, dim=1 if some[0].ndim == 4 else 0).asnumpy() for some in alike.values()]
             if all(np.isfinite(one).all() for one in rows):
                 return
         except MXNetError as error:

@@ -43,10 +43,11 @@ from .truth import evaluation, exercises, metrics, rivals, scenes
 from .truth.methods import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
 
 __all__ = [
-    "CamError", "CamWarning", "ClassError", "Explanation", "InputError", "InputWarning", "LayerError",
-    "LayerWarning", "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Recording", "WeightsError", "blocks",
+    "CamError", "CamWarning", "ClassError", "Explanation", "InputError", "InputWarning", "LayerError", "LayerWarning",
+    "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Recording", "WeightsError", "blocks",
     "class_activation_map", "decompose", "default_layer", "efficientnet_lite0", "evaluation", "exercises", "explain",
     "explain_many", "grad_cam", "grad_cam_of", "grad_cam_plus_plus", "gradcam", "guided_backprop", "guided_grad_cam",
-    "guided_product", "hires_cam", "image_gradient", "layer_cam", "layers", "load_image", "metrics", "paths", "plot", "record", "relus", "resize_map",
-    "resnet50_v2", "rivals", "saliency", "scenes", "score_cam", "smooth_grad", "vgg16",
+    "guided_product", "hires_cam", "image_gradient", "layer_cam", "layers", "load_image", "metrics", "paths", "plot",
+    "record", "relus", "resize_map", "resnet50_v2", "rivals", "saliency", "scenes", "score_cam", "smooth_grad",
+    "vgg16",
 ]  # fmt: skip

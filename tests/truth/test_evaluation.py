@@ -67,8 +67,9 @@ def test_evaluate_is_grad_cam_one_by_one(embedded_nets):
 
 
 def test_times_chance_by_hand():
-    columns = [np.array(values) for values in ([0, 0], [0, 1], [1, 1], [0.2, 0.4], [0.1, 0.2], [1, 1], [0, 1], [1, 1])]
-    assert evaluation.Evaluation(*columns).times_chance == pytest.approx(2)
+    nothing = dict.fromkeys(("seed", "target", "on_objects", "share", "hit", "near", "overlap"))
+    found = evaluation.Evaluation("", "", energy=np.array([0.2, 0.4]), area=np.array([0.1, 0.2]), **nothing)
+    assert found.times_chance == pytest.approx(2)
 
 
 def test_nets_on_another_device_and_of_another_dtype(embedded_nets):

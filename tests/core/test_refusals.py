@@ -148,7 +148,7 @@ REFUSES = {
     "control flow": No(
         before_dense(loops, conv=conv()),
         NetError,
-        "... is control flow (_foreach), through which no gradient can be followed here",
+        "... is control flow (_foreach), through which no gradient is followed here",
     ),
     "a random net": No(
         before_dense(lambda F, net, x: F.broadcast_add(x, F.random.normal(shape=(1, 1, 1, 1)))), NetError, DIFFERS

@@ -15,7 +15,7 @@ from mxnet import autograd, nd
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import Block, MXNetError, apart, computes_compiled, finish, listening, mx, numpy_mode, shape_of, state_of
+from .mxnet import Block, MXNetError, apart, computes_compiled, finish, is_np_array, listening, mx, shape_of, state_of
 from .tracing import flat, trace
 from .walk import Pass
 
@@ -127,7 +127,7 @@ def check_arrays(x) -> list[nd.NDArray]:
 
 def refuse_numpy_mode() -> None:
     """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
-    if numpy_mode():
+    if is_np_array():
         raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -41,15 +40,9 @@ class Ready(NamedTuple):
 
 
 def ready(net: Block, x, output: int | None = None) -> Ready:
-    """Check the net and its input, and trace the net; the first time for each size of image, run one image.
-
-    Raises
-    ------
-    InputError, NetError, NonFiniteError
-        As `cam.record`.
-    """
+    """Check the net and its input, and trace the net; the first time for each size of image, run one image."""
     images = check_arrays(x)
-    graph = trace(check_net(net), len(images))
+    graph = trace(net, len(images))
     count = len(graph.outputs)
     if output is None and count > 1:
         raise NetError(f"the net has {count} outputs; say which to explain: output=0 to output={count - 1}")
@@ -82,12 +75,10 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
 
 def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
     """Answer a call of the first edition, which gave the class by position or as class_id, with one clear sentence."""
-    kinds = [one.kind for one in inspect.signature(function).parameters.values()]
-    positional = sum(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
 
     @functools.wraps(function)
     def called(*arguments: P.args, **options: P.kwargs) -> R:
-        if len(arguments) > positional or "class_id" in options:
+        if len(arguments) > function.__code__.co_argcount or "class_id" in options:
             name = function.__name__
             raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
         return function(*arguments, **options)
@@ -98,13 +89,6 @@ def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
 def is_whole(value) -> bool:
     """Whether the value is a whole number, of Python or numpy, and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
-
-
-def check_net(net) -> Block:
-    """Return `net` if it is a Gluon net, else raise NetError."""
-    if not isinstance(net, Block):
-        raise NetError(f"net is {type(net).__name__}; expected a Gluon net that returns logits")
-    return net
 
 
 def check_arrays(x) -> list[nd.NDArray]:
@@ -207,7 +191,7 @@ def size_of(graph: Graph, shape: Shape) -> int | None:
 
 def blank(net: Block) -> nd.NDArray:
     """A black image that the net takes."""
-    graph = trace(check_net(net))
+    graph = trace(net)
     channels = channels_of(graph) or 3
     size = size_of(graph, (1, channels, 224, 224)) or 224
     return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from mxnet import nd
 
-from .checks import check_net, home_of, refuse_numpy_mode, type_of
+from .checks import home_of, refuse_numpy_mode, type_of
 from .mxnet import Block
 from .tracing import trace
 
@@ -56,6 +56,6 @@ def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     InputError
         If MXNet's NumPy mode is on.
     """
-    graph = trace(check_net(net))
+    graph = trace(net)
     refuse_numpy_mode()
     return nd.array(array, ctx=home_of(graph), dtype=type_of(graph))

@@ -67,8 +67,7 @@ def grad_cam(
     numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
     `layer` is a list. LayerWarning, MapWarning and NetWarning say where a map does not say what a reader would think
     """
-    recording = recorded(net, x, layer, False, output)
-    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target))
+    return _maps(recorded(net, x, layer, False, output), layer, target, relu)
 
 
 @of_layers
@@ -80,8 +79,7 @@ def hires_cam(
     Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all positions, as at
     the input of a global average pooling, the two are equal.
     """
-    recording = recorded(net, x, layer, False, output)
-    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target, average=False))
+    return _maps(recorded(net, x, layer, False, output), layer, target, relu, average=False)
 
 
 def grad_cam_of(
@@ -168,18 +166,18 @@ def decompose(
     """
     prepared = ready(net, x, output)
     graph = prepared.graph
-    entry = asked = choose.entry_of(prepared, block)
+    name, entry = choose.find_map(prepared, block)
     while graph.steps[entry[0]].op in PASSES_ON | {"BatchNorm"} or graph.steps[entry[0]].relu is not None:
         entry = graph.steps[entry[0]].inputs[0]
     summands = graph.steps[entry[0]].inputs if graph.steps[entry[0]].op in ADDS else ()
     if len({prepared.shapes[one] for one in summands}) != 1 or not all(graph.follows_image[i] for i, _ in summands):
-        raise LayerError(f"layer {graph.name(asked)} does not end in an addition of two maps of one shape")
+        raise LayerError(f"layer {name} does not end in an addition of two maps of one shape")
     own = [_own_steps(graph, one, other) for one, other in (summands, summands[::-1])]
     shortcut, branch = summands if own[0] < own[1] else summands[::-1]
-    recording = recorded(net, x, list(dict.fromkeys([entry, branch, shortcut])), False, output)
-    alpha = _alpha(recording.arrays(entry, target)[1])
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
-    return {name: (alpha * recording.arrays(one)[0]).sum(axis=1).asnumpy() for name, one in parts.items()}
+    recording = recorded(net, x, list(parts.values()), False, output)
+    alpha = _alpha(recording.arrays(entry, target)[1])
+    return {name: (alpha * recording.arrays(one, target)[0]).sum(axis=1).asnumpy() for name, one in parts.items()}
 
 
 def _own_steps(graph: Graph, one: Entry, other: Entry) -> int:
@@ -255,7 +253,7 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
     """
     recording = recorded(net, x, layer, True, output)
-    heat = _each_layer(recording, layer, True, lambda path: weighted_sum(recording, path, target))
+    heat = _maps(recording, layer, target, relu=True)
     guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
@@ -332,16 +330,16 @@ def _image_gradient(recording: Recording, rule: str, where: Layers, target: Targ
     return recording.image_gradient_by(rule, where, target)
 
 
-def _each_layer(recording: Recording, layer: Layers, relu: bool, signed_of: Callable[[str], np.ndarray]) -> Maps:
-    """The signed map of each recorded layer, with warnings, then its ReLU; a dict only if a list was asked for."""
-    found = {}
+def _maps(recording: Recording, layer: Layers, target: Target, relu: bool, average: bool = True) -> Maps:
+    """The map of each recorded layer, with warnings; a dict only if a list was asked for."""
+    maps: dict[str, np.ndarray] = {}
     for path in recording.layers:
-        found[path] = signed_of(path)
+        signed = weighted_sum(recording, path, target, average)
         said: list[CamWarning] = [*recording.notes, *recording.caveats(path)]
-        for number, one in enumerate(found[path]):
+        for number, one in enumerate(signed):
             of_image = caveats(path, one, relu)
-            said += of_image if len(found[path]) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
+            said += of_image if len(signed) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
         for warning in said:
             warnings.warn(warning, stacklevel=4)
-    maps = {path: np.maximum(one, 0) if relu else one for path, one in found.items()}
+        maps[path] = np.maximum(signed, 0) if relu else signed
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

@@ -16,6 +16,8 @@ from mxnet.base import _LIB, MXNetError, c_str, check_call
 from mxnet.gluon import Block, HybridBlock, Parameter, SymbolBlock
 from mxnet.util import is_np_array
 
+from .errors import NetError
+
 __all__ = [
     "Block", "MXNetError", "Parameter", "blocks_of", "call", "computes_compiled", "finish", "is_np_array", "listening",
     "mx", "own_parameters", "settings", "state_of",
@@ -35,7 +37,12 @@ def call(operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str]) -
 
 
 def blocks_of(net: Block) -> Iterator[tuple[str, Block]]:
-    """The net and every block below it by structural path ("features.8.2.conv3"), parents first; the net's is ""."""
+    """The net and every block below it by structural path ("features.8.2.conv3"), parents first; the net's is "".
+
+    Raises NetError if it is no net of Gluon's.
+    """
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon net that returns logits")
     pending = [("", net)]
     while pending:
         path, block = pending.pop()
@@ -127,8 +134,11 @@ def listening(net: Block, instead: Callable[[Block, Callable], Callable]) -> Ite
     with _listeners, ExitStack() as afterwards:
         for block in dict.fromkeys(block for _, block in blocks_of(net)):
             own, forward = vars(block), block.forward
-            changes = {name: _HooksOfOthers(own[name], thread) for name in ("_forward_hooks", "_forward_pre_hooks")}
-            changes["forward"] = by_thread(instead(block, forward), forward)
+            changes = {
+                "_forward_hooks": _HooksOfOthers(own["_forward_hooks"], thread),
+                "_forward_pre_hooks": _HooksOfOthers(own["_forward_pre_hooks"], thread),
+                "forward": by_thread(instead(block, forward), forward),
+            }
             for name, changed in changes.items():
                 afterwards.callback(_put_back, own, name, own.get(name))
                 own[name] = changed

@@ -47,15 +47,7 @@ def normalise(pixels: np.ndarray, how: Normalisation = USUAL) -> np.ndarray:
 
 
 def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
-    """The array as an NDArray on the device of the net's parameters and of their dtype.
-
-    Raises
-    ------
-    NetError
-        If net is no Gluon net, or cannot be traced.
-    InputError
-        If MXNet's NumPy mode is on.
-    """
+    """The array as an NDArray on the device of the net's parameters and of their dtype; errors as of `cam.record`."""
     graph = trace(net)
     refuse_numpy_mode()
     return nd.array(array, ctx=home_of(graph), dtype=type_of(graph))

@@ -28,16 +28,9 @@ class Labels(list):
 def head_of(net: Block, target: Target, logits: nd.NDArray) -> nd.NDArray:
     """d target / d logits, of the logits' shape: one-hot rows for classes, the derivative of a function.
 
-    Parameters
-    ----------
-    target : None for each image's top class; an int or a label for all images; a list, numpy array or NDArray of one
-        per image; or a function of the logits, NDArray (N, classes), that returns an NDArray of one number per image
-    logits : NDArray, (N, classes) if the target is a class
-
-    Raises
-    ------
-    ClassError
-        If a class does not exist, there is not one per image, or a function does not return one number per image.
+    `target` is None for each image's top class; an int or a label for all images; a list, numpy array or NDArray of one
+    per image; or a function of the logits, NDArray (N, classes), that returns an NDArray of one number per image.
+    Raises ClassError if it is none of these or there is no such class, NetError if the logits are no (N, classes).
     """
     if callable(target):
         return _derivative(target, logits)
@@ -69,18 +62,18 @@ def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]
             f"the net returned {logits.shape}; expected logits (N, classes), or a function of them as target"
         )
     if target is None:
-        return tuple(int(number) for number in logits.reshape(images, classes).argmax(axis=1))
+        return tuple(logits.reshape(images, classes).argmax(axis=1).tolist())
     if isinstance(target, nd.NDArray):
         target = target.asnumpy()
         if target.dtype.kind == "f" and (target == np.round(target)).all():  # argmax gives whole numbers as floats
             target = target.astype(np.int64)
     if isinstance(target, np.ndarray):
         target = target.tolist()
-    if isinstance(target, (list, tuple)):
-        if len(target) != images:
-            raise ClassError(f"target has {len(target)} entries for {images} images; give one class per image")
-        return tuple(class_number(net, one, classes) for one in target)
-    return (class_number(net, target, classes),) * images
+    if not isinstance(target, (list, tuple)):
+        return (class_number(net, target, classes),) * images
+    if len(target) != images:
+        raise ClassError(f"target has {len(target)} entries for {images} images; give one class per image")
+    return tuple(class_number(net, one, classes) for one in target)
 
 
 def labels_of(net: Block, classes: int) -> Sequence[str] | None:
@@ -95,7 +88,10 @@ def labels_of(net: Block, classes: int) -> Sequence[str] | None:
 
 
 def class_number(net: Block, target, classes: int) -> int:
-    """The number of one class, given by number or label, in a net with so many classes; errors as in `head_of`."""
+    """The number of one class, given by number or label, in a net with so many classes; errors as in `head_of`.
+
+    A label is taken as it is, else in upper or lower case, else as an alias.
+    """
     if isinstance(target, str):
         return _by_label(labels_of(net, classes), target)
     if not is_whole(target):
@@ -106,7 +102,6 @@ def class_number(net: Block, target, classes: int) -> int:
 
 
 def _by_label(labels: Sequence[str] | None, label: str) -> int:
-    """The class of exactly this label, else in upper or lower case, else of this alias."""
     if labels is None:
         raise ClassError(f"target is the label {label!r}, but this net has no labels; give a number")
     wanted = label.casefold()

@@ -16,7 +16,7 @@ from mxnet import nd
 from . import layers as choose
 from .checks import by_keyword, is_whole, ready
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
-from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph, Step
+from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Step
 from .layers import LayerLike
 from .mxnet import Block, shape_of
 from .recording import Recording, recorded
@@ -172,18 +172,15 @@ def decompose(
     summands = graph.steps[entry[0]].inputs if graph.steps[entry[0]].op in ADDS else ()
     if len({prepared.shapes[one] for one in summands}) != 1 or not all(graph.follows_image[i] for i, _ in summands):
         raise LayerError(f"layer {name} does not end in an addition of two maps of one shape")
-    own = [_own_steps(graph, one, other) for one, other in (summands, summands[::-1])]
-    shortcut, branch = summands if own[0] < own[1] else summands[::-1]
+
+    def operators(one: Entry) -> int:
+        return sum(needed and step.op != "null" for needed, step in zip(graph.needed_for([one]), graph.steps))
+
+    shortcut, branch = sorted(summands[::-1], key=operators)
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
     recording = recorded(net, x, list(parts.values()), False, output)
     alpha = _alpha(recording.arrays(entry, target)[1])
     return {name: (alpha * recording.arrays(one, target)[0]).sum(axis=1).asnumpy() for name, one in parts.items()}
-
-
-def _own_steps(graph: Graph, one: Entry, other: Entry) -> int:
-    """How many operators lead to one entry and not to the other."""
-    pairs = zip(graph.steps, graph.needed_for([one]), graph.needed_for([other]))
-    return sum(step.op != "null" and mine and not theirs for step, mine, theirs in pairs)
 
 
 def _alpha(gradient: nd.NDArray) -> nd.NDArray:
@@ -201,16 +198,9 @@ def image_gradient(
     where: Layers = None,
     output: int | None = None,
 ) -> np.ndarray:
-    """d target / d image, signed, with a choice of how it passes back through the ReLUs.
+    """d target / d image, signed, numpy (N, 3, H, W), with a choice of how it passes back through the ReLUs.
 
-    Parameters
-    ----------
-    rule, where : as for `Recording.image_gradient`
-    net, x, target, output : as for `grad_cam`
-
-    Returns
-    -------
-    numpy (N, 3, H, W) of the net's dtype
+    `rule` and `where` as for `Recording.image_gradient`; the other parameters and the errors as for `grad_cam`.
     """
     return _image_gradient(recorded(net, x, [], True, output), rule, where, target)
 
@@ -225,12 +215,7 @@ def guided_backprop(
 
 @by_keyword
 def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
-    """Image-specific class saliency: max over channels of |d target / d image| (Simonyan et al. 2014, section 3.1).
-
-    Returns
-    -------
-    numpy (N, H, W) of the net's dtype
-    """
+    """max over channels of |d target / d image|, numpy (N, H, W) (Simonyan et al. 2014, section 3.1)."""
     return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
 
 
@@ -246,11 +231,8 @@ def guided_grad_cam(
 ) -> Maps:
     """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
 
-    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`.
-
-    Returns
-    -------
-    numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
+    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`. Signed,
+    numpy (N, 3, H, W) of the net's dtype; a dict of them by layer path if `layer` is a list.
     """
     recording = recorded(net, x, layer, True, output)
     heat = _maps(recording, layer, target, relu=True)

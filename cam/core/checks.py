@@ -1,10 +1,9 @@
-"""What must hold before a forward pass: each check is one sentence about one input."""
+"""Before a pass: net and images are checked, and what does not fit is said in one sentence."""
 
 from __future__ import annotations
 
 import functools
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
@@ -22,7 +21,6 @@ SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 3
 P = ParamSpec("P")
 R = TypeVar("R")
 Shape: TypeAlias = tuple[int, ...]
-_tried: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
 
 
 class Ready(NamedTuple):
@@ -49,7 +47,7 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     if output is not None and (not is_whole(output) or not 0 <= output < count):
         raise InputError(f"output is {output!r}; this net has the outputs 0 to {count - 1}")
     _check_types(graph, images)
-    tried, sizes = _tried.setdefault(graph, {}), tuple(image.shape[1:] for image in images)
+    tried, sizes = graph.answers.setdefault(ready, {}), tuple(image.shape[1:] for image in images)
     if sizes not in tried:
         _check_shapes(graph, [image.shape for image in images])
         tried[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not tried)

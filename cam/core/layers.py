@@ -35,18 +35,11 @@ def relus(net: Block, output: int = 0) -> list[str]:
 
 
 def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:
-    """The name of a layer, as it was asked for where that is a path, and its entry.
+    """The name of a layer, as it was asked for where that is a path, and its entry; LayerError if there is none.
 
-    Parameters
-    ----------
-    layer : a block of the net, its path ("features.8.2.conv3"), its Gluon name ("resnetv20_stage4_conv9"), or for what
-        is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
-        runs more than once, "[1]" its second output
-
-    Raises
-    ------
-    LayerError
-        If there is no such layer, it does not run, or runs more than once.
+    `layer` is a block of the net, its path ("features.8.2.conv3"), its Gluon name ("resnetv20_stage4_conv9"), or for
+    what is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
+    runs more than once, "[1]" its second output.
     """
     if isinstance(layer, tuple):
         return graph.name(layer), layer

@@ -21,6 +21,7 @@ from .layers import LayerLike
 from .mxnet import Block, shape_of
 from .recording import Recording, recorded
 from .targets import Target
+from .walk import finite
 
 Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
@@ -96,7 +97,8 @@ def grad_cam_of(
 def weighted_sum(recording: Recording, layer: LayerLike | None, target: Target, average: bool = True) -> np.ndarray:
     """The channels of a feature map (N, K, h, w) times their gradient, which Grad-CAM averages: numpy (N, h, w)."""
     features, gradient = recording.arrays(layer, target)
-    return ((_alpha(gradient) if average else gradient) * features).sum(axis=1).asnumpy()
+    signed = ((_alpha(gradient) if average else gradient) * features).sum(axis=1)
+    return finite(signed, f"the map at {layer or recording.layers[0]}")
 
 
 @by_keyword
@@ -180,7 +182,8 @@ def decompose(
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
     recording = recorded(net, x, list(parts.values()), False, output)
     alpha = _alpha(recording.arrays(entry, target)[1])
-    return {name: (alpha * recording.arrays(one, target)[0]).sum(axis=1).asnumpy() for name, one in parts.items()}
+    maps = {part: (alpha * recording.arrays(one, target)[0]).sum(axis=1) for part, one in parts.items()}
+    return {part: finite(one, f"the map of the {part}") for part, one in maps.items()}
 
 
 def _alpha(gradient: nd.NDArray) -> nd.NDArray:

@@ -109,7 +109,7 @@ class Recording:
 
     def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
         """d target / d A of a recorded layer, for each image, numpy (N, K, h, w); `target` as for `cam.grad_cam`."""
-        return self.arrays(layer, target)[1].asnumpy()
+        return finite(self.arrays(layer, target)[1], f"the gradient at {self._graph.name(self._recorded(layer))}")
 
     def arrays(self, layer: LayerLike | Entry | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
         """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
@@ -165,7 +165,7 @@ class Recording:
         if image not in found:
             raise NetError("no gradient flows from the target back to the image")
         # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
-        return (found[image] * 1).asnumpy()
+        return finite(found[image] * 1, "the image's gradient")
 
     def rule_caveats(self, rule: str, where=None) -> list[NetWarning]:
         """What the rule does not reach, as warnings that were not yet raised."""

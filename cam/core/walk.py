@@ -6,7 +6,7 @@ Nothing is put on the net, no tape runs over it, and all that a pass needs is he
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TypeAlias
 
 import numpy as np
@@ -110,12 +110,9 @@ class Pass:
         alike: dict[tuple, list[nd.NDArray]] = {}  # those that can be put side by side as they are
         for one in means:
             alike.setdefault((one.ndim, one.dtype, one.shape[0] if one.ndim == 4 else 0), []).append(one)
-        try:
-            rows = [nd.concat(*some, dim=1 if some[0].ndim == 4 else 0).asnumpy() for some in alike.values()]
-            if all(np.isfinite(one).all() for one in rows):
-                return
-        except MXNetError as error:
-            raise NetError(f"MXNet cannot compute this net: {late(error)}") from error
+        rows = [nd.concat(*some, dim=1 if some[0].ndim == 4 else 0) for some in alike.values()]
+        if all(np.isfinite(to_numpy(one, "this net")).all() for one in rows):
+            return
         needed = self.graph.needed_for([self.end])  # once more, and all is kept: a mean may have overflowed
         for index, step in enumerate(self.graph.steps):
             for place, value in enumerate(self._outputs(index, step, []) if needed[index] else ()):
@@ -130,7 +127,7 @@ class Pass:
         """d target / d entry for each of the entries that a gradient reaches, of those asked for.
 
         `head` is d target / d `end`. The steps in `where` obey the rule if they are ReLUs; all others are plain. Raises
-        NetError if an operator on the way has no derivative, NonFiniteError if a gradient is not finite.
+        NetError if an operator on the way has no derivative.
         """
         below = self.graph.fed_by(sorted(entries))
         arrived: dict[int, dict[int, nd.NDArray]] = {self.end[0]: {self.end[1]: head}}  # by step and output
@@ -146,12 +143,6 @@ class Pass:
                     if dx is not None and (below[source] or (source, place) in entries):
                         there = arrived.setdefault(source, {})
                         there[place] = nd.elemwise_add(there[place], dx) if place in there else dx
-            for entry, gradient in found.items():
-                try:
-                    if not np.isfinite(mean_of(gradient).asnumpy()).all():
-                        finite(gradient, f"the gradient at {self.graph.name(entry)}")
-                except MXNetError as error:
-                    raise NetError(f"MXNet cannot compute this gradient: {late(error)}") from error
         return found
 
     def _back(self, index: int, arriving: dict[int, nd.NDArray], rule: str) -> Gradients:
@@ -234,18 +225,18 @@ def mean_of(array: nd.NDArray) -> nd.NDArray:
 
 def finite(array: nd.NDArray, name: str) -> np.ndarray:
     """The array as numpy, of the same shape and dtype; NonFiniteError, with its name, if it holds NaN or infinity."""
-    values = array.asnumpy()
+    values = to_numpy(array, name)
     if not np.isfinite(values).all():
         raise NonFiniteError(f"NaN or infinity in {name}; check weights and image")
     return values
 
 
-def late(error: MXNetError) -> str:
-    """What an error of MXNet's engine says, which comes at the first copy to numpy; the rest of it is waited for."""
-    for _ in range(3):
-        try:
-            nd.waitall()
-            break
-        except MXNetError:
-            continue
-    return in_one_line(error)
+def to_numpy(array: nd.NDArray, name: str) -> np.ndarray:
+    """The array as numpy: only now MXNet's engine tells what has failed; the rest of it is waited for."""
+    try:
+        return array.asnumpy()
+    except MXNetError as error:
+        for _ in range(3):
+            with suppress(MXNetError):
+                nd.waitall()
+        raise NetError(f"MXNet cannot compute {name}: {in_one_line(error)}") from error

@@ -108,12 +108,8 @@ def recommended(prepared: Ready) -> Entry | None:
 
 
 def default_layer(net: Block, x: nd.NDArray | None = None) -> str:
-    """The path of the recommended layer for images like x (a black one, of 224x224 where that fits, if not given).
-
-    Raises LayerError if the net has none.
-    """
-    prepared = ready(net, blank(net) if x is None else x)
-    return find_map(prepared, None)[0]
+    """The path of the recommended layer for images like x, as for `layers`; LayerError if the net has none."""
+    return find_map(ready(net, blank(net) if x is None else x), None)[0]
 
 
 @dataclass(frozen=True)
@@ -149,21 +145,10 @@ class LayerTable(tuple):
 
 
 def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None) -> LayerTable:
-    """Every layer of a net with its output shape, whether it is a whole map, and which one to take.
+    """Every layer of a net with its output shape, whether it is a whole map, and which one to take; for `print`.
 
-    Parameters
-    ----------
-    net, output : as for `cam.record`
-    x : NDArray (N, C, H, W), an input of the size in question; a black image if not given
-
-    Returns
-    -------
-    LayerTable of `Layer`; `print` shows it
-
-    Raises
-    ------
-    CamError
-        As `cam.record`.
+    `x`, NDArray (N, C, H, W), is an input of the size in question, a black image if not given. `net`, `output` and the
+    errors are those of `cam.record`.
     """
     prepared = ready(net, blank(net) if x is None else x, output)
     graph, best, blocks = prepared.graph, recommended(prepared), paths(net)

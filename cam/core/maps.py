@@ -32,13 +32,9 @@ class OfLayers(Protocol):
     """A function that gives an array for one layer, and for a list of layers a dict of arrays by path."""
 
     @overload
-    def __call__(
-        self, net: Block, x: Images, *, target: Target = ..., layer: list[Any] | tuple[Any, ...], **options: Any
-    ) -> dict[str, np.ndarray]: ...
+    def __call__(self, net: Block, x: Images, *, layer: list | tuple, **rest: Any) -> dict[str, np.ndarray]: ...
     @overload
-    def __call__(
-        self, net: Block, x: Images, *, target: Target = ..., layer: LayerLike | None = ..., **options: Any
-    ) -> np.ndarray: ...
+    def __call__(self, net: Block, x: Images, *, layer: LayerLike | None = ..., **rest: Any) -> np.ndarray: ...
 
 
 def of_layers(function: Callable[..., Maps]) -> OfLayers:

@@ -20,12 +20,8 @@ def trace(net: Block, inputs: int = 1) -> Graph:
     """The graph of a net that takes so many arrays, from an earlier trace if nothing has changed since.
 
     The net is called with symbols, in predict mode, by this thread; its hooks stay silent, and it is left as it was.
-    Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed.
-
-    Raises
-    ------
-    NetError
-        If the net cannot be called with symbols; the sentence says what keeps it from that.
+    Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed. Raises
+    NetError if the net cannot be called with symbols; the sentence says what keeps it from that.
     """
     with _lock:
         mark, kept = fingerprint(net), _known.setdefault(net, {})

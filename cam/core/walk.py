@@ -1,4 +1,4 @@
-"""A forward pass and its way back: the steps of a graph in their order, then in reverse, by one table of rules.
+"""A forward pass and its way back: the steps of a graph in their order, then in reverse, each by its rule.
 
 Nothing is put on the net, no tape runs over it, and all that a pass needs is held by the pass: threads do not meet.
 """

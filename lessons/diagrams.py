@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import partial
 
 import cam
-from cam.pictures.drawing import PART, QUIET, WHOLE, WIDTH, arrow, box, canvas
+from cam.core.layers import ENDINGS, JOINTS
+from cam.pictures.drawing import FORWARD, PART, QUIET, TAKE, WHOLE, WIDTH, arrow, box, canvas
 
 from matplotlib.figure import Figure
 
@@ -39,4 +41,49 @@ def cut_and_tap() -> Figure:
             axis.text(4.8, y - 0.14, "✂", fontsize=17, color=BACKWARD, ha="center", va="center")
             axis.text(2.4, y - 0.55, "gradient of the image: 0", fontsize=9, color=BACKWARD, ha="center")
     axis.text(0.2, 0.4, "grey: forward\nred: gradient", fontsize=8, va="center")
+    return figure
+
+
+def decision_tree() -> Figure:
+    """Two questions to any net; the leaves say what `cam.layers` prints below its table."""
+    endings = {  # the layer, and who ends so
+        "GAP": ("GAP's input", "SqueezeNet"),
+        "GAP and Dense": ("GAP's input", "ResNet, DenseNet, Inception, MobileNet, EfficientNet"),
+        "GAP and more": ("GAP's input", "a deeper head"),
+        "one Dense layer": ("the last map before it is flattened", "a small net of one's own"),
+        "several layers": ("the last map, after its ReLU, before its pooling", "AlexNet, VGG"),
+    }
+    joints = {
+        "adds": "ResNet",
+        "concatenates": "DenseNet, Inception",
+        "gates": "attention",
+        "goes around": "all others",
+    }
+    first = [
+        (
+            ending,
+            TAKE if said.startswith(("exact", "HiResCAM is exact")) else WHOLE,
+            f"Take {endings[ending][0]}. {said[0].upper()}{said[1:]}",
+        )
+        for ending, said in ENDINGS.items()
+    ]
+    second = [("nothing goes around it", WHOLE, "It is whole: take it after its ReLU")]
+    second += [(joint, PART, f"The last convolution {said}") for joint, said in JOINTS.items()]
+    examples = [example for _, example in endings.values()] + ["AlexNet, VGG, MobileNet", *joints.values()]
+    questions = ["How does it end,\nbehind the last map?"] * len(first)
+    questions += ["What becomes of\nthe last convolution?"] * len(second)
+    figure, axis = canvas(17.5, 0.95 * len(questions) + 0.4)
+    places = [
+        0.95 * row + (0.8 if question == questions[0] else 0.5) for row, question in enumerate(reversed(questions))
+    ]
+    for question in dict.fromkeys(questions):
+        middle = sum(y for y, one in zip(reversed(places), questions) if one == question) / questions.count(question)
+        box(axis, 1.7, middle, question, width=3.2, height=0.9)
+        for y in (y for y, one in zip(reversed(places), questions) if one == question):
+            axis.plot([3.3, 3.9], [middle, y], color=FORWARD, linewidth=1.2)
+    for y, (answer, colour, said), example in zip(reversed(places), first + second, examples):
+        arrow(axis, (3.9, y), (4.5, y))
+        box(axis, 6.0, y, answer, colour, width=3.0)
+        axis.text(7.8, y, textwrap.fill(said, 76), va="center", fontsize=9)
+        axis.text(14.6, y, textwrap.fill(example, 26), va="center", fontsize=9, style="italic")
     return figure

@@ -139,17 +139,17 @@ def default_layer(net: Block, x: nd.NDArray | None = None) -> str:
 
 # How a net ends behind the recommended layer A, and what that means for a map there: the leaves of a decision tree.
 ENDINGS = {
-    "GAP": "the logits are the means of A's channels: the channel of a class is its map, and sums to its logit",
-    "GAP and Dense": "exact: the signed map and the bias add up to the logit, and CAM, HiResCAM and Grad-CAM are one",
-    "GAP and more": "its gradient is the same at every position, but the map does not add up to the logit",
-    "one Dense layer": "HiResCAM and the bias add up to the logit; Grad-CAM averages what differs by position",
-    "several layers": "not exact: Grad-CAM averages a gradient that differs by position",
+    "GAP": "exact: a class's channel is its map and sums to its logit; behind a ReLU nothing speaks against a class",
+    "GAP and Dense": "exact: signed map + bias = logit, and Grad-CAM = HiResCAM = CAM; GAP's output has one position",
+    "GAP and more": "not exact: the gradient is the same everywhere, but the map does not add up to the logit",
+    "one Dense layer": "HiResCAM is exact: map + bias = logit; Grad-CAM averages a gradient that differs by position",
+    "several layers": "not exact: Grad-CAM averages a gradient that differs by position; absent classes show too",
 }
 JOINTS = {
-    "adds": "ends a branch that is added to a shortcut: one term of a sum",
-    "concatenates": "is one side of a concatenation",
+    "adds": "ends a branch that is added to a shortcut: one term of a sum, take the sum",
+    "concatenates": "is one side of a concatenation: take what all sides make",
     "gates": "is one factor of a product: a gate says how much passes, not what",
-    "goes around": "has a way around it",
+    "goes around": "has a way around it: take the whole map after it",
 }
 
 

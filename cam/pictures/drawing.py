@@ -118,7 +118,8 @@ def box(axis: Axes, x: float, y: float, text: str, colour: str = QUIET, width: f
     """A box with its centre at (x, y)."""
     corner, style = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=0.12"
     axis.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, edgecolor="#333333"))
-    axis.text(x, y, text, ha="center", va="center", fontsize=min(9, 72 * width / max(len(text), 1)))
+    longest = max(map(len, text.split("\n"))) or 1
+    axis.text(x, y, text, ha="center", va="center", fontsize=min(9, 72 * width / longest))
 
 
 def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = FORWARD, bend: float = 0.0):

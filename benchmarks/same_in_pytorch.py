@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch_nets import Bottleneck, torch_net
 
-
 CLOSE = 1e-3  # relative L2: in float32 a ReLU whose input is next to zero may fall on either side
 
 

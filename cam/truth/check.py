@@ -19,7 +19,7 @@ from ..core.targets import class_ids
 from ..core.tracing import flat, trace
 from . import scenes
 
-CLOSE = 1e-3  # relative, in float32
+CLOSE, SUMS = 1e-3, 1e-2  # relative, in float32; of sums, two passes are compared, in which single ReLUs may differ
 STEPS = (2e-4, 6e-5, 2e-5)  # of a finite difference, as shares of the picture's range
 SLOPE = 0.2  # relative: what ReLUs that switch on the way may cost; a missing part costs more
 
@@ -92,7 +92,7 @@ def branch_and_shortcut(net: Block, x: nd.NDArray, target: int) -> Verdict:
         )
         worst, count = max(worst, off / (sum(map(np.linalg.norm, parts.values())) or 1)), count + 1
     said = f"largest relative difference {worst:.0e} in {count} additions" if count else "this net adds no two maps"
-    return Verdict("branch + shortcut = Add", bool(worst < CLOSE) if count else None, said)
+    return Verdict("branch + shortcut = Add", bool(worst < SUMS) if count else None, said)
 
 
 def map_and_bias(net: Block, x: nd.NDArray, target: int) -> Verdict:

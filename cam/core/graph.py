@@ -96,13 +96,6 @@ class Step:
             return {"leaky": "LeakyReLU", "prelu": "PReLU"}.get(kind, kind.upper())
         return "softplus" if self.op == "Activation" and kind == "softrelu" else None
 
-    def averages(self, shape: tuple[int, ...]) -> bool:
-        """Whether a step is the mean over all positions of a map of this shape, (N, K, h, w)."""
-        if self.op == "mean":
-            return sorted(np.atleast_1d(self.option("axis", ())) % len(shape)) == list(range(2, len(shape)))
-        whole = self.option("global_pool", False) or self.option("kernel") == shape[2:]
-        return self.op == "_contrib_AdaptiveAvgPooling2D" or (self.option("pool_type") == "avg" and bool(whole))
-
     @property
     def kind(self) -> str:
         """What to call the step in a table."""
@@ -282,13 +275,6 @@ class Graph:
         """The steps that are a ReLU or ReLU6 on the way to an output's logits."""
         on_the_way = zip(self.steps, self.follows_image, self.needed_for([self.logits(output)[0]]))
         return [i for i, (step, *both) in enumerate(on_the_way) if all(both) and step.relu is not None]
-
-    def additions(self) -> list[Entry]:
-        """The sums of two maps that both come from the image: where a branch and its shortcut meet."""
-        adds = [(i, 0) for i, step in enumerate(self.steps) if step.op in ADDS]
-        return [
-            e for e in adds if e in self.consumers and all(self.follows_image[i] for i, _ in self.steps[e[0]].inputs)
-        ]
 
 
 def _value(text: str):

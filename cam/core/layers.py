@@ -10,8 +10,9 @@ import numpy as np
 from mxnet import nd
 
 from .checks import Ready, blank, ready
+from .endings import ENDINGS, JOINTS, ending, joint
 from .errors import LayerError
-from .graph import ADDS, GATES, PASSES_ON, RESHAPES, Entry, Graph
+from .graph import ADDS, PASSES_ON, Entry, Graph
 from .mxnet import Block, Parameter, blocks_of, parameters_by_path
 from .tracing import trace
 
@@ -112,51 +113,6 @@ def default_layer(net: Block, x: nd.NDArray | None = None) -> str:
     return find_map(ready(net, blank(net) if x is None else x), None)[0]
 
 
-# How a net ends behind the recommended layer A, and what that means for a map there: the leaves of a decision tree.
-ENDINGS = {
-    "GAP": "exact: a class's channel is its map and sums to its logit; behind a ReLU nothing speaks against a class",
-    "GAP and Dense": "exact: signed map + bias = logit, and Grad-CAM = HiResCAM = CAM; GAP's output has one position",
-    "GAP and more": "not exact: the gradient is the same everywhere, but the map does not add up to the logit",
-    "one Dense layer": "HiResCAM is exact: map + bias = logit; Grad-CAM averages a gradient that differs by position",
-    "several layers": "not exact: Grad-CAM averages a gradient that differs by position; absent classes show too",
-}
-JOINTS = {
-    "adds": "ends a branch that is added to a shortcut: one term of a sum, take the sum",
-    "concatenates": "is one side of a concatenation: take what all sides make",
-    "gates": "is one factor of a product: a gate says how much passes, not what",
-    "goes around": "has a way around it: take the whole map after it",
-}
-
-
-def ending(prepared: Ready) -> str | None:
-    """Which of `ENDINGS` follows the recommended layer; None if there is no such layer."""
-    graph, best = prepared.graph, recommended(prepared)
-    if best is None:
-        return None
-    steps, needed = graph.steps, graph.needed_for([prepared.end])
-    after = {best[0]}  # all of this lies on one line or comes back to it, since the layer is whole
-    for index in range(best[0] + 1, prepared.end[0] + 1):
-        if needed[index] and any(source in after for source, _ in steps[index].inputs):
-            after.add(index)
-    left = [steps[index] for index in sorted(after - {best[0]}) if steps[index].op not in PASSES_ON | RESHAPES]
-    means = bool(left) and left[0].averages(prepared.shapes[best])
-    linear = [step.op in ("FullyConnected", "Convolution") for step in left[means:]]
-    if means:
-        return "GAP" if not linear else "GAP and Dense" if linear == [True] else "GAP and more"
-    return "one Dense layer" if [step.op for step in left] == ["FullyConnected"] else "several layers"
-
-
-def joint(prepared: Ready, entry: Entry) -> str | None:
-    """Which of `JOINTS` makes a part of this map; None if it is whole."""
-    graph = prepared.graph
-    whole = graph.whole(prepared.end)
-    if entry in whole:
-        return None
-    op = graph.steps[next(index for index, _ in whole if index > entry[0])].op
-    kinds = {"adds": ADDS, "concatenates": {"Concat", "concat"}, "gates": GATES}
-    return next((kind for kind, operators in kinds.items() if op in operators), "goes around")
-
-
 @dataclass(frozen=True)
 class Layer:
     """One row of the table of layers.
@@ -219,12 +175,7 @@ def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None
             advice = "recommended" if entry == best and path == graph.name(entry) else advice_on(prepared, entry)
             rows.append(Layer(path, kind, shape, entry in whole, advice))
     table = LayerTable(rows)
-    table.ending = ending(prepared)
-    needed = graph.needed_for([prepared.end])
-    maps = [
-        e for e, shape in prepared.shapes.items() if graph.steps[e[0]].op == "Convolution" and np.prod(shape[2:]) > 1
-    ]
-    table.joint = next((joint(prepared, entry) for entry in sorted(maps, reverse=True) if needed[entry[0]]), None)
+    table.ending, table.joint = ending(prepared, best) if best else None, joint(prepared)
     return table
 
 

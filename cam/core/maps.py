@@ -15,6 +15,7 @@ from mxnet import nd
 
 from . import layers as choose
 from .checks import by_keyword, is_whole, ready
+from .endings import averages
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
@@ -120,7 +121,7 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and pooling.averages(before)
+    ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)

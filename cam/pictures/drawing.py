@@ -67,8 +67,8 @@ def draw_graph(
     prepared = ready(net, blank(net) if x is None else x) if recommended else None
     graph, best = (prepared.graph, recommended_in(prepared)) if prepared else (trace(net), None)
     end = graph.logits(0)[0]
-    start, stop = (None if name is None else find(net, graph, name) for name in (first, last))
-    said, called = ({find(net, graph, name)[0]: text for name, text in (at or {}).items()} for at in (notes, labels))
+    start, stop = (None if name is None else find(net, graph, name)[1] for name in (first, last))
+    said, called = ({find(net, graph, name)[1][0]: text for name, text in (at or {}).items()} for at in (notes, labels))
     chosen, whole = _piece(graph, start, stop or end), {index for index, _ in graph.whole(end)}
     column = _columns(graph, chosen)
     lane, hidden = _lanes(graph, chosen, column, whole), {index: [] for index in chosen}

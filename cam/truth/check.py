@@ -82,10 +82,11 @@ def logits_unchanged(net: Block, x: nd.NDArray, target: int) -> Verdict:
 def branch_and_shortcut(net: Block, x: nd.NDArray, target: int) -> Verdict:
     """At every addition of two maps, map(branch) + map(shortcut) = map(Add)."""
     graph, worst, count = trace(net), 0.0, 0
-    for path in map(graph.name, graph.additions()):
+    for entry in (entry for entry in graph.consumers if graph.steps[entry[0]].kind == "addition"):
+        path = graph.name(entry)
         try:
             parts = decompose(net, x, path, target=target)
-        except LayerError:  # of two arrays that are no maps, or not of one shape
+        except LayerError:  # of arrays that are no maps, or not of one shape
             continue
         off = np.linalg.norm(
             parts["branch"] + parts["shortcut"] - grad_cam(net, x, target=target, layer=path, relu=False)

@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
+from mxnet.gluon import Block
 
 from .checks import is_whole
 from .errors import ClassError, NetError, in_one_line
-from .mxnet import Block, MXNetError
 
 Target = Any  # None, int, str, a sequence or array of these, or Callable[[nd.NDArray], nd.NDArray]
 EXPECTED = "expected None, an int or label for all images, a list of one per image, or a function of the logits"
@@ -68,7 +68,7 @@ def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]
     return tuple(class_number(net, one, classes) for one in target)
 
 
-def labels_of(net: Block, classes: int) -> Sequence[str] | None:
+def labels_of(net: Block, classes: int) -> list[str] | None:
     """The names of the net's classes, from `net.labels`; None if it has none, NetError if not one for each class."""
     labels = getattr(net, "labels", None)
     if labels is None:
@@ -76,16 +76,16 @@ def labels_of(net: Block, classes: int) -> Sequence[str] | None:
     if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)) or len(labels) != classes:
         came = f"{len(labels)} names" if isinstance(labels, (list, tuple, np.ndarray)) else type(labels).__name__
         raise NetError(f"net.labels is {came}; this net has {classes} classes and needs a list of one name for each")
-    return labels if isinstance(labels, Labels) else [str(label) for label in labels]
+    return [str(label) for label in labels]
 
 
 def class_number(net: Block, target, classes: int) -> int:
     """The number of one class, given by number or label, in a net with so many classes; errors as in `head_of`.
 
-    A label is taken as it is, else in upper or lower case, else as an alias.
+    A label is taken as it is, else in upper or lower case, else as one of the labels' `aliases` (as `nets.labels` has).
     """
     if isinstance(target, str):
-        return _by_label(labels_of(net, classes), target)
+        return _by_label(net, target, classes)
     if not is_whole(target):
         raise ClassError(f"target is {type(target).__name__} {' '.join(str(target).split())[:40]}; {EXPECTED}")
     if not 0 <= target < classes:
@@ -93,13 +93,14 @@ def class_number(net: Block, target, classes: int) -> int:
     return int(target)
 
 
-def _by_label(labels: Sequence[str] | None, label: str) -> int:
+def _by_label(net: Block, label: str, classes: int) -> int:
+    labels, wanted = labels_of(net, classes), label.casefold()
     if labels is None:
         raise ClassError(f"target is the label {label!r}, but this net has no labels; give a number")
-    wanted = label.casefold()
+    aliases = getattr(net.labels, "aliases", {})
     exact = [number for number, known in enumerate(labels) if known == label]
     alike = [number for number, known in enumerate(labels) if known.casefold() == wanted]
-    meant = exact if len(exact) == 1 else alike or list(getattr(labels, "aliases", {}).get(wanted, ()))
+    meant = exact if len(exact) == 1 else alike or list(aliases.get(wanted, ()))
     if len(meant) == 1:
         return meant[0]
     if meant:

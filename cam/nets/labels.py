@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from ..core.targets import Labels
+from .files import ASSETS
 
-CLASSES = Path(__file__).parent / "assets" / "imagenet_classes.tsv"
+CLASSES = ASSETS / "imagenet_classes.tsv"
 
 
 @lru_cache(maxsize=1)

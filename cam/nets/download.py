@@ -69,7 +69,7 @@ def place_of(name: str, weights_dir: str | Path | None = None) -> Path:
 
 
 def find(name: str, weights_dir: str | Path | None = None) -> Path | None:
-    """The path of a net's pinned file if it is there and right, else None."""
+    """The path of a net's pinned file if it is there and right, else None; WeightsError if it may not be read."""
     path, source = place_of(name, weights_dir), SOURCES[name]
     try:
         right = path.is_file() and path.stat().st_size == source.size and sha256(path) == source.sha256

@@ -48,7 +48,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    numpy arrays, all numbers finite
+    dict
+        Of numpy arrays, all numbers finite.
 
     Raises
     ------

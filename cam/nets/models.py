@@ -126,8 +126,8 @@ def vgg16(
 
     Returns
     -------
-    HybridBlock for images (N, 3, 224, 224). A file with 1000 classes is taken for one of ImageNet's, in their order:
-    `labels` are then ImageNet's.
+    HybridBlock
+        For images (N, 3, 224, 224). Its `labels` are ImageNet's if a file has 1000 classes, which are taken for those.
 
     Raises
     ------
@@ -149,7 +149,8 @@ def resnet50_v2(
 
     Returns
     -------
-    HybridBlock for images (N, 3, H, W) of any size from 32 pixels on
+    HybridBlock
+        For images (N, 3, H, W) of any size from 32 pixels on.
     """
     return _make("resnet50_v2", weights, classes, width, ctx)
 
@@ -163,7 +164,8 @@ def efficientnet_lite0(weights: str | Path | None = "imagenet", classes: int | N
 
     Returns
     -------
-    HybridBlock for images (N, 3, H, W) of sides that are multiples of 32
+    HybridBlock
+        For images (N, 3, H, W) of sides that are multiples of 32.
     """
     return _make("efficientnet_lite0", weights, classes, None, ctx)
 

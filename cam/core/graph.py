@@ -24,6 +24,7 @@ R = TypeVar("R")
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
 ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
+GATES = {"elemwise_mul", "_mul", "broadcast_mul"}
 # Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
 OF_MAPS = {
     "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",

@@ -10,6 +10,7 @@ import numpy as np
 from mxnet import nd
 
 from .checks import Ready, blank, ready
+from .endings import ENDINGS, JOINTS, ending, joint
 from .errors import LayerError
 from .graph import ADDS, PASSES_ON, Entry, Graph
 from .mxnet import Block, Parameter, blocks_of, parameters_by_path
@@ -133,7 +134,16 @@ class Layer:
 
 
 class LayerTable(tuple):
-    """The layers of a net in the order in which they run; printed, one line each."""
+    """The layers of a net in the order in which they run; printed, one line each, and the advice of the decision tree.
+
+    Attributes
+    ----------
+    ending : how the net ends behind the recommended layer, one of `ENDINGS`; None if there is none
+    joint : what the last convolution is a part of, one of `JOINTS`; None if it is whole
+    """
+
+    ending: str | None = None
+    joint: str | None = None
 
     def __str__(self) -> str:
         cells = [("layer", "kind", "output", "whole", "advice")]
@@ -141,7 +151,10 @@ class LayerTable(tuple):
         widths = [max(len(row[column]) for row in cells) for column in range(4)]
         lines = ("  ".join([*(cell.ljust(n) for cell, n in zip(row, widths)), row[4]]).rstrip() for row in cells)
         found = [row.path for row in self if row.advice == "recommended"]
-        return "\n".join([*lines, f"recommended: {found[0] if found else 'none; choose one with height and width'}"])
+        said = [f"ends in {self.ending}: {ENDINGS[self.ending]}"] if self.ending else []
+        said += [f"the last convolution {JOINTS[self.joint]}"] if self.joint else []
+        said += [f"recommended: {found[0] if found else 'none; choose one with height and width'}"]
+        return "\n".join([*lines, *said])
 
 
 def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None) -> LayerTable:
@@ -161,7 +174,9 @@ def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None
             # Several blocks can end in one map: the outermost stands for it.
             advice = "recommended" if entry == best and path == graph.name(entry) else advice_on(prepared, entry)
             rows.append(Layer(path, kind, shape, entry in whole, advice))
-    return LayerTable(rows)
+    table = LayerTable(rows)
+    table.ending, table.joint = ending(prepared, best) if best else None, joint(prepared)
+    return table
 
 
 def advice_on(prepared: Ready, entry: Entry) -> str:

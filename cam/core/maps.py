@@ -15,8 +15,9 @@ from mxnet import nd
 
 from . import layers as choose
 from .checks import by_keyword, is_whole, ready
+from .endings import averages
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
-from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Step
+from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
 from .mxnet import Block, shape_of
 from .recording import Recording, recorded
@@ -120,21 +121,13 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and _averages(pooling, before)
+    ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)
     rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)
     chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
     return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
-
-
-def _averages(step: Step, shape: tuple[int, ...]) -> bool:
-    """Whether a step is the mean over all positions of a map of this shape, (N, K, h, w)."""
-    if step.op == "mean":
-        return sorted(np.atleast_1d(step.option("axis", ())) % len(shape)) == list(range(2, len(shape)))
-    whole = step.option("global_pool", False) or step.option("kernel") == shape[2:]
-    return step.op == "_contrib_AdaptiveAvgPooling2D" or (step.option("pool_type") == "avg" and bool(whole))
 
 
 @by_keyword

@@ -1,4 +1,4 @@
-"""The command line: python -m cam explain | layers | scene | weights.
+"""The command line: python -m cam explain | layers | check | scene | weights.
 
 Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 2 nothing could be done as asked;
 130 interrupted, with every file that was written complete.
@@ -23,13 +23,15 @@ from rich.progress import Progress
 
 from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
-from ..nets import download, models
-from ..nets.exported import imported, read_classes
+from ..nets import models
+from ..nets.exported import read_classes
 from ..pictures.explanation import Explanation
 from ..pictures.images import read_image, whole_file
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
+from .check import check
+from .options import EXPORTED, ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
 from .weights import WeightsDir
 
 app = typer.Typer(
@@ -40,25 +42,10 @@ app = typer.Typer(
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
 app.add_typer(weights_commands.app, name="weights")
+app.command()(check)
 
-EXPORTED = "exported"  # what a net of --params and --symbol is called
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
 PANEL = re.compile(rf".+\.\w+\..+\.({'|'.join((*models.KINDS, EXPORTED))})\..+\.png")  # what `_write` calls its files
-
-ModelOption = Annotated[
-    Literal["efficientnet_lite0", "resnet50_v2", "vgg16"] | None,
-    typer.Option(help="Which network; efficientnet_lite0 knows photographs.", show_default="efficientnet_lite0"),
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="imagenet (embedded for efficientnet_lite0, else downloaded), scenes (embedded for the other two: 20 "
-        "cut-outs), cheater (lesson in mistrust), or a file.",
-        show_default="imagenet for efficientnet_lite0, else scenes",
-    ),
-]
-ParamsOption = Annotated[Path | None, typer.Option(help="A net of your own: the .params file of export().")]
-SymbolOption = Annotated[Path | None, typer.Option(help="And its graph: the .json file of export().")]
 
 
 @app.command()
@@ -89,7 +76,7 @@ def explain(
     paths = list(names)
     if not any(path.exists() for path in paths):  # before weights are downloaded
         raise InputError(f"image {paths[0]} does not exist")
-    name, net = _net(model, weights, weights_dir, params, symbol)
+    name, net = chosen_net(model, weights, weights_dir, params, symbol)
     if classes:
         net.labels = read_classes(classes)
     try:
@@ -128,7 +115,7 @@ def layers(
     symbol: SymbolOption = None,
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
-    typer.echo(table_of_layers(_net(model, weights, weights_dir, params, symbol)[1]))
+    typer.echo(table_of_layers(chosen_net(model, weights, weights_dir, params, symbol)[1]))
 
 
 @app.command()
@@ -177,23 +164,6 @@ def _names(paths: Iterable[Path]) -> dict[Path, str]:
                 f"panels of {of_these} would have the same name; explain them one by one, each with its --out"
             )
     return names
-
-
-def _net(
-    model: str | None, weights: str | None, weights_dir: Path | None, params: Path | None, symbol: Path | None
-) -> tuple[str, Block]:
-    """What the net is called, and the net; one that nobody names is the one for photographs."""
-    if params or symbol:
-        if model or weights:
-            raise InputError("--params and --symbol are a net of your own; give them without --model and --weights")
-        if not (params and symbol):
-            raise InputError("export() writes two files, give both: --params and --symbol")
-        return EXPORTED, imported(symbol, params)
-    photographs = "efficientnet_lite0"
-    model = model or (photographs if weights in (None, "imagenet") else "resnet50_v2")
-    weights = weights or ("imagenet" if model == photographs else "scenes")
-    pinned = weights == "imagenet" and model in download.SOURCES
-    return model, getattr(models, model)(download.fetch(model, weights_dir) if pinned else weights)
 
 
 def _explained(

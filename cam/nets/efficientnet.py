@@ -28,15 +28,8 @@ class ConvNorm(HybridBlock):
         uneven, self.relu = stride == 2, relu
         self.padding = (0, 0, 0, 0, *(kernel // 2 - 1, kernel // 2) * 2) if uneven else None
         with self.name_scope():
-            self.conv = nn.Conv2D(
-                channels,
-                kernel,
-                stride,
-                padding=0 if uneven else kernel // 2,
-                groups=groups,
-                use_bias=False,
-                in_channels=inputs,
-            )
+            around = 0 if uneven else kernel // 2
+            self.conv = nn.Conv2D(channels, kernel, stride, around, groups=groups, use_bias=False, in_channels=inputs)
             self.norm = nn.BatchNorm(epsilon=1e-3, in_channels=channels)
 
     def hybrid_forward(self, F, x):

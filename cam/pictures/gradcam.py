@@ -20,7 +20,7 @@ from ..core.errors import InputError
 from ..core.layers import LayerLike
 from . import plot
 from .explanation import Explanation
-from .images import Placement, read_image
+from .images import Placement, photograph_of
 from .pipeline import explain, explain_views
 
 __all__ = ["Activation", "Conv2D", "show_images", "visualize"]
@@ -71,8 +71,8 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
 def _of_array(net: Block, preprocessed: nd.NDArray, original: np.ndarray, layer: LayerLike | None) -> Explanation:
     if preprocessed.ndim != 4 or len(preprocessed) != 1:
         raise InputError(f"preprocessed_img is {preprocessed.shape}; expected an NDArray (1, 3, h, w)")
-    photograph = read_image(original)
-    height, width = photograph.shape[:2]
+    photograph = photograph_of(original)
+    height, width = photograph.pixels.shape[:2]
     placement = Placement((height, width), preprocessed.shape[2:], (0, 0, width, height))
     ((explanation,),) = explain_views(net, preprocessed, [photograph], [placement], layer=layer)
     return explanation

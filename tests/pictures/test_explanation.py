@@ -117,6 +117,21 @@ class TestExplain:
         found = cam.explain(narrow_resnet, scene.image, target=3)
         assert found.label == "class 3" and repr(found).startswith("<Explanation of class 3, probability ")
 
+    @pytest.mark.parametrize(("channels", "words"), [(1, "1 channel"), (4, "4 channels")])
+    def test_nets_that_take_no_pictures(self, scene, channels, words):
+        net = nn.HybridSequential()
+        net.add(nn.Conv2D(4, 3, in_channels=channels), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(3))
+        with pytest.raises(InputError, match=f"this net takes images of {words}, and a picture has red, green and"):
+            cam.explain(initialised(net, (1, channels, 64, 64)), scene.image)
+
+    def test_how_the_picture_was_read_is_said(self, net):
+        values = np.linspace(0, 4095, 224 * 224).astype(np.uint16).reshape(224, 224)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", cam.CamWarning)
+            found = cam.explain(net, Image.fromarray(values))
+        assert "holds numbers up to 4095: taken for 12-bit data" in said(found, InputWarning)[0]
+        assert found.photograph.max() == 255
+
     def test_any_size_for_resnet_and_not_for_vgg(self, net, embedded_nets):
         photograph = np.asarray(Image.fromarray(scenes.draw(0).image).resize((320, 256)))
         assert cam.explain(net, photograph, fit=None).grad_cam.shape == (8, 10)

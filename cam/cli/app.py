@@ -142,20 +142,16 @@ def _explained(
     bar = Progress(console=people, transient=True, disable=len(paths) == 1, redirect_stdout=terminal)
     with bar, beside(len(paths)) as process:
         task = bar.add_task("explaining", total=len(paths))
-        drawn, read = [], {path: process.submit(photograph_of, path) for path in paths[:batch]}
-        for start in range(batch, len(paths) + batch, batch):
-            readable = {path: one.result() for path, one in read.items() if not one.exception()}
-            failed = {path: one for path, one in read.items() if path not in readable}
-            read = {path: process.submit(photograph_of, path) for path in paths[start : start + batch]}
-            explained = dict(zip(readable, asked(list(readable.values())))) if readable else {}
-            drawing = [(path, found, process.submit(written, names[path], found)) for path, found in explained.items()]
+        drawn, read = [], {}
+        for start in range(0, len(paths) + 2 * batch, batch):
+            here, read = read, {path: process.submit(photograph_of, path) for path in paths[start : start + batch]}
+            good = {path: one.result() for path, one in here.items() if not one.exception()}
+            explained = dict(zip(good, asked(list(good.values())))) if good else {}
+            drawing = {path: process.submit(written, names[path], found) for path, found in explained.items()}
             for one in drawn:
                 yield one
                 bar.advance(task)
-            drawn = [*((path, [], why) for path, why in failed.items()), *drawing]
-        for one in drawn:
-            yield one
-            bar.advance(task)
+            drawn = [(path, explained.get(path, []), drawing.get(path, one)) for path, one in here.items()]
 
 
 def _report(path: Path, explanation: Explanation, written: dict[str, str], as_json: bool, notes: set[str]) -> None:

@@ -316,23 +316,24 @@ class TestManyPictures:
 
     @pytest.fixture
     def many(self, pictures):
-        for number in range(17):
-            Image.fromarray(scenes.draw(number, size=64).image).save(pictures / f"{number:02}.png")
-        for number in (4, 5, 6, 7, 13):
-            (pictures / f"{number:02}.png").write_text("no picture")
+        for number in range(beside.MANY):
+            shutil.copyfile(pictures / "0.png", pictures / f"x{number}.png")
         return pictures
 
-    def test_they_come_as_they_would_one_after_another(self, run, many, tmp_path, monkeypatch):
-        advanced = []
+    def test_they_come_as_they_would_one_after_another(self, run, pictures, tmp_path, monkeypatch):
+        for name in ("-0", "-1", "1x", "3"):  # a whole batch, one of a batch, the last
+            (pictures / f"{name}.png").write_text("no picture")
+        advanced, results = [], []
         monkeypatch.setattr(command_line.Progress, "advance", lambda bar, task: advanced.append(task))
-        code, out, err = run("explain", many, "--json")
-        written = {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}
-        monkeypatch.setattr(beside, "MANY", 100)
-        assert (code, out, err) == run("explain", many, "--json") and code == 1
-        assert written == {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}
-        lines = [json.loads(line)["image"] for line in out.splitlines()]
-        assert sorted(lines) == sorted(str(path) for path in many.iterdir()) and len(advanced) == 2 * len(lines)
-        assert lines == sorted(lines, key=lambda path: (sorted(lines).index(path) // 4, lines.index(path)))  # batches
+        for threshold in (2, 100):
+            monkeypatch.setattr(beside, "MANY", threshold)
+            told = run("explain", pictures, "--json", "--batch", "2")
+            results.append((told, {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}))
+            shutil.rmtree(tmp_path / "explanations")
+        ((code, out, err), panels), _ = results
+        assert results[0] == results[1] and code == 1 and len(panels) == 3 and err.count("skipped") == 4
+        lines = [Path(json.loads(line)["image"]).stem for line in out.splitlines()]
+        assert lines == ["-0", "-1", "0", "1", "1x", "2", "3"] and len(advanced) == 2 * 7
 
     def start(self, folder, tmp_path):
         process = subprocess.Popen(

@@ -24,7 +24,7 @@ from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
 from ..nets.exported import read_classes
 from ..pictures.explanation import Explanation
-from ..pictures.images import photograph_of
+from ..pictures.images import read_image
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
@@ -144,7 +144,7 @@ def _explained(
         task = bar.add_task("explaining", total=len(paths))
         drawn, read = [], {}
         for start in range(0, len(paths) + 2 * batch, batch):
-            here, read = read, {path: process.submit(photograph_of, path) for path in paths[start : start + batch]}
+            here, read = read, {path: process.submit(read_image, path) for path in paths[start : start + batch]}
             good = {path: one.result() for path, one in here.items() if not one.exception()}
             explained = dict(zip(good, asked(list(good.values())))) if good else {}
             drawing = {path: process.submit(written, names[path], found) for path, found in explained.items()}

@@ -35,19 +35,16 @@ def pictures_of(source: Path) -> list[Path]:
 
 
 def names_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """What the files of each picture begin with, by its path; no two alike, whatever their upper and lower case."""
+    """What the files of each picture begin with, by its path: its name, or if others bear it its folders' too."""
     once = {os.path.abspath(path): path for path in paths}
     alike = Counter(path.name.casefold() for path in once.values())
+    common = os.path.commonpath([os.path.dirname(place) for place in once])
     names = {
-        path: path.name if alike[path.name.casefold()] == 1 else f"{Path(place).parent.name}.{path.name}"
+        path: path.name if alike[path.name.casefold()] == 1 else os.path.relpath(place, common).replace(os.sep, ".")
         for place, path in once.items()
     }
-    for name, count in Counter(name.casefold() for name in names.values()).items():
-        if count > 1:
-            of_these = " and ".join(str(path) for path in names if names[path].casefold() == name)
-            raise InputError(
-                f"panels of {of_these} would have the same name; explain them one by one, each with its --out"
-            )
+    if len({name.casefold() for name in names.values()}) < len(names):  # upper and lower case are one on some disks
+        raise InputError("some panels would have the same name; explain these pictures one by one, each with its --out")
     return names
 
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from ..core.errors import CamWarning, InputError, NetError
+from ..core.errors import CamWarning, InputError
 from . import plot
 from .images import Placement, whole_file
 
@@ -75,20 +75,6 @@ class Explanation:
         """The Grad-CAM over the photograph at its full size, numpy uint8 (H, W, 3); what was not seen is left."""
         heat, seen = self.placement.to_photograph(self.grad_cam), self.placement.seen()
         return plot.overlay(self.photograph, heat, seen=seen)
-
-    def pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Grad-CAM over the photograph, guided Grad-CAM, and guided Grad-CAM in grey: numpy uint8 (H, W, 3) each.
-
-        Raises
-        ------
-        NetError
-            If there is no guided Grad-CAM because the net has no ReLU.
-        """
-        if self.guided_grad_cam is None:
-            raise NetError("there is no guided Grad-CAM: this net has no ReLU")
-        product = self.placement.to_photograph(self.guided_grad_cam)  # (3, H, W)
-        grey = plot.grey_image(np.maximum(product, 0).sum(axis=0))
-        return self.overlay(), plot.signed_image(product), grey
 
     def plot(self) -> Figure:
         """The panel as a matplotlib Figure: all maps in a row, with their scales, and the warnings below."""

@@ -66,22 +66,14 @@ def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | N
     Warns
     -----
     InputWarning
-        If the picture has more than 8 bits a value and uses only a part of them: it is scaled to that part.
+        If the picture has 16 bits a value and uses fewer: it is scaled to those.
     """
-    photograph = photograph_of(source)
+    photograph = read_image(source)
     for note in photograph.notes:
         warnings.warn(note, stacklevel=2)
     how = normalisation_of(net)
     view = place(photograph.pixels.shape[:2], size, fit).view(photograph.pixels, how)
     return nd.array(normalise(view, how)[None])
-
-
-def read_image(source) -> np.ndarray:
-    """The pixels of a `Photograph`, numpy uint8 (H, W, 3); source, errors and warnings as for `load_image`."""
-    photograph = photograph_of(source)
-    for note in photograph.notes:
-        warnings.warn(note, stacklevel=2)
-    return photograph.pixels
 
 
 @dataclass(frozen=True)
@@ -179,8 +171,8 @@ def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop"
     return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
 
 
-def photograph_of(source) -> Photograph:
-    """`read_image` without warnings: they lie beside the pixels; a Photograph is taken as it is."""
+def read_image(source) -> Photograph:
+    """Read a picture; source and errors as for `load_image`. A Photograph is given back as it is."""
     if isinstance(source, Photograph):
         return source
     if isinstance(source, nd.NDArray):

@@ -17,7 +17,7 @@ from ..core.recording import Recording, recorded
 from ..core.targets import Target, labels_of
 from ..core.tracing import trace
 from .explanation import Explanation
-from .images import Photograph, Placement, photograph_of, place
+from .images import Photograph, Placement, place, read_image
 
 WEAK = 0.01  # of the logit
 MOST = 0.5  # of the photograph
@@ -87,7 +87,7 @@ def explain_many(
     if channels not in (3, None):
         takes = f"this net takes images of {channels} channel{'s' * (channels > 1)}"
         raise InputError(f"{takes}, and a picture has red, green and blue: make its array, for cam.grad_cam(net, x)")
-    photographs = [photograph_of(image) for image in images]
+    photographs = [read_image(image) for image in images]
     placements = [place(photograph.pixels.shape[:2], size, fit) for photograph in photographs]
     how = normalisation_of(net)
     views = [placement.view(photograph.pixels, how) for placement, photograph in zip(placements, photographs)]

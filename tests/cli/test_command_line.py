@@ -152,7 +152,7 @@ def test_file_names_as_long_as_can_be(run, pictures, letter, quick):
             assert Path(line["panel"]).is_file() and Path(line["overlay"]).is_file()
 
 
-def test_names_of_classes_with_any_letters(run, pictures, tmp_path):
+def test_names_of_classes_with_any_letters(run, pictures, tmp_path, quick):
     names = ["$a$", "{b}", "c/d\\e", "\N{CJK UNIFIED IDEOGRAPH-732B}", "../f", "g" * 300]
     net = vision.resnet18_v1(classes=len(names))
     net.initialize()
@@ -164,7 +164,7 @@ def test_names_of_classes_with_any_letters(run, pictures, tmp_path):
     code, out, _ = run("explain", "pictures/0.png", *options, "--json", net=())
     found = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and sorted(one["label"] for one in found) == sorted(names)
-    assert all(Image.open(one["panel"]).width > 1000 for one in found)
+    assert all(Path(one["panel"]).is_file() for one in found)
     assert len(list((tmp_path / "explanations").iterdir())) == 6
 
 
@@ -221,12 +221,17 @@ def test_pictures_of_one_name_in_two_folders(run, two_folders, tmp_path, quick):
     assert (tmp_path / panels[0]).read_bytes() != (tmp_path / panels[1]).read_bytes()
 
 
-def test_pictures_whose_folders_are_named_alike_too_are_refused_at_once(run, two_folders, tmp_path):
+def test_pictures_whose_folders_are_named_alike_too(run, two_folders, tmp_path, quick):
     (tmp_path / "c").mkdir()
-    (tmp_path / "b").rename(tmp_path / "c" / "A")
-    code, out, err = run("explain", "a/x.png", "c/A/x.png")
-    assert code == 2 and not out and not (tmp_path / "explanations").exists()
-    assert "error: panels of a/x.png and c/A/x.png would have the same name" in " ".join(err.split())
+    (tmp_path / "b").rename(tmp_path / "c" / "a")
+    code, out, _err = run("explain", "a/x.png", "c/a/x.png", "--json")
+    panels = [json.loads(line)["panel"] for line in out.splitlines()]
+    assert code == 0 and [panel.split(".x.png")[0] for panel in panels] == ["explanations/a", "explanations/c.a"]
+    (tmp_path / "A").mkdir()
+    (tmp_path / "c" / "a" / "x.png").rename(tmp_path / "A" / "x.png")
+    code, out, err = run("explain", "a/x.png", "A/x.png", "--out", "elsewhere")
+    assert code == 2 and not out and not (tmp_path / "elsewhere").exists()
+    assert "error: some panels would have the same name" in " ".join(err.split())
 
 
 def test_a_picture_given_twice_is_explained_once(run, two_folders, tmp_path, quick):

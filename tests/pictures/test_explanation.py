@@ -94,7 +94,7 @@ class TestExplain:
             found = cam.explain(one, scene.image)
             assert found.grad_cam.dtype == kind and np.allclose(found.grad_cam, expected.grad_cam, atol=1e-5)
             assert np.allclose(found.guided_grad_cam, expected.guided_grad_cam, atol=1e-5)
-        assert found.plot() and len(found.pictures()) == 3
+        assert found.plot()
 
     def test_a_batch_is_the_same_as_one_by_one(self, net):
         pictures = [scenes.draw(seed).image for seed in (0, 1, 2)]
@@ -222,9 +222,8 @@ class TestOtherNets:
         (warning,) = said(found, NetWarning)
         assert warning.startswith("no guided backpropagation: the guided rule is defined for ReLU, and this net has")
         assert isinstance(found.plot(), Figure)
-        for what in (found.pictures, lambda: cam.gradcam.visualize(net, scene.image, "1")):
-            with pytest.raises(NetError, match="there is no guided Grad-CAM: this net has no ReLU"):
-                what()
+        with pytest.raises(NetError, match="there is no guided Grad-CAM: this net has no ReLU"):
+            cam.gradcam.visualize(net, scene.image, "1")
 
     def test_relatives_of_relu_beside_it(self, scene):
         net = nn.HybridSequential()

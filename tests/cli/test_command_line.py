@@ -21,7 +21,7 @@ from cam.pictures import plot
 
 import numpy as np
 import pytest
-from helpers import foreign_files
+from helpers import foreign_files, slow
 from mxnet.gluon.model_zoo import vision
 from PIL import Image
 
@@ -339,6 +339,19 @@ class TestManyPictures:
         assert results[0] == results[1] and code == 1 and len(panels) == 3 and err.count("skipped") == 4
         lines = [Path(json.loads(line)["image"]).stem for line in out.splitlines()]
         assert lines == ["-0", "-1", "0", "1", "1x", "2", "3"] and len(advanced) == 2 * 7
+
+    def test_while_the_net_computes_pictures_are_drawn(self, many):
+        computed = []
+
+        def net(photographs):
+            computed.append(slow.draw("", photographs))
+            return [[] for _ in photographs]
+
+        names = {path: path.name for path in many.iterdir()}
+        drawn = [files.result() for _, _, files in command_line._explained(names, 1, net, slow.draw)]
+        meet = [any(start < ended and begun < end for begun, ended in drawn) for start, end in computed]
+        assert len(drawn) == len(computed) == len(names)
+        assert sum(meet) >= len(names) / 2  # all but the first, on a machine that has nothing else to do
 
     def start(self, folder, tmp_path):
         process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
 
@@ -78,14 +78,14 @@ class Explanation:
 
     def plot(self) -> Figure:
         """The panel as a matplotlib Figure: all maps in a row, with their scales, and the warnings below."""
-        placement = self.placement.shrunk(LONGEST_SIDE)
+        placement, evidence = self.placement.shrunk(LONGEST_SIDE), self.grad_cam.max() > 0
         height, width = placement.photograph
         photograph = np.array(Image.fromarray(self.photograph).resize((width, height), Image.Resampling.BILINEAR))
-        heat, seen = placement.to_photograph(self.grad_cam), placement.seen()
-        evidence = self.grad_cam.max() > 0
+        covered = replace(self, photograph=photograph, placement=placement).overlay()
+        framed = not placement.seen().all()
         row = [
-            ("picture", photograph, "" if seen.all() else "dashed: what the network saw"),
-            ("Grad-CAM", plot.overlay(photograph, heat, seen=seen), "" if evidence else "no evidence for this class"),
+            ("picture", photograph, "dashed: what the network saw" if framed else ""),
+            ("Grad-CAM", covered, "" if evidence else "no evidence for this class"),
         ]
         gradients = {"guided backpropagation": self.guided_backprop, "guided Grad-CAM": self.guided_grad_cam}
         for title, gradient in gradients.items():
@@ -95,7 +95,7 @@ class Explanation:
         scale = f"black: 0, white: |gradient| of {plot.full_scale(self.saliency):.2g}"
         row.append(("saliency", plot.grey_image(self.saliency), scale))
         figure, axes, bar = _row(row, f"{self._named()}: {self.score}; Grad-CAM at {self.layer}", self.warnings)
-        for axis in axes[:2] if not seen.all() else ():
+        for axis in axes[:2] if framed else ():
             left, top, right, bottom = placement.box
             for colour, line in (("black", "-"), ("white", "--")):
                 style = {"edgecolor": colour, "linestyle": line, "linewidth": 1.5, "fill": False}

@@ -1,4 +1,4 @@
-"""Maps as pictures: the only place where they are normalised and coloured.
+"""Draw maps, alone or over a picture: the only place where they are normalised and coloured.
 
 Colours are perceptually uniform and safe for colour-blind readers, and every scale starts at zero: a map without
 positive evidence stays blank. Each picture is otherwise scaled to its own maximum, so a weak map looks as bright as

@@ -454,4 +454,4 @@ lesson.solution("exercise_3")  # or your own code
 # **Rule of thumb.** Before a map of a photograph, check in this order: the picture as the network gets it, its
 # normalisation, the first five names. Then explain at a whole map. What has no mask can be looked at, not measured.
 #
-# **Next** (planned): does it work on *your* network?
+# **Next**: [10. Does it work on your network?](10_does_it_work_on_your_network.ipynb)

@@ -1,4 +1,4 @@
-"""The command line: python -m cam explain | layers | scene | weights.
+"""The command line: python -m cam explain | layers | check | scene | weights.
 
 Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 2 nothing could be done as asked;
 130 interrupted, with every file that was written complete.
@@ -29,6 +29,7 @@ from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
 from .beside import beside
+from .check import check
 from .files import names_of, pictures_of, write, write_picture
 from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
 from .weights import WeightsDir
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
 app.add_typer(weights_commands.app, name="weights")
+app.command()(check)
 
 
 @app.command()

@@ -39,21 +39,9 @@ def _on_tape(forward, back, *inputs) -> nd.NDArray:
 
 
 def relu(x: nd.NDArray, rule: str = "plain") -> nd.NDArray:
-    """max(x, 0) with a choice of its way back (`rules.relu_back`), for use under `autograd.record()`.
+    """max(x, 0) of any shape with a choice of its way back (`rules.relu_back`), under `autograd.record()`.
 
-    Parameters
-    ----------
-    x : NDArray of any shape, float
-    rule : "plain", "guided" or "deconvnet"
-
-    Returns
-    -------
-    NDArray, the shape and dtype of x
-
-    Raises
-    ------
-    InputError
-        If there is no such rule.
+    `rule` is "plain", "guided" or "deconvnet", else InputError.
     """
     rules.check_rule(rule)
     y = nd.relu(x).detach()  # a Function that keeps its own output would never be freed

@@ -8,7 +8,7 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, channels_of, check_net, is_whole
+from ..core.checks import by_keyword, channels_of, is_whole
 from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
@@ -83,7 +83,7 @@ def explain_many(
         raise InputError(f"top is {top!r}; expected a positive int")
     if top > 1 and target is not None:
         raise InputError(f"target is {target!r} and top is {top}; give one of them")
-    channels = channels_of(trace(check_net(net)))
+    channels = channels_of(trace(net))
     if channels not in (3, None):
         takes = f"this net takes images of {channels} channel{'s' * (channels > 1)}"
         raise InputError(f"{takes}, and a picture has red, green and blue: make its array, for cam.grad_cam(net, x)")

@@ -97,6 +97,8 @@ benchmark: $(READY) $(PEERS)/.ready ## measure speed beside Captum, memory and p
 
 crosscheck: $(READY) $(PEERS)/.ready ## compare every map with three peers', and all methods over scenes (20 minutes)
 	@$(RUN) benchmarks/crosscheck.py --peers $(PEERS)/bin/python --write
+	@$(RUN) benchmarks/same_in_cam.py build/same.npz
+	@$(PEERS)/bin/python benchmarks/same_in_pytorch.py build/same.npz
 	@$(RUN) benchmarks/methods.py --write
 
 reference: $(READY) $(PEERS)/.ready ## store the peers' maps of the embedded nets anew, for the tests

@@ -19,21 +19,13 @@ SECONDS = 10  # how long a source may take to say anything
 
 
 class Source(NamedTuple):
-    """A pinned file.
-
-    Attributes
-    ----------
-    repository, file : where it is on Hugging Face
-    size : in bytes
-    sha256 : in hexadecimal digits
-    about : where the values come from, and their accuracy as published (not measured here)
-    """
+    """A pinned file: where it is on Hugging Face, and what it must be."""
 
     repository: str
     file: str
-    size: int
+    size: int  # in bytes
     sha256: str
-    about: str
+    about: str  # where the values come from, and their accuracy as published (not measured here)
 
 
 SOURCES = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from mxnet.gluon import HybridBlock, nn
+
+from ..core.inputs import Normalisation
 
 # Of each stage: blocks, kernel, stride of the first block, expansion, channels.
 STAGES = (
@@ -59,6 +62,9 @@ class InvertedResidual(HybridBlock):
 
 class EfficientNetLite0(HybridBlock):
     """`features`: stem, 16 blocks, head, GAP, Flatten; `output`: Dense."""
+
+    # (pixel - 127) / 128
+    normalisation = Normalisation(np.full(3, 127 / 255, np.float32), np.full(3, 128 / 255, np.float32), "bicubic")
 
     def __init__(self, head: int, classes: int):
         super().__init__()

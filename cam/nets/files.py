@@ -106,13 +106,7 @@ def sha256(path: Path) -> str:
 
 
 def optional(name: str) -> ModuleType:
-    """Import a module that only ImageNet weights need.
-
-    Raises
-    ------
-    WeightsError
-        If it is not installed.
-    """
+    """Import a module that only ImageNet weights need; WeightsError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
@@ -16,7 +16,6 @@ from mxnet.gluon.model_zoo.vision import resnet, vgg
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, WeightsError
-from ..core.inputs import Normalisation
 from ..core.layers import parameters
 from . import download, files
 from .efficientnet import EfficientNetLite0
@@ -27,10 +26,12 @@ SCENE_LABELS = (files.ASSETS / "scene_classes.txt").read_text().splitlines()
 CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photograph one of their names"
 
 
+# Their names are the zoo's, since Gluon begins the names of parameters and layers with them ("vgg0_", "resnetv20_").
 class VGG(vgg.VGG):
     """The zoo's VGG16 with a choice of its hidden Dense width, which the zoo fixes at 4096."""
 
-    def __init__(self, filters: Sequence[int], hidden: int, classes: int):
+    def __init__(self, *sizes: int, classes: int):
+        *filters, hidden = sizes
         HybridBlock.__init__(self)
         with self.name_scope():
             self.features = self._make_features([2, 2, 3, 3, 3], filters, batch_norm=False)
@@ -39,29 +40,11 @@ class VGG(vgg.VGG):
             self.output = nn.Dense(classes)
 
 
-def build_vgg16(sizes: Sequence[int], classes: int) -> HybridBlock:
-    """VGG16 without parameter values, for 224x224; `sizes`: channels of the five stages, units of the Dense layers."""
-    *filters, hidden = sizes
-    return _shaped(VGG(filters, hidden, classes))
+class ResNetV2(resnet.ResNetV2):
+    """The zoo's ResNet50v2 with a choice of its channels."""
 
-
-def build_resnet50_v2(sizes: Sequence[int], classes: int) -> HybridBlock:
-    """ResNet50v2 without parameter values; `sizes`: channels of the stem and the four stages."""
-    return _shaped(resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], sizes, classes=classes))
-
-
-def build_efficientnet_lite0(sizes: Sequence[int], classes: int) -> HybridBlock:
-    """EfficientNet-Lite0 without parameter values; `sizes`: channels of the head."""
-    net = _shaped(EfficientNetLite0(*sizes, classes))
-    mean, deviation = np.full(3, 127 / 255, np.float32), np.full(3, 128 / 255, np.float32)
-    net.normalisation = Normalisation(mean, deviation, "bicubic")  # (pixel - 127) / 128
-    return net
-
-
-def _shaped(net: HybridBlock) -> HybridBlock:
-    net.infer_shape(nd.zeros((1, 3, 224, 224)))
-    net.labels = None
-    return net
+    def __init__(self, *sizes: int, classes: int):
+        super().__init__(resnet.BottleneckV2, [3, 4, 6, 3], sizes, classes=classes)
 
 
 class Kind(NamedTuple):
@@ -69,31 +52,38 @@ class Kind(NamedTuple):
 
     Attributes
     ----------
-    build : makes it, of given sizes and number of classes
-    sizes : the zoo's own
+    net : its class
+    sizes : channels and hidden units of the net at full width
     told_by : the parameters in a weights file that have these lengths
     embedded : the files of each kind of embedded weights; values in a later file replace those of an earlier one
     """
 
-    build: Callable[[Sequence[int], int], HybridBlock]
+    net: type[HybridBlock]
     sizes: tuple[int, ...]
     told_by: tuple[str, ...]
     embedded: dict[str, tuple[str, ...]]
 
+    def build(self, sizes: Sequence[int], classes: int) -> HybridBlock:
+        """The net without parameter values."""
+        net = self.net(*sizes, classes=classes)
+        net.infer_shape(nd.zeros((1, 3, 224, 224)))
+        net.labels = None
+        return net
+
     def scaled(self, width: float) -> list[int]:
-        """The sizes of a net of this share of the zoo's width."""
+        """The sizes of a net of this share of the full width."""
         return [round(size * width) // 4 * 4 for size in self.sizes]
 
 
 KINDS = {
     "vgg16": Kind(
-        build_vgg16,
+        VGG,
         sizes=(64, 128, 256, 512, 512, 4096),
         told_by=tuple(f"features.{index}.bias" for index in (0, 5, 10, 17, 24, 31)),
         embedded={"scenes": ("vgg16_scenes.params",)},
     ),
     "resnet50_v2": Kind(
-        build_resnet50_v2,
+        ResNetV2,
         sizes=(64, 256, 512, 1024, 2048),
         told_by=("features.1.weight", *(f"features.{stage}.0.conv3.weight" for stage in (5, 6, 7, 8))),
         embedded={
@@ -102,7 +92,7 @@ KINDS = {
         },
     ),
     "efficientnet_lite0": Kind(
-        build_efficientnet_lite0,
+        EfficientNetLite0,
         sizes=(1280,),
         told_by=("features.17.conv.weight",),
         embedded={"imagenet": tuple(f"efficientnet_lite0_imagenet_{part}.params" for part in ("features", "output"))},
@@ -250,5 +240,6 @@ def _named(name: str, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.nd
 @lru_cache
 def _topology(name: str) -> dict[str, str]:
     """Structural names by Gluon's names without the net's prefix; they do not depend on the net's size."""
-    net = KINDS[name].build(KINDS[name].scaled(1 / 16), 1)
+    with mx.name.NameManager():  # so that Gluon does not count this one: the user's first is resnetv20_, as in the zoo
+        net = KINDS[name].build(KINDS[name].scaled(1 / 16), 1)
     return {parameter.name.removeprefix(net.prefix): path for path, parameter in parameters(net).items()}

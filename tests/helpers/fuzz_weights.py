@@ -66,7 +66,7 @@ def attempt(path: Path) -> str:
 def main(count: int) -> None:
     faulthandler.enable()
     mx.random.seed(0)
-    net = models.build_vgg16([1, 1, 2, 2, 2, 3], 4)
+    net = models.KINDS[NAME].build([1, 1, 2, 2, 2, 3], 4)
     net.initialize(mx.init.Xavier())
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(foreign_files.KINDS):

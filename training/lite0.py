@@ -152,7 +152,7 @@ def reference(state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 def write_reference(state: dict[str, np.ndarray]) -> None:
     """Store what the tests compare with: pictures, and their logits with float32 and with float16 weights."""
-    views = [read_image(ROOT / f"lessons/photographs/{name}.jpg") for name in PICTURES]
+    views = [read_image(ROOT / f"lessons/photographs/{name}.jpg").pixels for name in PICTURES]
     views = [place(view.shape[:2], SIZE).view(view) for view in views]
     views.append(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8))
     pixels = np.stack(views)

@@ -66,12 +66,7 @@ class Evaluation:
 
 
 def evaluate(net: Block, seeds: Iterable, layer: LayerLike | Sequence[LayerLike] | None = None, *, batch: int = 10):
-    """Measure Grad-CAM of every object's class on two-object scenes: `compare` with one method.
-
-    Returns
-    -------
-    Evaluation; a dict of them by layer path if `layer` is a list
-    """
+    """`compare` for Grad-CAM alone: an Evaluation; a dict of them by layer path if `layer` is a list."""
     found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch)}
     return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
 
@@ -105,11 +100,10 @@ def compare(
     Raises
     ------
     CamError
-        InputError if there are no seeds or batch is no positive int; NetError or ClassError if the net does not know
-        a scene's classes; else as `cam.record`.
+        NetError or ClassError if the net does not know a scene's classes; else as `cam.record`.
     """
     rows: dict[tuple[str, str], list[tuple]] = {}
-    for marks, drawn, x in progress(_Batches(net, seeds, 2, batch)):
+    for marks, drawn, x in _batches(net, seeds, 2, batch, progress):
         classes = record(net, x, [], image_gradient=False).logits.shape[1]
         ids = [_class_ids(net, scene, classes) for scene in drawn]
         for target in range(max(map(len, ids))):
@@ -126,65 +120,45 @@ def compare(
 def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> float:
     """Share of scenes whose top class is among the objects shown, 0 to 1; all but `objects` as in `compare`."""
     hits = []
-    for _, drawn, x in _Batches(net, seeds, objects, batch):
+    for _, drawn, x in _batches(net, seeds, objects, batch):
         logits = net(x).asnumpy()
         hits += [row.argmax() in _class_ids(net, scene, len(row)) for row, scene in zip(logits, drawn)]
     return sum(hits) / len(hits)
 
 
-def score_of(net: Block, target: int | str, batch: int = 32) -> metrics.Score:
-    """The probability of a class as a function of normalised images, numpy (N, 3, H, W) to (N,): for `cam.metrics`.
-
-    Raises
-    ------
-    CamError
-        As `cam.record`; ClassError if there is no such class, NetError if the net gives no probabilities.
-    """
+def score_of(net: Block, target: int | str) -> metrics.Score:
+    """The probability of a class as a function of normalised images, numpy (N, C, H, W) to (N,), for `cam.metrics`."""
 
     def score(images: np.ndarray) -> np.ndarray:
-        found = []
-        for start in range(0, len(images), batch):
-            recording = record(net, input_for(net, images[start : start + batch]), [], image_gradient=False)
-            if recording.probabilities is None:
-                raise NetError("the net gives no probabilities, which this measure is about")
-            found.append(recording.probabilities[:, recording.class_ids(target)[0]])
-        return np.concatenate(found)
+        recording = record(net, input_for(net, images), [], image_gradient=False)
+        ids = recording.class_ids(target)
+        if recording.probabilities is None:
+            raise NetError("the net gives no probabilities of classes, which this measure is about")
+        return recording.probabilities[:, ids[0]]
 
     return score
 
 
-def randomise(net: Block, down_to: LayerLike, seed: int = 0) -> Block:
-    """A copy of a net that has forgotten what it learned, from the logits down to a layer (Adebayo et al. 2018).
+def randomise(net: Block, down_to: str, seed: int = 0) -> Block:
+    """A copy of a net that has forgotten all from the logits down to a layer: the cascade of Adebayo et al. 2018.
 
-    In this layer and in all that the net lists behind it, every parameter's values are shuffled: their distribution
-    stays, so that the pass neither vanishes nor overflows, and what training put where is gone. With one seed, a copy
-    that forgot less and one that forgot more agree on what both forgot: a cascade.
+    In this layer and all that the net lists behind it, the values of each parameter are shuffled: they keep their
+    distribution, so that the pass neither vanishes nor overflows. With one seed, two copies agree on what both forgot.
 
-    Parameters
-    ----------
-    net : any Gluon net; it stays as it is
-    down_to : a block with parameters below it, or its path, such as "output" (the logits alone) or "features.8"
-
-    Raises
-    ------
-    LayerError
-        If no parameter lies there.
+    `down_to` is the path of a block with parameters, such as "output" (the last layer alone) or "features.8"; if there
+    is none, LayerError says so. The net itself stays as it is.
     """
-    named = paths(net)
-    path = next((one for one, block in named.items() if block is down_to), down_to)
     names = list(parameters(net))
-    first = next((i for i, name in enumerate(names) if f"{name}.".startswith(f"{path}.")), None)
-    if first is None:
-        raise LayerError(
-            f"down_to is {path!r}; expected a block with parameters, such as {names[-1].rpartition('.')[0]!r}"
-        )
-    compiled = (value for block in (net, *named.values()) for value in vars(block).values())
-    found = copy.deepcopy(net, {id(value): None for value in compiled if isinstance(value, nd.CachedOp)})
-    rng = np.random.default_rng(seed)
-    for parameter in list(parameters(found).values())[: first - 1 if first else None : -1]:
-        values = parameter.data().asnumpy()
-        parameter.set_data(nd.array(rng.permutation(values.ravel()).reshape(values.shape), dtype=values.dtype))
-    return found
+    kept = next((place for place, name in enumerate(names) if name.startswith(f"{down_to}.")), None)
+    if kept is None:
+        raise LayerError(f"down_to is {down_to!r}; expected the path of a block with parameters, such as 'output'")
+    values = (value for block in (net, *paths(net).values()) for value in vars(block).values())
+    compiled = {id(value): None for value in values if isinstance(value, nd.CachedOp)}  # of a hybridized net; no copy
+    forgetful, rng = copy.deepcopy(net, compiled), np.random.default_rng(seed)
+    for parameter in reversed(list(parameters(forgetful).values())[kept:]):
+        learned = parameter.data().asnumpy()
+        parameter.set_data(nd.array(rng.permutation(learned.ravel()).reshape(learned.shape), dtype=learned.dtype))
+    return forgetful
 
 
 def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
@@ -197,26 +171,21 @@ def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
     return {path: np.abs(one).max(axis=1) if one.ndim == 4 else one for path, one in maps.items()}
 
 
-class _Batches:
-    """For each batch its scenes' marks, the scenes and the net's input; drawn when their turn comes."""
-
-    def __init__(self, net: Block, seeds: Iterable, objects: int, batch: int):
-        self.net, self.seeds, self.objects, self.batch = net, list(seeds), objects, batch
-        if not self.seeds:
-            raise InputError("seeds is empty; give at least one scene's seed")
-        if not is_whole(batch) or batch < 1:
-            raise InputError(f"batch is {batch!r}; expected a positive int")
-
-    def __len__(self) -> int:
-        return -(-len(self.seeds) // self.batch)
-
-    def __iter__(self) -> Iterator[tuple[list, list[Scene], nd.NDArray]]:
-        for start in range(0, len(self.seeds), self.batch):
-            part = self.seeds[start : start + self.batch]
-            drawn = [one if isinstance(one, Scene) else draw(one, self.objects) for one in part]
-            marks = [start + i if one is scene else one for i, (one, scene) in enumerate(zip(part, drawn))]
-            images = normalise(np.stack([scene.image for scene in drawn]), normalisation_of(self.net))
-            yield marks, drawn, input_for(self.net, images)
+def _batches(
+    net: Block, seeds: Iterable, objects: int, batch: int, progress: Callable[[Iterable], Iterable] = iter
+) -> Iterator[tuple[list, list[Scene], nd.NDArray]]:
+    """For each batch its scenes' marks, the scenes, and the net's input."""
+    seeds = list(seeds)
+    if not seeds:
+        raise InputError("seeds is empty; give at least one scene's seed")
+    if not is_whole(batch) or batch < 1:
+        raise InputError(f"batch is {batch!r}; expected a positive int")
+    for start in progress(range(0, len(seeds), batch)):
+        part = seeds[start : start + batch]
+        drawn = [one if isinstance(one, Scene) else draw(one, objects) for one in part]
+        marks = [start + place if one is drawn[place] else one for place, one in enumerate(part)]
+        images = normalise(np.stack([scene.image for scene in drawn]), normalisation_of(net))
+        yield marks, drawn, input_for(net, images)
 
 
 def _class_ids(net: Block, scene: Scene, classes: int) -> list[int]:

@@ -28,17 +28,11 @@ Maps = np.ndarray | dict[str, np.ndarray]
 def grad_cam_plus_plus(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None) -> Maps:
     """Grad-CAM++: ReLU(sum_k w_k A_k), w_k = sum_ij alpha_kij ReLU(g_kij) (Chattopadhay et al. 2018, equations 5, 10).
 
-    g is d target / d A, and alpha_kij = g_kij^2 / (2 g_kij^2 + g_kij^3 sum_ab A_kab): the derivatives of exp(target),
-    for which all of second and third order are powers of g. Its own factor exp(target), one number for a whole map,
-    is left out, as it overflows. Written for maps that are not negative, such as those behind a ReLU.
+    With g = d target / d A, alpha_kij = g_kij^2 / (2 g_kij^2 + g_kij^3 sum_ab A_kab): what is explained is exp(target),
+    whose derivatives are powers of g. Their common factor exp(target) overflows and is left out. The layer's values
+    should not be negative: take one behind a ReLU.
 
-    Parameters
-    ----------
-    net, x, target, layer : as for `cam.grad_cam`
-
-    Returns
-    -------
-    numpy (N, h, w), at least 0; a dict of them by layer path if `layer` is a list
+    Parameters and result as for `cam.grad_cam`: numpy (N, h, w), or a dict of them for a list of layers.
     """
 
     def plus_plus(features: np.ndarray, gradient: np.ndarray) -> np.ndarray:
@@ -54,7 +48,7 @@ def grad_cam_plus_plus(net: Block, x: nd.NDArray, *, target: Target = None, laye
 def layer_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None) -> Maps:
     """LayerCAM: ReLU(sum_k ReLU(d target / d A_k) A_k), position by position (Jiang et al. 2021, equations 5 to 7).
 
-    HiResCAM, but for the gradient's negative part. Parameters and result as for `grad_cam_plus_plus`.
+    HiResCAM without the gradient's negative part. Parameters and result as for `cam.grad_cam`.
     """
     return _each_layer(net, x, target, layer, lambda A, gradient: np.maximum((np.maximum(gradient, 0) * A).sum(1), 0))
 
@@ -64,17 +58,10 @@ def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
     """Score-CAM: ReLU(sum_k w_k A_k), without gradients (Wang et al. 2020, algorithm 1).
 
     w = softmax over k of the target for the image times H_k, where H_k is A_k resized to the image and stretched to
-    [0, 1] (0 if it is flat). It takes a forward pass for each channel. What the paper subtracts before the softmax, the
-    target of a black image, is one number for all k and changes nothing. The image is normalised: times 0 is grey.
+    [0, 1] (0 if it is flat): a forward pass for each channel, `batch` of them together. What the paper subtracts before
+    the softmax, the target of a baseline, is one number for all k and changes nothing.
 
-    Parameters
-    ----------
-    net, x, target, layer : as for `cam.grad_cam`; a target that is a function must be linear in the logits
-    batch : masked images per forward pass
-
-    Returns
-    -------
-    numpy (N, h, w), at least 0; a dict of them by layer path if `layer` is a list
+    Parameters and result as for `cam.grad_cam`; a target that is a function must be linear in the logits.
     """
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
@@ -103,16 +90,8 @@ def smooth_grad(
 ) -> np.ndarray:
     """SmoothGrad: `cam.saliency` of the gradient's mean over noisy copies of the image (Smilkov et al. 2017).
 
-    Parameters
-    ----------
-    net, x, target : as for `cam.grad_cam`; the top class is that of the clean image
-    samples : how many copies
-    noise : standard deviation of their Gaussian noise, as a share of each image's range of values
-    seed : of the noise
-
-    Returns
-    -------
-    numpy (N, H, W)
+    There are `samples` copies; the standard deviation of their Gaussian noise is the share `noise` of the range of each
+    image's values. The top class is that of the clean image. Else as for `cam.saliency`: numpy (N, H, W).
     """
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")

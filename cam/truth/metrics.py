@@ -1,8 +1,9 @@
 """What a map is worth: against a mask that is known exactly, against the net itself, against another map.
 
-A map of another size is first resized to that of the mask or image (bilinear, `cam.resize_map`). Only positive values
-count as evidence. What needs a net takes it as `score`: a function of normalised images, numpy (N, C, H, W), that
-returns the probability of the explained class, numpy (N,); see `cam.evaluation.score_of`.
+Maps are numpy (h, w) and first resized to the mask, numpy bool (H, W), or to the normalised image, numpy (C, H, W);
+only positive values count as evidence. What needs a net takes it as `score`: a function of images (N, C, H, W) that
+returns the probability of the explained class, numpy (N,), such as `cam.evaluation.score_of` gives. InputError or
+NonFiniteError says which map, mask or number is not as it should be.
 """
 
 from __future__ import annotations
@@ -23,16 +24,6 @@ def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
     """Share of the map's positive energy that lies inside the mask, 0 to 1 (Wang et al. 2020: energy-based pointing).
 
     By chance, a map without any idea gets the mask's share of the image. A map with no positive value gets 0.
-
-    Parameters
-    ----------
-    heat : numpy (h, w)
-    mask : numpy bool (H, W)
-
-    Raises
-    ------
-    InputError, NonFiniteError
-        If map or mask are not as described.
     """
     positive = _positive(heat, mask)
     return _ratio(positive[mask].sum(), positive.sum())
@@ -42,17 +33,7 @@ def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> fl
     """Of the positive energy that falls on either of two objects, the share on the right one, 0 to 1.
 
     The idea of Boehle et al. 2021 (their localisation metric), on objects instead of cells. By chance
-    it is the mask's share of both masks. A map with nothing on either object gets 0.
-
-    Parameters
-    ----------
-    heat : numpy (h, w)
-    mask, other : numpy bool (H, W), disjoint: the object of the explained class, and all others
-
-    Raises
-    ------
-    InputError, NonFiniteError
-        If the masks overlap or differ in shape, or map and masks are not as described.
+    it is the mask's share of both masks. A map with nothing on either object gets 0. The masks must not overlap.
     """
     positive = _positive(heat, mask)
     if getattr(other, "shape", None) != mask.shape or other.dtype != bool or (mask & other).any():
@@ -65,17 +46,6 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
     """Whether the map's maximum lies on the object, or at most `tolerance` pixels from it (Zhang et al. 2018).
 
     A map with no positive value misses. Of several maxima the first one counts.
-
-    Parameters
-    ----------
-    heat : numpy (h, w)
-    mask : numpy bool (H, W)
-    tolerance : radius in the mask's pixels
-
-    Raises
-    ------
-    InputError, NonFiniteError
-        If the tolerance is negative, or map and mask are not as described.
     """
     if tolerance < 0:
         raise InputError(f"tolerance is {tolerance!r}; expected a number of pixels, at least 0")
@@ -102,12 +72,8 @@ def grid_pointing_game(
 ) -> float:
     """Share of the positive energy that lies in one cell of a grid of images (Boehle et al. 2021, equation 7).
 
-    Each cell shows an object of another class, and the map explains the class of one cell. By chance 1 / cells.
-
-    Parameters
-    ----------
-    heat : numpy (h, w), of the mosaic of rows x columns = `grid` images, of `size` pixels in all
-    cell : which image, row by row
+    Each of rows x columns = `grid` cells of the image of `size` pixels shows another class; the map explains that of
+    `cell`, counted row by row. By chance 1 / cells.
     """
     rows, columns = (np.arange(side) * parts // side for side, parts in zip(size, grid))
     return energy_in_mask(heat, rows[:, None] * grid[1] + columns == cell)
@@ -133,9 +99,7 @@ def deletion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = gre
 
     Parameters
     ----------
-    heat : numpy (h, w)
-    image : numpy (C, H, W), normalised
-    score, fill : see above: `grey`, `blur`, `onto(background)`, `noisy_linear` or a function of one's own
+    fill : `grey`, `blur`, `onto(background)`, or a function of the image and of what is removed, bool (H, W)
     steps : the shares removed are 0, 1 / steps, ..., 1
 
     Returns
@@ -143,19 +107,15 @@ def deletion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = gre
     numpy (steps + 1,) of scores; `area` makes one number of it
     """
     heat = resize_map(heat, image.shape[1:])
-    order = np.argsort(-heat, axis=None, kind="stable")
     rank = np.empty(heat.size)
-    rank[order] = np.arange(heat.size) / heat.size
-    shares = np.arange(steps + 1) / steps
-    return score(np.stack([fill(image, rank.reshape(heat.shape) < share) for share in shares]))
+    rank[np.argsort(-heat, axis=None, kind="stable")] = np.arange(heat.size) / heat.size
+    removed = rank.reshape(heat.shape) < np.linspace(0, 1, steps + 1)[:, None, None]
+    return score(np.stack([fill(image, one) for one in removed]).astype(image.dtype))
 
 
 def insertion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = blur, steps: int = 20) -> np.ndarray:
-    """The score while the map's highest pixels are put back first (Petsiuk et al. 2018): high is good. As `deletion`.
-
-    What deletion of the lowest pixels first shows, read backwards.
-    """
-    return deletion(-heat, image, score, fill, steps)[::-1]
+    """The score while the highest pixels are put back first (Petsiuk et al. 2018): high is good. Else as `deletion`."""
+    return deletion(-heat, image, score, fill, steps)[::-1]  # of the lowest pixels, read backwards
 
 
 def area(curve: np.ndarray) -> float:
@@ -166,8 +126,7 @@ def area(curve: np.ndarray) -> float:
 def confidence_change(heat: np.ndarray, image: np.ndarray, score: Score) -> tuple[float, float]:
     """Drop max(0, Y - O) / Y and whether confidence increases, O > Y (Chattopadhay et al. 2018, section 4.1).
 
-    Y is the score of the image, O that of the image times the map, which is stretched to [0, 1]. Their means over
-    images are called average drop and increase in confidence.
+    Y is the score of the image, O that of the image times the map over its maximum. Reported as means over images.
     """
     stretched = np.maximum(resize_map(heat, image.shape[1:]), 0)
     stretched /= stretched.max() or 1
@@ -203,11 +162,11 @@ def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     """(..., H, W) under a Gaussian of `sigma` pixels, whose weights add up to 1 at the edges too."""
-    rows, columns = (
-        np.exp(-((np.arange(side)[:, None] - np.arange(side)) ** 2) / (2 * sigma**2)) for side in image.shape[-2:]
-    )
-    rows, columns = (weights / weights.sum(axis=1, keepdims=True) for weights in (rows, columns))
-    return (rows @ image @ columns.T).astype(image.dtype)
+    sides = []
+    for pixels in map(np.arange, image.shape[-2:]):
+        weights = np.exp(-((pixels[:, None] - pixels) ** 2) / (2 * sigma**2))
+        sides.append(weights / weights.sum(axis=1, keepdims=True))
+    return (sides[0] @ image @ sides[1].T).astype(image.dtype)
 
 
 @dataclass(frozen=True)
@@ -231,17 +190,8 @@ def bootstrap(
 ) -> Interval:
     """Mean of `values` with its percentile bootstrap interval (Efron 1979).
 
-    Parameters
-    ----------
-    values : one number per map
-    confidence, samples, seed : of the interval
-    clusters : one mark per value; those with the same mark, such as a scene's two maps, are drawn together (cluster
-        bootstrap: Davison and Hinkley 1997, section 3.8). None if all are independent
-
-    Raises
-    ------
-    InputError
-        If there are no values, or not one mark for each.
+    `clusters` has one mark per value: those of one mark, such as a scene's two maps, are drawn together, since they are
+    no independent witnesses (cluster bootstrap: Davison and Hinkley 1997, section 3.8). None if all are independent.
     """
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) == 0:

@@ -38,9 +38,7 @@ def image_itself(x: nd.NDArray) -> np.ndarray:
 def other_class(method: Callable) -> Callable:
     """A method that gives `method`'s map of the class before the one that is asked for: the right net, the wrong class.
 
-    Returns
-    -------
-    function (net, x, *, target=None, layer=None), as `cam.grad_cam`, for classes as targets
+    It is called as `cam.grad_cam` is, with a class as target.
     """
 
     def of_other_class(net, x, *, target=None, layer=None):

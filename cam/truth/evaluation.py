@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,12 @@ from mxnet.gluon import Block
 from ..core.checks import is_whole
 from ..core.errors import CamWarning, InputError, LayerError, NetError
 from ..core.inputs import input_for, normalisation_of, normalise
-from ..core.layers import LayerLike, parameters, paths
+from ..core.layers import parameters, paths
 from ..core.maps import grad_cam, resize_map
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
 from . import metrics
+from .methods import Layers
 from .scenes import LABELS, Scene, draw
 
 
@@ -57,28 +58,19 @@ class Evaluation:
         return float(self.energy.mean() / self.area.mean())
 
     def interval(self, measure: str, minus: Evaluation | None = None) -> metrics.Interval:
-        """The mean of a measure, such as "share", or of its lead over another method's on the same maps.
-
-        Its bootstrap interval draws whole scenes, as the maps of one scene are no independent witnesses.
-        """
+        """Mean of a measure such as "share", or its lead over that of another method; whole scenes are drawn."""
         values = np.asarray(getattr(self, measure), float)
         return metrics.bootstrap(values - getattr(minus, measure) if minus else values, clusters=self.seed)
 
 
-def evaluate(net: Block, seeds: Iterable, layer: LayerLike | Sequence[LayerLike] | None = None, *, batch: int = 10):
+def evaluate(net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10):
     """`compare` for Grad-CAM alone: an Evaluation; a dict of them by layer path if `layer` is a list."""
     found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch)}
     return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
 
 
 def compare(
-    net: Block,
-    methods: Mapping[str, Callable],
-    layers: LayerLike | Sequence[LayerLike] | None,
-    seeds: Iterable,
-    *,
-    batch: int = 10,
-    progress: Callable[[Iterable], Iterable] = iter,
+    net: Block, methods: Mapping[str, Callable], layers: Layers, seeds: Iterable, *, batch: int = 10, progress=iter
 ) -> list[Evaluation]:
     """Measure the maps of every object's class by several methods and layers on the same scenes.
 
@@ -91,16 +83,11 @@ def compare(
     layers : as `layer` in `cam.grad_cam`
     seeds : which scenes of two objects, such as `cam.scenes.TEST_SEEDS[:200]`; or Scenes, of any number of objects
     batch : scenes per call of a method
-    progress : wraps the list of batches to show how far it is, such as `tqdm.tqdm`
+    progress : function that wraps the list of batches to show how far it is, such as `tqdm.tqdm`
 
     Returns
     -------
-    list of Evaluation, one for each method and layer
-
-    Raises
-    ------
-    CamError
-        NetError or ClassError if the net does not know a scene's classes; else as `cam.record`.
+    list of Evaluation, one for each method and layer; NetError or ClassError if the net does not know a scene's classes
     """
     rows: dict[tuple[str, str], list[tuple]] = {}
     for marks, drawn, x in _batches(net, seeds, 2, batch, progress):
@@ -172,7 +159,7 @@ def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
 
 
 def _batches(
-    net: Block, seeds: Iterable, objects: int, batch: int, progress: Callable[[Iterable], Iterable] = iter
+    net: Block, seeds: Iterable, objects: int, batch: int, progress=iter
 ) -> Iterator[tuple[list, list[Scene], nd.NDArray]]:
     """For each batch its scenes' marks, the scenes, and the net's input."""
     seeds = list(seeds)

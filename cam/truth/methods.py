@@ -17,7 +17,7 @@ from ..core.errors import InputError
 from ..core.inputs import input_for
 from ..core.layers import LayerLike
 from ..core.maps import resize_map
-from ..core.recording import record
+from ..core.recording import Recording, record
 from ..core.targets import Target
 
 Layers = LayerLike | Sequence[LayerLike] | None
@@ -35,13 +35,12 @@ def grad_cam_plus_plus(net: Block, x: nd.NDArray, *, target: Target = None, laye
     Parameters and result as for `cam.grad_cam`: numpy (N, h, w), or a dict of them for a list of layers.
     """
 
-    def plus_plus(features: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        whole = 2 * gradient**2 + gradient**3 * features.sum(axis=(2, 3), keepdims=True)
-        alpha = np.divide(gradient**2, whole, out=np.zeros_like(whole), where=whole != 0)
-        weights = (alpha * np.maximum(gradient, 0)).sum(axis=(2, 3), keepdims=True)
-        return np.maximum((weights * features).sum(axis=1), 0)
+    def plus_plus(recording: Recording, path: str) -> np.ndarray:
+        features, positive = recording.features(path), np.maximum(recording.gradient(path, target=target), 0)
+        shares = positive / (2 + positive * features.sum(axis=(2, 3), keepdims=True))  # alpha ReLU(g)
+        return (shares.sum(axis=(2, 3), keepdims=True) * features).sum(axis=1)
 
-    return _each_layer(net, x, target, layer, plus_plus)
+    return _each_layer(net, x, layer, plus_plus)
 
 
 @by_keyword
@@ -50,7 +49,12 @@ def layer_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
 
     HiResCAM without the gradient's negative part. Parameters and result as for `cam.grad_cam`.
     """
-    return _each_layer(net, x, target, layer, lambda A, gradient: np.maximum((np.maximum(gradient, 0) * A).sum(1), 0))
+
+    def summed(recording: Recording, path: str) -> np.ndarray:
+        positive = np.maximum(recording.gradient(path, target=target), 0)
+        return (positive * recording.features(path)).sum(axis=1)
+
+    return _each_layer(net, x, layer, summed)
 
 
 @by_keyword
@@ -65,23 +69,23 @@ def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
     """
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
-    recording = record(net, x, layer, image_gradient=False)
-    heads, images, maps = recording.head(target).asnumpy(), x.asnumpy(), {}
-    for path in recording.layers:
-        features = recording.features(path)
-        maps[path] = np.empty((len(features), *features.shape[2:]), features.dtype)
-        for number, (channels, image, head) in enumerate(zip(features, images, heads)):
+
+    def scored(recording: Recording, path: str) -> np.ndarray:
+        maps = []
+        for channels, image, head in zip(recording.features(path), x.asnumpy(), recording.head(target).asnumpy()):
             scores = []
             for start in range(0, len(channels), batch):
                 masks = resize_map(channels[start : start + batch], image.shape[1:])[:, None]
                 masks -= masks.min(axis=(2, 3), keepdims=True)
                 highest = masks.max(axis=(2, 3), keepdims=True)
-                masked = image * masks / np.where(highest > 0, highest, 1)  # (batch, 3, H, W)
-                scores.append(record(net, input_for(net, masked), [], image_gradient=False).logits @ head)
-            scores = np.concatenate(scores)
-            weights = np.exp(scores - scores.max())
-            maps[path][number] = np.maximum(np.tensordot(weights / weights.sum(), channels, 1), 0)
-    return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]
+                masked = input_for(net, image * masks / np.where(highest > 0, highest, 1))  # (batch, 3, H, W)
+                scores.append(record(net, masked, [], image_gradient=False).logits @ head)
+            weights = np.concatenate(scores)
+            weights = np.exp(weights - weights.max())
+            maps.append(np.tensordot(weights / weights.sum(), channels, 1))
+        return np.stack(maps)
+
+    return _each_layer(net, x, layer, scored)
 
 
 @by_keyword
@@ -105,11 +109,11 @@ def smooth_grad(
     return np.abs(total / samples).max(axis=1)
 
 
-def _each_layer(net, x, target: Target, layer: Layers, of: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Maps:
-    """`of` features and gradient (N, K, h, w) of each recorded layer; a dict only if a list was asked for."""
+def _each_layer(net: Block, x: nd.NDArray, layer: Layers, signed: Callable[[Recording, str], np.ndarray]) -> Maps:
+    """The positive part of each recorded layer's map, with warnings; a dict only if a list was asked for."""
     recording, maps = record(net, x, layer, image_gradient=False), {}
     for path in recording.layers:
         for warning in recording.caveats(path):
             warnings.warn(warning, stacklevel=4)
-        maps[path] = of(recording.features(path), recording.gradient(path, target=target))
+        maps[path] = np.maximum(signed(recording, path), 0)
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

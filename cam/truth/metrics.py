@@ -16,6 +16,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.maps import check_map, resize_map
 
+Sides = tuple[int, int]
 Score = Callable[[np.ndarray], np.ndarray]
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image (C, H, W) and bool (H, W), what of it is removed
 
@@ -67,9 +68,7 @@ def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float
     return _ratio((marked & mask).sum(), (marked | mask).sum())
 
 
-def grid_pointing_game(
-    heat: np.ndarray, cell: int, grid: tuple[int, int] = (2, 2), size: tuple[int, int] = (224, 224)
-) -> float:
+def grid_pointing_game(heat: np.ndarray, cell: int, grid: Sides = (2, 2), size: Sides = (224, 224)) -> float:
     """Share of the positive energy that lies in one cell of a grid of images (Boehle et al. 2021, equation 7).
 
     Each of rows x columns = `grid` cells of the image of `size` pixels shows another class; the map explains that of
@@ -131,13 +130,13 @@ def confidence_change(heat: np.ndarray, image: np.ndarray, score: Score) -> tupl
     stretched = np.maximum(resize_map(heat, image.shape[1:]), 0)
     stretched /= stretched.max() or 1
     whole, kept = score(np.stack([image, image * stretched]).astype(image.dtype))
-    return float(max(0, whole - kept) / whole), float(kept > whole)
+    return _ratio(max(0, whole - kept), whole), float(kept > whole)
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rank correlation of two maps of one shape, -1 to 1, ties at their mean rank; 0 if one is flat."""
     ranks = []
-    for heat in (first, second):
+    for heat in _pair(first, second):
         _, inverse, counts = np.unique(heat, return_inverse=True, return_counts=True)
         ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse.ravel()])
     one, other = (rank - rank.mean() for rank in ranks)
@@ -151,7 +150,7 @@ def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 
     Mean of (2 m1 m2 + c1)(2 s12 + c2) / ((m1^2 + m2^2 + c1)(s1^2 + s2^2 + c2)), with means m, variances s^2 and
     covariance s12 under a Gaussian of `sigma`; c1 = 0.01^2, c2 = 0.03^2.
     """
-    one, other = (heat / (np.abs(heat).max() or 1) for heat in (first, second))
+    one, other = (heat / (np.abs(heat).max() or 1) for heat in _pair(first, second))
     m1, m2 = _blurred(one, sigma), _blurred(other, sigma)
     v1, v2 = _blurred(one**2, sigma) - m1**2, _blurred(other**2, sigma) - m2**2
     covariance = _blurred(one * other, sigma) - m1 * m2
@@ -160,13 +159,21 @@ def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 
     return float(alike.mean())
 
 
+def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    check_map(first, "first", 2, "map (h, w)")
+    check_map(second, "second", 2, "map (h, w)")
+    if first.shape != second.shape:
+        raise InputError(f"the maps have the shapes {first.shape} and {second.shape}; expected one shape")
+    return first, second
+
+
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     """(..., H, W) under a Gaussian of `sigma` pixels, whose weights add up to 1 at the edges too."""
     sides = []
     for pixels in map(np.arange, image.shape[-2:]):
         weights = np.exp(-((pixels[:, None] - pixels) ** 2) / (2 * sigma**2))
         sides.append(weights / weights.sum(axis=1, keepdims=True))
-    return (sides[0] @ image @ sides[1].T).astype(image.dtype)
+    return sides[0] @ image @ sides[1].T
 
 
 @dataclass(frozen=True)
@@ -182,11 +189,7 @@ class Interval:
 
 
 def bootstrap(
-    values: Sequence[float],
-    confidence: float = 0.95,
-    samples: int = 2000,
-    seed: int = 0,
-    clusters: Sequence | None = None,
+    values: Sequence[float], confidence: float = 0.95, samples: int = 2000, seed: int = 0, clusters=None
 ) -> Interval:
     """Mean of `values` with its percentile bootstrap interval (Efron 1979).
 

@@ -1,15 +1,21 @@
 """Grad-CAM++, LayerCAM, Score-CAM and SmoothGrad: by hand, and against peers (see `benchmarks/peer.py`)."""
 
+import sys
 import warnings
+from pathlib import Path
 
 import cam
-from cam import InputError
+from cam import InputError, scenes
+from cam.core.inputs import normalise
 
 import numpy as np
 import pytest
 from conftest import random_images, relative_l2
 from mxnet import nd
 from mxnet.gluon import nn
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import peer
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def test_each_image_by_itself_and_lists_of_layers(method, narrow_resnet):
         assert relative_l2(together["features.10"][number], alone[0]) < 1e-4
 
 
-@pytest.mark.parametrize("method", METHODS[:2])
+@pytest.mark.parametrize("method", METHODS)
 def test_warnings_of_layers_point_at_the_caller(method, narrow_resnet):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -99,3 +105,29 @@ def test_wrong_requests_are_refused(narrow_resnet):
         cam.smooth_grad(narrow_resnet, x, samples=0)
     with pytest.raises(InputError, match="takes what it explains by keyword"):
         cam.layer_cam(narrow_resnet, x, 3)
+
+
+REFERENCE = np.load(Path(__file__).parent / "methods_reference.npz")
+OURS = {
+    "Grad-CAM++, target x 1000": cam.grad_cam_plus_plus,
+    "HiResCAM": cam.hires_cam,
+    "LayerCAM": cam.layer_cam,
+    "Score-CAM": cam.score_cam,
+}
+
+
+@pytest.mark.parametrize("key", sorted(REFERENCE.files))
+def test_against_peers(key, embedded_nets):
+    """For Grad-CAM++ the logits times 1000, so that the 1e-6 that pytorch-grad-cam adds to squared gradients is small.
+
+    Score-CAM's masks torch-cam stretches first and resizes then, against the order of the paper.
+    """
+    _, name, kind, layer = key.split("/")
+    drawn = [scenes.draw(seed) for seed in peer.SEEDS][: len(REFERENCE[key])]
+    x = nd.array(normalise(np.stack([scene.image for scene in drawn])))
+    ids = [scene.class_ids[0] for scene in drawn]
+    target = (lambda logits: 1000 * nd.pick(logits, nd.array(ids))) if "x 1000" in kind else ids
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cam.CamWarning)
+        found = OURS[kind](embedded_nets[name], x, target=target, layer=layer)
+    assert relative_l2(found, REFERENCE[key]) < (0.05 if kind == "Score-CAM" else 1e-3)

@@ -68,6 +68,9 @@ def test_wrong_input_is_refused():
         metrics.pointing_game(np.ones((4, 4)), MASK, tolerance=-1)
     with pytest.raises(InputError, match="confidence is 95"):
         metrics.bootstrap([1, 2], confidence=95)
+    for alike in (metrics.rank_correlation, metrics.structural_similarity):
+        with pytest.raises(InputError, match=r"the maps have the shapes \(4, 4\) and \(2, 2\); expected one shape"):
+            alike(np.ones((4, 4)), np.ones((2, 2)))
     with pytest.raises(NonFiniteError):
         metrics.energy_in_mask(np.full((4, 4), np.nan), MASK)
 

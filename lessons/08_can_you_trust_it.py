@@ -17,13 +17,14 @@
 # %% [markdown]
 # # 8. Can you trust it?
 #
-# **You will learn** five ways to put a map to the test: against the truth, against rivals that know nothing, by changing
-# the picture, by destroying the network, and against another account of the same logit. You will see maps that are right,
-# maps that are wrong, and one kind that looks right whatever the network knows.
+# **You will learn** five ways to put a map to the test: against the truth, against rivals that know nothing, by
+# changing the picture, by destroying the network, and against another account of the same logit. You will see maps that
+# are right, maps that are wrong, and one kind that looks right whatever the network knows.
 #
 # **You need** lessons 3, 4 and 6. **It takes** about 70 minutes.
 #
-# Here is a network with a secret. It names the animal in the pictures of an archive, and it is nearly always right.
+# Here is a network with a secret. It names the animal in the pictures of an archive, and it is nearly always right. (If
+# your course hands out the capstone of the problem sets, do that first: it asks for this secret.)
 
 # %%
 # %matplotlib inline
@@ -64,8 +65,8 @@ show(
 )
 
 # %% [markdown]
-# *What to see: five pictures of the archive, and Grad-CAM for the class that the archive gives them. The named animal is
-# bright in both rows. In the second row the small tag in the corner is bright too.*
+# *What to see: five pictures of the archive, and Grad-CAM for the class that the archive gives them. The named animal
+# is bright in both rows. In the second row the small tag in the corner is bright too.*
 #
 # ## A suspicion is not a proof
 #
@@ -156,25 +157,25 @@ no_animal = [erased(image, scene.masks[0] & ~tag_mask) for image, scene in zip(a
 kept = (top(suspect, no_animal) == meant).mean()
 print(f"with the named animal erased and the tag left, the network still names it in {kept:.0%} of the pictures")
 assert of_class[0].low > 5 * tag_mask.mean() and of_class[0].mean < of_class[1].mean
-assert of_difference[0].low > of_class[0].high and kept < 0.5
+assert abs(of_difference[0].mean - of_class[0].mean) < 0.03 and kept < 0.5
 
 # %% [markdown]
-# No. The tag has less than the animal: 0.14 against 0.16, though seven times what its size would give it by chance. Ask
-# the question that the archive asks, "this animal rather than that one", and the tag comes out more clearly. And the last
-# number keeps you from the opposite mistake: the tag alone is not enough either. With the animal erased, the answer
-# mostly goes too. The network needs an animal, and lets the tag choose which one.
+# No. The tag has less than the animal: 0.14 against 0.16, though seven times what its size would give it by chance. Nor
+# does it help to ask what decides, "this animal rather than that one": the tag's share stays what it was. And the last
+# number keeps you from the opposite mistake. The tag alone is not enough: with the animal erased, the answer mostly
+# goes too. The network needs the animal, and lets the tag choose between two of them.
 #
 # **A map is not a cause.** It shows where evidence is. What the *answer* depends on, only a change can tell.
 #
 # ## Dumb rivals
 #
-# On test scenes we have the truth: exact masks. Is 0.4 of the energy inside the mask good? A number alone does not say. Put it
-# beside maps that know nothing: random cells, a Gaussian in the middle, the edges of the picture, the picture itself. And
-# beside one that knows the network but answers another question: the map of another class.
+# On test scenes we have the truth: exact masks. Is 0.4 of the energy inside the mask good? A number alone does not say.
+# Put it beside maps that know nothing: random cells, a Gaussian in the middle, the edges of the picture, the picture
+# itself. And beside one that knows the network but answers another question: the map of another class.
 #
 # Each scene gives two maps, one for each animal. Are these two independent witnesses? If the scene is hard, it is hard
-# for both. So an interval must draw *scenes*, not maps. This is the cluster bootstrap: draw as many scenes as there are,
-# with repetition, each with both its maps; take the mean; do it 2000 times; the middle 95 % of the means are the
+# for both. So an interval must draw *scenes*, not maps. This is the cluster bootstrap: draw as many scenes as there
+# are, with repetition, each with both its maps; take the mean; do it 2000 times; the middle 95 % of the means are the
 # interval.
 
 
@@ -209,8 +210,8 @@ exercises.check(
 )  # fmt: skip
 
 # %% [markdown]
-# > **Predict.** Which dumb rival comes closest to Grad-CAM in the energy? And what is the mean share on the right object
-# > of a map that does not know which animal is asked for, over both animals of a scene?
+# > **Predict.** Which dumb rival comes closest to Grad-CAM in the energy? And what is the mean share on the right
+# > object of a map that does not know which animal is asked for, over both animals of a scene?
 
 # %%
 net, vgg = cam.resnet50_v2(), cam.vgg16()
@@ -261,9 +262,10 @@ assert max(dumb, key=lambda title: measured[title].energy.mean()) == "edges"
 # ## Ask the network: take away what the map marks
 #
 # Most pictures have no mask. Then ask the network. **Deletion**: remove the pixels that the map ranks highest, first a
-# few, then more, and watch the probability. A good map makes it fall fast. **Insertion** puts them back in the same order
-# on an empty picture, and a good map makes it rise fast ([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). With
-# $S_q$ the highest share $q$ of the pixels, and $b$ what is painted instead:
+# few, then more, and watch the probability. A good map makes it fall fast. **Insertion** puts them back in the same
+# order on an empty picture, and a good map makes it rise fast
+# ([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). With $S_q$ the highest share $q$ of the pixels, and $b$
+# what is painted instead:
 #
 # $$\text{deletion}(q) = p_c\big(x \text{ outside } S_q,\ b \text{ inside}\big)$$
 #
@@ -303,9 +305,13 @@ for title, heat in {"a good map": np.array([9, 8, 1, 0]), "the picture itself": 
     print(f"{title:18}", [float(removed(pixels, heat, count, empty)[:2].sum()) for count in range(5)])
 exercises.check(
     "two pixels removed by the picture itself", removed(pixels, pixels, 2, empty), [0, 3, 0, 1],
-    {"the lowest were removed": [5, 0, 4, 0], "these were kept, all others removed": [5, 0, 4, 0]},
+    {"the lowest were removed, or the highest kept": [5, 0, 4, 0], "one too few": [0, 3, 4, 1]},
 )  # fmt: skip
-assert pixels[0] == 5  # the picture itself is as it was
+mine = [removed(pixels, pixels, count, empty)[:2].sum() for count in range(5)]
+square = pixels.reshape(2, 2)
+by_cam = metrics.deletion(square, square[None], lambda images: images[:, 0, 0].sum(axis=1), steps=4)
+compare("the curve, mine and cam's", mine, by_cam)
+assert np.array_equal(mine, by_cam) and pixels[0] == 5  # and the picture itself is as it was
 
 # %% [markdown]
 # The good map needs two pixels to bring the sum to zero; the picture itself wastes one on a pixel that does not count.
@@ -324,7 +330,7 @@ def empty_scene(scene):
     return metrics.blur(normalise(erased(scene.image, scene.masks.any(axis=0))), np.ones((224, 224), bool))
 
 
-def curves(title, of):
+def curves(of):
     """Mean probability, over the scenes, of the first animal, for each way to fill."""
     found = {}
     for number, scene in enumerate(few):
@@ -348,7 +354,7 @@ orders = {
     "edges": lambda x, **_: rivals.edges(x),
     "random cells": lambda x, number, **_: rivals.random_map(x, seed=number),
 }
-curve = {title: curves(title, of) for title, of in orders.items()}
+curve = {title: curves(of) for title, of in orders.items()}
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(12.5, 3), layout="constrained", sharey=True)
@@ -362,13 +368,13 @@ axes[0].legend(fontsize=7)
 show(
     figure,
     alt="Three panels of deletion and one of insertion. Deleting by Grad-CAM brings the probability near zero at once; "
-    "deleting by the other animal's map brings it up to 0.9; edges fall nearly as fast as Grad-CAM; random cells stay.",
+    "deleting by the other animal's map brings it up to 0.9; edges fall nearly as fast as Grad-CAM, random cells slowly.",
 )
 
 # %% [markdown]
-# *What to see: the mean over five scenes. Removing what Grad-CAM marks (circles) kills the answer at the first step. Removing what the
-# *other* animal's map marks (squares) makes the network much surer. Edges (diamonds) are not far behind
-# Grad-CAM. In the last panel Grad-CAM's curve first rises far above where it ends.*
+# *What to see: the mean over five scenes. Removing what Grad-CAM marks (circles) kills the answer at the first step.
+# Removing what the *other* animal's map marks (squares) makes the network much surer. Edges (diamonds) are not far
+# behind Grad-CAM. In the last panel Grad-CAM's curve first rises far above where it ends.*
 
 # %%
 print(f"{'area under the curve':24}", *(f"{name:>20}" for name in curve["Grad-CAM"]))
@@ -397,22 +403,36 @@ for title, one in (("logit", logit), ("probability", probability)):
     print(
         f"{title:12} mine {one[0, 0]:5.2f} -> {one[1, 0]:5.2f}   the other animal {one[0, 1]:5.2f} -> {one[1, 1]:5.2f}"
     )
+change = np.mean(
+    [
+        metrics.confidence_change(
+            cam.grad_cam(net, batch([scene.image]), target=scene.class_ids[0])[0],
+            normalise(scene.image),
+            evaluation.score_of(net, scene.class_ids[0]),
+        )
+        for scene in few
+    ],
+    axis=0,
+)
+print("the picture seen through Grad-CAM: average drop {:.2f}, increase in {:.0%} of the scenes".format(*change))
 assert probability[1, 0] > probability[0, 0] and logit[0, 1] - logit[1, 1] > 3 * (logit[1, 0] - logit[0, 0]) > 0
 
 # %% [markdown]
-# My own logit rose a little. The rival's fell by several times as much, and softmax divides one whole among all. So a rise of confidence is no
-# proof that the removed part spoke *against* the class. For the same reason average drop and "increase in confidence" (`metrics.confidence_change`)
-# praise a map that hides the rival.
+# My own logit rose a little. The rival's fell by several times as much, and softmax divides one whole among all. So a
+# rise of confidence is no proof that the removed part spoke *against* the class. The last line gives two measures that
+# people use, average drop and increase in confidence ([Chattopadhay et al. 2018](https://arxiv.org/abs/1710.11063)):
+# keep the picture where the map is bright, and see what the probability does. A map that hides the rival does well in
+# both.
 #
-# Three warnings belong to this test. Edges do well, since an animal without its outline is no animal: to beat
-# random is not enough. The fill matters, as the panels show: pictures with grey holes are unlike any the network was trained on. And
-# deletion asks only whether the pixels matter, not whether they are all that matters.
+# Three warnings belong to this test. Edges do well, since an animal without its outline is no animal: to beat random is
+# not enough. The fill is a choice, and pictures with grey holes are unlike any the network was trained on: compare the
+# three numbers of the edges. And deletion asks only whether the pixels matter, not whether they are all that matters.
 #
 # ## Destroy the network
 #
 # A map is to explain what the network *learned*. So destroy that and look again. Shuffle the weights of the last layer,
-# then of the one below, and so on down to the first ([Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)). A map that
-# stays the same did not depend on what you destroyed. To shuffle one layer takes three lines:
+# then of the one below, and so on down to the first ([Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)). A map
+# that stays the same did not depend on what you destroyed. To shuffle one layer takes three lines:
 
 # %%
 shuffled, rng = cam.vgg16(), np.random.default_rng(0)
@@ -469,7 +489,8 @@ show(
 
 # %% [markdown]
 # *What to see: one scene; the class is the same in all columns. Below the second column's titles the network knows less
-# and less. Grad-CAM leaves the animal as soon as the last layer is shuffled. Guided backpropagation goes on drawing both animals.*
+# and less. Grad-CAM leaves the animal as soon as the last layer is shuffled. Guided backpropagation goes on drawing
+# both animals.*
 #
 # A picture may deceive; measure it. SSIM compares two pictures patch by patch, and the rank correlation the order of
 # their values: 1 means the same.
@@ -492,7 +513,7 @@ for axis, (name, kinds) in zip(axes, alike.items()):
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.set_xticks(range(len(cascade)), ["trained", *stages], rotation=60, fontsize=8)
     axis.set_title(f"{name} with the trained network's map")
-axes[0].legend(fontsize=8)
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
 show(
     figure,
     alt="Rank correlation and SSIM of four kinds of map against the trained network's, as more layers are shuffled. "
@@ -512,14 +533,19 @@ assert ranks["Grad-CAM"][0] < 0.5 and abs(ranks["Grad-CAM"][3]) < 0.3
 assert ranks["guided Grad-CAM"][0] < 0.6 and all(ranks["guided backprop"] > ranks["plain gradient"])
 
 # %% [markdown]
-# *What to see: the mean over five scenes. From left to right more and more layers are shuffled, from the logits down.*
+# *What to see: the mean over five scenes. From left to right more and more layers are shuffled, from the logits down.
+# On the left Grad-CAM and guided Grad-CAM fall at once, guided backpropagation late. On the right the order is
+# another.*
 #
-# Grad-CAM notices at once. Guided backpropagation does not notice that the answers are worthless; with four layers shuffled its map is nearly the one
-# of the trained network. The plain gradient lies in between: it keeps much of its look too. And guided Grad-CAM notices
-# only because Grad-CAM is one of its two factors. What guided backpropagation draws so sharply comes from the *lower* layers. It is no plain edge
-# filter of the picture (see the last number), but it would be as sharp for a network that cannot tell a zebra from a drake.
+# Grad-CAM notices at once. Guided backpropagation does not notice that the answers are worthless; with four layers
+# shuffled its map is nearly the one of the trained network. The plain gradient lies in between: it keeps much of its
+# look too. And guided Grad-CAM notices only because Grad-CAM is one of its two factors. What guided backpropagation
+# draws so sharply comes from the *lower* layers. It is no plain edge filter of the picture (see the last number), but
+# it would be as sharp for a network that cannot tell a zebra from a drake.
 #
-# One caution. To notice is necessary and not sufficient: random cells, drawn anew, would pass this test too.
+# Two cautions. A measure can deceive as a picture can: by SSIM guided Grad-CAM hardly changes, though anybody sees
+# that it does. Most of it is black, and two black patches are alike. That is why you look at both measures, and at the
+# pictures. And to notice is necessary and not sufficient: random cells, drawn anew, would pass this test too.
 #
 # ## A class that is not there
 #
@@ -542,7 +568,7 @@ for title, one in (("VGG16", vgg), ("ResNet50v2", net)):
 there, not_there = drawn[0].labels[0], net.labels[absent[0]]
 show(
     plot.grid(
-        pictures, list(peaks), ["scene", there, f"{not_there}, own scale", f"{not_there}, common scale"], size=2.2
+        pictures, list(peaks), ["scene", there, f"{not_there},\nown scale", f"{not_there},\ncommon scale"], size=2.2
     ),
     alt=f"A scene and three maps by each network: of a class that is there, and twice of one that is not, {not_there}: "
     "bright on its own scale; on the scale of the first it is dark for ResNet50v2.",
@@ -564,8 +590,8 @@ assert peaks["ResNet50v2"] < 0.1 < peaks["VGG16"]
 #
 # Mirror a scene's single animal into its other half: two of one class.
 #
-# > **Predict.** Will the map mark both? Then erase one of them, left or right. What happens to the probability, and what
-# > to the logit?
+# > **Predict.** Will the map mark both? Then erase one of them, left or right. What happens to the probability, and
+# > what to the logit?
 
 
 # %%
@@ -586,25 +612,38 @@ versions = []
 for image, left, right, _ in pairs:
     versions += [image, erased(image, left), erased(image, right), erased(image, left | right)]
 versions = batch(versions)  # (12 x 4, 3, 224, 224)
-titles = ["both", "right only", "left only", "neither"]
+of_pairs = [class_id for *_, class_id in pairs]
+
+
+def on_twins(maps):
+    """In which share of the scenes a map has at least a quarter on each animal, and less than chance on both together."""
+    share = np.array([metrics.share_on_object(heat, left, right) for heat, (_, left, right, _) in zip(maps, pairs)])
+    energy = np.array([metrics.energy_in_mask(heat, left | right) for heat, (_, left, right, _) in zip(maps, pairs)])
+    chance = np.array([(left | right).mean() for _, left, right, _ in pairs])
+    return (np.abs(share - 0.5) <= 0.25).mean(), (energy < chance).mean()
+
+
+marked, answers = {}, {}
 for name, one in (("ResNet50v2", net), ("VGG16", vgg)):
     rec = cam.record(one, versions, [], image_gradient=False)
-    of_class = np.repeat([class_id for *_, class_id in pairs], 4)
-    z, p = (values[np.arange(48), of_class].reshape(12, 4).mean(axis=0) for values in (rec.logits, rec.probabilities))
-    heats = cam.grad_cam(one, versions[::4], target=[class_id for *_, class_id in pairs])
-    share = np.array([metrics.share_on_object(heat, left, right) for heat, (_, left, right, _) in zip(heats, pairs)])
-    both = ((share > 0.25) & (share < 0.75)).mean()
-    print(f"{name:11} both are marked in {both:.0%} of the scenes")
-    print(" " * 11, ", ".join(f"{title}: logit {a:.1f}, probability {b:.2f}" for title, a, b in zip(titles, z, p)))
-    if one is net:
-        assert both == 1 and p[1] > 0.9 and p[2] > 0.9 and p[3] < 0.2 and 0.4 < z[1] / z[0] < 0.6
-    else:
-        assert both < 0.8
+    chosen = np.arange(48), np.repeat(of_pairs, 4)
+    answers[name] = [values[chosen].reshape(12, 4).mean(axis=0) for values in (rec.logits, rec.probabilities)]
+    marked[name] = on_twins(cam.grad_cam(one, versions[::4], target=of_pairs))
+    print("{}: both are marked in {:.0%} of the scenes, less than chance on them in {:.0%}".format(name, *marked[name]))
+    for title, z, p in zip(("both", "right only", "left only", "neither"), *answers[name]):
+        print(f"    {title:10} logit {z:5.2f}, probability {p:.2f}")
+
+# %%
+logit, probability = answers["ResNet50v2"]
+assert marked["ResNet50v2"][0] == 1 and marked["VGG16"][0] < 0.8 and answers["VGG16"][1][:3].min() > 0.9
+assert probability[:3].min() > 0.9 and probability[3] < 0.2 and all(np.abs(logit[1:3] / logit[0] - 0.5) < 0.1)
 
 # %% [markdown]
-# ResNet50v2 marks both in every scene. Erase either, and half of the logit goes, while the probability stays above 0.9. So neither of
-# the two *causes* the answer by itself, although each has half of the evidence. VGG16's answers are as sure, but its Grad-CAM marks
-# both in only some of the scenes. That is no secret of the network. It is a failure of the map, and the next part shows how it comes about.
+# ResNet50v2 marks both in every scene. Erase either, and half of the logit goes, while the probability stays above 0.9.
+# So neither of the two *causes* the answer by itself, although each has half of the evidence.
+#
+# VGG16's answers are as sure, with either animal alone, and yet its Grad-CAM marks both in fewer than half of the
+# scenes. Here it is the map that fails. The next part shows one way in which that comes about.
 #
 # ## Grad-CAM failing on purpose
 #
@@ -658,9 +697,9 @@ exercises.check(
 )
 
 # %% [markdown]
-# The score is 1, and all of it comes from the upper left. Grad-CAM has its maximum at the lower right, where the class does not
-# look at all. Now the same with a real network: ResNet50v2 with one eye closed. Its Dense layer sees all 7x7 positions, and the
-# weights of the four columns at the right are zero.
+# The score is 1, and all of it comes from the upper left. Grad-CAM has its maximum at the lower right, where the class
+# does not look at all. Now the same with a real network: ResNet50v2 with one eye closed. Its Dense layer sees all 7x7
+# positions, and the weights of the four columns at the right are zero.
 
 
 # %%
@@ -707,19 +746,25 @@ show(
 before, without_left, without_right = rec.logits[:, class_id]
 assert abs(without_left) < 0.1 * before and abs(without_right - before) < 0.1 * before
 assert shares["HiResCAM"] > 0.95 and 0.3 < shares["Grad-CAM"] < 0.7
+by_hires = on_twins(cam.hires_cam(vgg, versions[::4], target=of_pairs))
+for title, found in (("Grad-CAM", marked["VGG16"]), ("HiResCAM", by_hires)):
+    print("VGG16, {}: both are marked in {:.0%}, less than chance on them in {:.0%}".format(title, *found))
+assert by_hires[1] == 0 and marked["VGG16"][1] == 0.5
 
 # %% [markdown]
-# The intervention decides who is right: without the left animal the logit is gone, without the right one nothing changes.
-# Where only an average and one Dense layer follow, the two maps are equal (lesson 6) and this cannot happen. Where
-# positions are weighed differently, as by VGG16's Dense layers, it does happen, without anybody building it.
+# The intervention decides who is right: without the left animal the logit is gone, without the right one nothing
+# changes. Where only an average and one Dense layer follow, the two maps are equal (lesson 6) and this cannot happen.
+# VGG16's Dense layers weigh positions differently, without anybody having built it on purpose, and there the maps
+# differ. On the twins of before, Grad-CAM has less than chance on the animals in half of the scenes, HiResCAM in none.
 #
-# Does it follow that HiResCAM is better? It is truer to what the network computes *behind* the layer. That is not the same as to lie on the
-# object. Measure.
+# Does it follow that HiResCAM is better? It is truer to what the network computes *behind* the layer. That is not the
+# same as to lie on the object. Measure.
 #
 # ## Methods, layers, networks
 #
-# Grad-CAM has many successors. Here are four of one family, at two layers of each of three networks: a part, or an early map, and
-# the one that `cam` recommends. Grad-CAM++ and LayerCAM keep only what speaks *for* the class, in two different ways.
+# Grad-CAM has many successors. Here are four of one family, at two layers of each of three networks: its last
+# convolution before the ReLU (VGG16) or the end of a branch, which is a part (lesson 5), and the layer that `cam`
+# recommends. Grad-CAM++ and LayerCAM keep only what speaks *for* the class, in two different ways.
 #
 # > **Predict.** Is there one winner? What moves the numbers more, the method or the layer?
 
@@ -751,14 +796,21 @@ for row in shares_of.values():
     assert max(row["Grad-CAM++"], row["LayerCAM"]) < row["Grad-CAM"]
 assert shares_of["VGG16", "features.29"]["HiResCAM"] < shares_of["VGG16", "features.29"]["Grad-CAM"]
 spread_of_methods = np.mean([max(row.values()) - min(row.values()) for row in shares_of.values()])
-winners = {max(row, key=row.get) for row in shares_of.values()}
-print(f"mean spread between methods {spread_of_methods:.2f}; best somewhere: {', '.join(sorted(winners))}")
+rows = list(shares_of.values())
+between_layers = np.mean([abs(one[title] - two[title]) for one, two in zip(rows[::2], rows[1::2]) for title in methods])
+winners = {max(row, key=row.get) for row in rows}
+print(
+    f"mean difference between the best and the worst method {spread_of_methods:.2f}, between the two layers {between_layers:.2f}"
+)
+print("best somewhere:", ", ".join(sorted(winners)))
+assert winners == {"Grad-CAM", "HiResCAM"} and spread_of_methods > between_layers
 
 # %% [markdown]
-# No winner in every row, but two losers: Grad-CAM++ and LayerCAM are behind Grad-CAM in each, often not far from what an
-# edge filter has. They were made to cover the whole of an object and all objects of a class. For that they drop what speaks
-# *against* the class, and that is what tells the zebra from the drake: a likely reason, and you can test it on the scenes.
-# Method and layer both move the numbers by far more than the fame of a method would tell.
+# No winner in every row, but two losers: Grad-CAM++ and LayerCAM are behind Grad-CAM in each, often not far from what
+# an edge filter has. They were made to cover the whole of an object and all objects of a class. For that they drop what
+# speaks *against* the class, and that is what tells the zebra from the drake: a likely reason, and you can test it on
+# the scenes. The choice of the method moves the numbers more than that of the layer here: for the two losers no layer
+# helps, and for Grad-CAM the layer matters most.
 #
 # In VGG16's relu5_3 HiResCAM, which is truer to the network, has the *smaller* share: Grad-CAM's averaging smooths, and
 # smooth happens to be good here. With eight scenes the intervals are wide; take more before you rely on a difference.
@@ -768,7 +820,8 @@ print(f"mean spread between methods {spread_of_methods:.2f}; best somewhere: {',
 # ## Three things that a map is not
 #
 # **Not a segmentation.** Cut the map at 15 % of its maximum, as the Grad-CAM paper does for its boxes, and compare with
-# the mask: intersection over union. For comparison take the best possible map of this size: the true mask itself, averaged into 7x7 cells.
+# the mask: intersection over union. For comparison take the best possible map of this size: the true mask itself,
+# averaged into 7x7 cells.
 
 # %%
 ceiling = []
@@ -780,11 +833,11 @@ print(f"Grad-CAM {measured['Grad-CAM'].interval('overlap')}, the true mask in 7x
 assert measured["Grad-CAM"].overlap.mean() < np.mean(ceiling) < 0.5
 
 # %% [markdown]
-# Even the truth, seen through 49 cells, is a poor segmentation, and Grad-CAM is not far below it. A map tells the region
-# and not the outline; it is the layer's grid that sets the limit.
+# Even the truth, seen through 49 cells, is a poor segmentation, and Grad-CAM is not far below it. A map tells the
+# region and not the outline; it is the layer's grid that sets the limit.
 #
-# **Not a probability.** Softmax sees differences of logits only. So subtract the zebra's row of the last layer from *every*
-# row: each probability of each picture is what it was.
+# **Not a probability.** Softmax sees differences of logits only. So subtract the zebra's row of the last layer from
+# *every* row: each probability of each picture is what it was.
 #
 # > **Predict.** What does the zebra's map look like afterwards?
 
@@ -813,11 +866,11 @@ assert np.allclose(*difference, atol=1e-4)
 
 # %% [markdown]
 # It is empty. Two networks that agree on every probability can have different maps: a map explains a logit, and a logit
-# by itself has no meaning to softmax. The map of a *difference* of two logits is the same in both. Ask "why zebra rather than drake?"
-# when that is the question.
+# by itself has no meaning to softmax. The map of a *difference* of two logits is the same in both. Ask "why zebra
+# rather than drake?" when that is the question.
 #
-# **Not a cause.** You have seen it twice. The tag had less evidence than the animal, and swapping it turned nearly every
-# answer. Of two twins each had half of the evidence, and neither was needed.
+# **Not a cause.** You have seen it twice. The tag had less evidence than the animal, and swapping it turned nearly
+# every answer. Of two twins each had half of the evidence, and neither was needed.
 #
 # ## The trust card
 #
@@ -902,7 +955,8 @@ display(Markdown(as_table(card)))
 #
 # ## On your own
 #
-# **1.** ★ Fill in the card for the suspect of the beginning, with scene 7 and its zebra's tag. Which line gives it away?
+# **1.** ★ Fill in the card for the suspect of the beginning, with scene 7 and its zebra's tag. Which line gives it
+# away?
 
 # %% [markdown] tags=["solution-exercise_1"]
 # <details><summary>Hint</summary>
@@ -929,9 +983,9 @@ display(Markdown(as_table(card)))
 lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **2.** ★★ Score-CAM ([Wang et al. 2020](https://arxiv.org/abs/1910.01279)) weighs each channel by what the network says
-# to the picture seen through it. It needs no gradient. Run `cam.score_cam` for one scene and VGG16 beside Grad-CAM: what
-# does it cost?
+# **2.** ★★ Score-CAM ([Wang et al. 2020](https://arxiv.org/abs/1910.01279)) weighs each channel by what the network
+# says to the picture seen through it. It needs no gradient. Run `cam.score_cam` for one scene and VGG16 beside
+# Grad-CAM: what does it cost?
 
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>
@@ -1066,7 +1120,7 @@ lesson.solution("exercise_3")  # or your own code
 # </details>
 
 # %% [markdown]
-# **Rule of thumb.** Believe a map as far as you have tried to break it: beat the dumb rivals, change the picture, shuffle
-# the network, ask for another class. What survives is evidence about where. The cause you prove by changing it.
+# **Rule of thumb.** Believe a map as far as you have tried to break it: beat the dumb rivals, change the picture,
+# shuffle the network, ask for another class. What survives is evidence about where. The cause you prove by changing it.
 #
 # **Next:** [9. Does it work on photographs?](09_does_it_work_on_photographs.ipynb)

@@ -16,11 +16,10 @@ from ..core.checks import is_whole
 from ..core.errors import CamWarning, InputError, LayerError, NetError
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import parameters, paths
-from ..core.maps import grad_cam, resize_map
+from ..core.maps import Layers, grad_cam, resize_map
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
 from . import metrics
-from .methods import Layers
 from .scenes import LABELS, Scene, draw
 
 

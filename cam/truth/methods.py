@@ -6,7 +6,7 @@ All are called as `cam.grad_cam` is, raise what `cam.record` raises, and return 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from mxnet import nd
@@ -15,13 +15,9 @@ from mxnet.gluon import Block
 from ..core.checks import by_keyword, is_whole
 from ..core.errors import InputError
 from ..core.inputs import input_for
-from ..core.layers import LayerLike
-from ..core.maps import resize_map
+from ..core.maps import Layers, Maps, resize_map
 from ..core.recording import Recording, record
 from ..core.targets import Target
-
-Layers = LayerLike | Sequence[LayerLike] | None
-Maps = np.ndarray | dict[str, np.ndarray]
 
 
 @by_keyword

@@ -22,6 +22,7 @@ CHOSEN = {
     "05": 1,
     "06": 0,
     "07": 0,
+    "08": 0,
     "09": 0,
     "10": 5,
 }  # which figure, counted from 0

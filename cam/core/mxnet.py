@@ -1,4 +1,4 @@
-"""The one door to MXNet: every private name of it that we use. `cam.startup` has imported it as it must be."""
+"""The one door to what is private in MXNet. `cam.startup` has imported MXNet as it must be."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
-import mxnet as mx
 from mxnet import nd
 from mxnet._ctypes.ndarray import _imperative_invoke
-from mxnet.base import _LIB, MXNetError, c_str, check_call
+from mxnet.base import _LIB, c_str, check_call
 from mxnet.gluon import Block, HybridBlock, Parameter, SymbolBlock
-from mxnet.util import is_np_array
 
 from .errors import NetError
-
-__all__ = [
-    "Block", "MXNetError", "Parameter", "blocks_of", "call", "computes_compiled", "finish", "is_np_array", "listening",
-    "mx", "own_parameters", "settings", "state_of",
-]  # fmt: skip
 
 
 @cache

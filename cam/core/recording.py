@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
@@ -14,7 +15,6 @@ from .checks import Ready, by_keyword, ready
 from .errors import LayerError, LayerWarning, NetError, NetWarning
 from .graph import Entry
 from .layers import LayerLike
-from .mxnet import Block
 from .targets import Target
 from .walk import Pass, finite
 

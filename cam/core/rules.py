@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
 
 from .errors import InputError, NetError, in_one_line
-from .mxnet import MXNetError, call
+from .mxnet import call
 
 RULES = ("plain", "guided", "deconvnet")
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772

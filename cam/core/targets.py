@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
+from mxnet.gluon import Block
 
 from .checks import is_whole
 from .errors import ClassError, NetError, in_one_line
-from .mxnet import Block, MXNetError
 
 Target = Any  # None, int, str, a sequence or array of these, or Callable[[nd.NDArray], nd.NDArray]
 EXPECTED = "expected None, an int or label for all images, a list of one per image, or a function of the logits"

@@ -6,11 +6,13 @@ import json
 import threading
 import weakref
 
+import mxnet as mx
 from mxnet import autograd
+from mxnet.gluon import Block
 
 from .errors import NetError, in_one_line
 from .graph import Entry, Graph, Step
-from .mxnet import Block, blocks_of, listening, mx, own_parameters, settings
+from .mxnet import blocks_of, listening, own_parameters, settings
 
 _lock = threading.RLock()
 _known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()

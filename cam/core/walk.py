@@ -10,12 +10,12 @@ from contextlib import nullcontext, suppress
 from typing import TypeAlias
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
 
 from . import rules
 from .errors import NetError, NonFiniteError, in_one_line
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph, Step
-from .mxnet import MXNetError, call
+from .mxnet import call
 from .rules import is_float
 
 Arrays: TypeAlias = Sequence[nd.NDArray]

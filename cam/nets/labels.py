@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
-CLASSES = Path(__file__).parent / "assets" / "imagenet_classes.tsv"
+from .files import ASSETS
+
+CLASSES = ASSETS / "imagenet_classes.tsv"
 
 
 class Labels(list):

@@ -7,6 +7,7 @@ import itertools
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,10 +15,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from mxnet import nd
 from mxnet.gluon import Block
 
+from ..core import layers as choose
 from ..core.checks import blank, ready
-from ..core.graph import GATES, Entry, Graph
-from ..core.layers import find
-from ..core.layers import recommended as recommended_in
+from ..core.graph import GATES, Graph
 from ..core.tracing import trace
 
 TAKE, WHOLE, PART, QUIET = "#58b368", "#f5b041", "#aed6f1", "#eeeeee"
@@ -25,6 +25,8 @@ FORWARD = "#555555"
 WIDTH, HEIGHT = 1.5, 0.62  # of a box
 COLUMNS, ROW = 16, 8  # of a drawing before it is folded, and of a folded one
 FEWEST, MOST = 6, 24  # boxes of a folded drawing
+KINDS = {"Convolution": "conv", "addition": "+", "Concat": "concat"} | dict.fromkeys(GATES, "gate")  # told of a fold
+Places: TypeAlias = dict[int, tuple[int, float]]  # by step, its column and its lane, which is 0 in the middle
 
 
 class Drawing(Figure):
@@ -54,54 +56,48 @@ def draw_graph(
 
     Parameters
     ----------
-    net, x : as for `cam.layers`
+    net, x : as for `cam.layers`, whose errors this function raises
     first, last : the piece between two layers, both included; from the image to the logits if not given
-    notes, labels : by layer, a sentence that stands at its box, and what to write in the box instead of its kind
+    notes, labels : by layer, what stands below its box, and what in it instead of its kind
     recommended : whether to look for the layer to take, for which the net must be able to run
-
-    Raises
-    ------
-    CamError
-        As `cam.layers`.
     """
     prepared = ready(net, blank(net) if x is None else x) if recommended else None
-    graph, best = (prepared.graph, recommended_in(prepared)) if prepared else (trace(net), None)
+    graph, best = (prepared.graph, choose.recommended(prepared)) if prepared else (trace(net), None)
+    below, inside = ({_step(net, graph, name): text for name, text in (at or {}).items()} for at in (notes, labels))
     end = graph.logits(0)[0]
-    start, stop = (None if name is None else find(net, graph, name)[1] for name in (first, last))
-    said, called = ({find(net, graph, name)[1][0]: text for name, text in (at or {}).items()} for at in (notes, labels))
-    chosen, whole = _piece(graph, start, stop or end), {index for index, _ in graph.whole(end)}
-    column = _columns(graph, chosen)
-    lane, hidden = _lanes(graph, chosen, column, whole), {index: [] for index in chosen}
-    edges = [(source, index) for index in chosen for source, _ in graph.steps[index].inputs if source in lane]
-    if max(column.values()) >= COLUMNS:
-        always = {chosen[0], chosen[-1], *([best[0]] if best else []), *said, *called}
-        shown = _folded(graph, [index for index in chosen if index in whole], always & {*chosen})
+    whole = {index for index, _ in graph.whole(end)}
+    steps = _piece(graph, _step(net, graph, first), end[0] if last is None else _step(net, graph, last))
+    places, hidden = _unfolded(graph, steps, whole), {}
+    edges = [(source, index) for index in steps for source, _ in graph.steps[index].inputs if source in places]
+    if max(column for column, _ in places.values()) >= COLUMNS:
+        spine = [index for index in steps if index in whole]
+        shown = _folded(graph, spine, {steps[0], steps[-1], *(best or ())[:1], *below, *inside} & {*spine})
+        places = {index: (number % ROW, -1.6 * (number // ROW)) for number, index in enumerate(shown)}
         edges = list(itertools.pairwise(shown))
-        hidden = {after: [index for index in chosen if before < index < after] for before, after in edges}
-        column = {index: number % ROW for number, index in enumerate(shown)}
-        lane = {index: -1.6 * (number // ROW) for number, index in enumerate(shown)}
-        for index in filter(hidden.get, shown):
-            called.setdefault(index, graph.name((index, 0)))
-            said[index] = f"{said.get(index, '')}\n{_contents(graph, [*hidden[index], index])}".strip()
-    arcs = [pair for pair in edges if _crosses_a_box(*pair, column, lane)]
-    lines = {
-        index: [part for line in text.split("\n") for part in textwrap.wrap(line, 14)] for index, text in said.items()
-    }
+        hidden = {after: [index for index in steps if before < index < after] for before, after in edges}
+    for index in filter(hidden.get, places):
+        counts = Counter(KINDS.get(_kind(graph, one)) for one in [*hidden[index], index])
+        inside.setdefault(index, graph.name((index, 0)))
+        below[index] = ", ".join([*filter(None, [below.get(index)]), *(f"{counts[k]} {k}" for k in counts if k)])
+    lines = {index: textwrap.wrap(text, 14) for index, text in below.items()}
     room = 0.28 * max(map(len, lines.values()), default=0) + 0.1
-    lowest, highest = (1.1 * extreme(lane.values()) for extreme in (min, max))
-    height = highest - lowest + HEIGHT + room + max(room, 0.5 if arcs else 0)
-    figure, axis = canvas(2.0 * (max(column.values()) + 1), height)
-    place = {index: (1 + 2.0 * column[index], 1.1 * lane[index] - lowest + HEIGHT / 2 + room) for index in lane}
-    for index, (right, up) in place.items():
-        if not whole.issuperset(hidden.get(index, [])):
-            box(axis, right + 0.1, up + 0.1, "", PART)
+    lanes = [lane for _, lane in places.values()]
+    arcs = {pair for pair in edges if _crosses_a_box(*(places[one] for one in pair), places)}
+    height = 1.1 * (max(lanes) - min(lanes)) + HEIGHT + room + max(room, 0.5 if arcs else 0)
+    figure, axis = canvas(2.0 * (1 + max(column for column, _ in places.values())), height)
+    centre = {
+        i: (1 + 2.0 * column, 1.1 * (lane - min(lanes)) + HEIGHT / 2 + room) for i, (column, lane) in places.items()
+    }
+    for index, (x0, y0) in centre.items():
+        if not whole.issuperset(hidden.get(index, ())):
+            box(axis, x0 + 0.1, y0 + 0.1, "", PART)
         colour = TAKE if best and index == best[0] else WHOLE if index in whole else PART
-        box(axis, right, up, called.get(index) or _kind(graph, index), colour)
-        above = lane[index] > 0
-        edge, side = up + (HEIGHT / 2 + 0.08) * (1 if above else -1), "bottom" if above else "top"
-        axis.text(right, edge, "\n".join(lines.get(index, [])), ha="center", va=side, fontsize=8)
-    for pair in edges:
-        _edge(axis, *(place[index] for index in pair), over=pair in arcs)
+        box(axis, x0, y0, inside.get(index) or _kind(graph, index), colour)
+        up, side = (1, "bottom") if places[index][1] > 0 else (-1, "top")
+        text = "\n".join(lines.get(index, ()))
+        axis.text(x0, y0 + up * (HEIGHT / 2 + 0.08), text, ha="center", va=side, fontsize=8)
+    for source, index in edges:
+        _edge(axis, centre[source], centre[index], over=(source, index) in arcs)
     return figure
 
 
@@ -124,22 +120,19 @@ def box(axis: Axes, x: float, y: float, text: str, colour: str = QUIET, width: f
 
 def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = FORWARD, bend: float = 0.0):
     """An arrow from point to point; with `bend` it goes in an arc."""
-    axis.add_patch(
-        FancyArrowPatch(
-            start, end, arrowstyle="-|>", mutation_scale=12, color=colour, linewidth=1.4,
-            connectionstyle=f"arc3,rad={bend}", shrinkA=1, shrinkB=1,
-        )
-    )  # fmt: skip
+    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "mutation_scale": 12, "linewidth": 1.4}
+    axis.add_patch(FancyArrowPatch(start, end, color=colour, shrinkA=1, shrinkB=1, **style))
 
 
-def _piece(graph: Graph, first: Entry | None, last: Entry) -> list[int]:
+def _step(net: Block, graph: Graph, name: str | None) -> int | None:
+    return None if name is None else choose.find(net, graph, name)[1][0]
+
+
+def _piece(graph: Graph, first: int | None, last: int) -> list[int]:
     """The steps that lie on a way from `first` to `last`; constants and parameters are left out."""
-    needed, reached = graph.needed_for([last]), list(graph.follows_image)
-    if first is not None:
-        reached = [False] * len(graph.steps)
-        for index, step in enumerate(graph.steps):
-            reached[index] = index == first[0] or any(reached[source] for source, _ in step.inputs)
-    return [index for index in range(last[0] + 1) if needed[index] and reached[index]]
+    needed = graph.needed_for([(last, 0)])
+    after = graph.follows_image if first is None else graph.fed_by([(first, 0)])
+    return [index for index in range(last + 1) if needed[index] and (after[index] or index == first)]
 
 
 def _folded(graph: Graph, spine: Sequence[int], always: Collection[int]) -> list[int]:
@@ -156,39 +149,28 @@ def _folded(graph: Graph, spine: Sequence[int], always: Collection[int]) -> list
     return shown if len(shown) >= FEWEST else sorted({*always, *spine[-COLUMNS + 2 :]})
 
 
-def _contents(graph: Graph, hidden: Sequence[int]) -> str:
-    """How many convolutions, and how many places where two ways meet, are among these steps."""
-    kinds = Counter(_kind(graph, index) for index in hidden)
-    known = {"Convolution": "conv", "addition": "+", "Concat": "concat"} | dict.fromkeys(GATES, "gate")
-    return "\n".join(f"{kinds[kind]} {word}" for kind, word in known.items() if kinds[kind])
-
-
-def _columns(graph: Graph, chosen: Sequence[int]) -> dict[int, int]:
-    """For each step the length of the longest way to it."""
+def _unfolded(graph: Graph, steps: Sequence[int], whole: set[int]) -> Places:
+    """In the column of the longest way; whole maps in lane 0, parts where no box meets another, or another's arrow."""
     column: dict[int, int] = {}
-    for index in chosen:
+    for index in steps:
         column[index] = 1 + max([column[i] for i, _ in graph.steps[index].inputs if i in column], default=-1)
-    return column
+    until = {source: column[index] for index in steps for source, _ in graph.steps[index].inputs}  # the last one stays
+    places: Places = {}
+    taken: set[tuple[int, float]] = set()
+    for index in steps:
+        before = [places[i][1] for i, _ in graph.steps[index].inputs if i in places and places[i][1]]
+        sides = [side * number for number in range(1, len(steps)) for side in (1, -1)]
+        lanes = [0] if index in whole else [*before, *sides]
+        lane = next(one for one in lanes if (column[index], one) not in taken)
+        places[index] = column[index], lane
+        taken.update((passed, lane) for passed in range(column[index], until.get(index, column[index] + 1)))
+    return places
 
 
-def _lanes(graph: Graph, chosen: Sequence[int], column: Mapping[int, int], whole: set[int]) -> dict[int, int]:
-    """Whole maps in the middle, parts in lanes 1, -1, 2, ... so that no box meets another, or another's arrow."""
-    until = {source: column[index] for index in chosen for source, _ in graph.steps[index].inputs}  # the last stays
-    lane: dict[int, int] = {}
-    taken: set[tuple[int, int]] = set()
-    for index in chosen:
-        before = [lane[i] for i, _ in graph.steps[index].inputs if lane.get(i)]
-        others = [side * number for number in range(1, len(chosen)) for side in (1, -1)]
-        wanted = [0] if index in whole else [*before, *others]
-        lane[index] = next(one for one in wanted if (column[index], one) not in taken)
-        taken.update((place, lane[index]) for place in range(column[index], until.get(index, column[index] + 1)))
-    return lane
-
-
-def _crosses_a_box(source: int, index: int, column: Mapping[int, int], lane: Mapping[int, float]) -> bool:
+def _crosses_a_box(start: tuple[int, float], end: tuple[int, float], places: Places) -> bool:
     """Whether a straight arrow along a lane would run over another box."""
-    between = range(column[source] + 1, column[index])
-    return lane[source] == lane[index] and any(column[i] in between and lane[i] == lane[index] for i in lane)
+    between = range(start[0] + 1, end[0])
+    return start[1] == end[1] and any(column in between and lane == end[1] for column, lane in places.values())
 
 
 def _kind(graph: Graph, index: int) -> str:
@@ -203,7 +185,7 @@ def _edge(axis: Axes, start: tuple[float, float], end: tuple[float, float], over
         arrow(axis, (x0, y0 + HEIGHT / 2), (x1, y1 + HEIGHT / 2), bend=-1.1 / (x1 - x0))
     elif x1 < x0:  # to the next row
         turn = y1 + HEIGHT / 2 + 0.25
-        axis.plot([x0 + WIDTH / 2, x0 + 0.9, x0 + 0.9, x1, x1], [y0, y0, turn, turn, turn - 0.05], color=FORWARD)
+        axis.plot([x0 + WIDTH / 2, x0 + 0.9, x0 + 0.9, x1], [y0, y0, turn, turn], color=FORWARD, linewidth=1.4)
         arrow(axis, (x1, turn), (x1, y1 + HEIGHT / 2))
     elif y0 == y1:
         arrow(axis, (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1))

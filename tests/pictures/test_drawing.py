@@ -66,7 +66,7 @@ def test_a_large_net_is_folded_to_its_blocks(narrow_nets):
         *("BatchNorm", "ReLU", "Pooling", "Flatten", "Dense"),
     ]
     assert boxes.count(("", "part")) == 4 and [kind for _, kind in front].count("take") == 1 and front[11][1] == "take"
-    assert notes == ["10 conv\n3 +", "13 conv\n4 +", "19 conv\n6 +", "10 conv\n3 +"]
+    assert notes == ["10 conv, 3 +", "13 conv, 4 +", "19 conv, 6 +", "10 conv, 3 +"]
     assert arrows == len(front) - 1 and len({right for right, _ in places}) <= 12  # 8 in a row, some with one behind
 
 

@@ -24,7 +24,7 @@ def picture(tmp_path):
 
 
 def run(call, picture):
-    weights = models.build_vgg16([4, 4, 8, 8, 8, 32], 6)
+    weights = models.KINDS["vgg16"].build([4, 4, 8, 8, 8, 32], 6)
     weights.initialize()
     space = {"weights": randomise(weights), "classes": 6, "path": picture}
     exec(TUTORIAL + call, space)

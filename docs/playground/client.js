@@ -24,7 +24,8 @@ export class Nets {
   /** nets: what playground.json says of each. */
   constructor(nets) {
     this.nets = nets;
-    this.worker = new Worker(globalThis.workerAddress ?? "net.js", { type: "module" });
+    const inside = globalThis.workerAddress; // where the playground is one file
+    this.worker = inside ? new Worker(inside) : new Worker("net.js", { type: "module" });
     this.worker.onmessage = ({ data }) => {
       const { resolve, reject } = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);

@@ -117,7 +117,8 @@ class Writer:
 
     def weighted_sum(self, gradient: str, features: Entry, name: str) -> None:
         """Grad-CAM before its ReLU as an output (1, h, w): the spatial mean of a gradient times the features."""
-        alpha = self.node("ReduceMean", gradient, axes=[2, 3], keepdims=1)
+        rows = self.node("ReduceMean", gradient, axes=[3], keepdims=1)  # in two steps: what cancels is rounded less
+        alpha = self.node("ReduceMean", rows, axes=[2], keepdims=1)
         products = self.node("Mul", alpha, self.names[features])
         self.node("ReduceSum", products, self.constant([1]), name=name, keepdims=0)
 
@@ -310,8 +311,8 @@ def _layers(graph: Graph, shapes: dict[Entry, tuple[int, ...]], gradients: dict[
 
 
 def _plain_name(graph: Graph, entry: Entry) -> str:
-    """A layer's name without the net's own prefix, which counts the nets that a process has made."""
-    name = graph.name(entry)
+    """A layer's name, of several blocks that end in it the innermost's; without the net's own prefix, which counts."""
+    name = next((name for name, known in graph.entries.items() if known == entry), graph.name(entry))
     return name if name.startswith(("features", "output")) else name.partition("_")[2]
 
 

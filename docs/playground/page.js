@@ -1,8 +1,8 @@
 import { Nets, file } from "./client.js";
 import { describe, drawNet } from "./drawing.js";
 import * as measures from "./measures.js";
-import { paint, paintGradient, paintHeat, paintOverlay, paintSigned } from "./pictures.js";
-import { SIDE, compose, decodeCutout, normalise } from "./scene.js";
+import { paintGradient, paintHeat, paintNothing, paintOverlay, paintSigned } from "./pictures.js";
+import { SIDE, compose, decodeCutout, normalise, tagMask } from "./scene.js";
 import { BACKGROUNDS, SITUATIONS } from "./situations.js";
 
 const FLUENT = 100; // milliseconds: a way back that takes longer waits until the hand rests
@@ -109,10 +109,9 @@ function showMaps() {
   const { now, pixels, results, gradient } = last;
   const step = now.layer.step;
   const heat = measures.resize(measures.positive(results[`map:${step}`]), SIDE);
-  document.querySelector("main").classList.toggle("hidden-maps", covered);
   $("parts").hidden = covered || now.layer.kind !== "addition";
   if (covered) {
-    for (const id of ["map", "gradient"]) paint($(id), () => [128, 128, 128]);
+    for (const id of ["map", "gradient"]) paintNothing($(id));
     $("mapNumbers").textContent = $("gradientNumbers").textContent = "after your guess";
     paintScene(pixels);
     return;
@@ -143,14 +142,16 @@ function showMaps() {
 
 // Predict first.
 
-const GUESSES = { mask: "on that animal", other: "on another animal", background: "on the background", nothing: "there is none" };
+const GUESSES = {
+  mask: "on that animal", other: "on another animal", tag: "on the tag", background: "on the background", nothing: "there is none",
+};
 
 function ask() {
   covered = $("predict").checked;
   $("question").hidden = !covered;
   $("verdict").textContent = "";
   $("asked").textContent = `${current().labels[state.target]} at ${state.layer.name}`;
-  for (const button of $("guesses").children) button.setAttribute("aria-pressed", false);
+  for (const button of $("guesses").children) button.hidden = button.value === "tag" && state.tag === null;
 }
 
 function answer(guess) {
@@ -160,12 +161,15 @@ function answer(guess) {
   showMaps();
   const heat = measures.resize(measures.positive(last.results[`map:${last.now.layer.step}`]), SIDE);
   const [mask, other] = truth(last);
-  const on = measures.measure(heat, mask, other).energy, off = measures.measure(heat, other, mask).energy;
-  const parts = { mask: on, other: off, background: heat.some((value) => value > 0) ? 1 - on - off : 0 };
-  const most = Object.keys(parts).reduce((a, b) => (parts[b] > parts[a] ? b : a));
-  const truthful = parts[most] > 0 ? most : "nothing";
-  $("verdict").textContent = `${truthful === guess ? "Yes" : `You guessed: ${GUESSES[guess]}. But no`}: ${percent(on)} of the evidence lies on `
-    + `that animal, ${percent(off)} on another, ${percent(parts.background)} on the background.`;
+  const tag = tagMask(last.now.tag !== null);
+  const energy = (where) => measures.measure(heat, where, where).energy;
+  const parts = { mask: energy(mask), other: energy(other), tag: energy(tag) };
+  const any = heat.some((value) => value > 0);
+  parts.background = any ? 1 - parts.mask - parts.other - parts.tag : 0;
+  const most = any ? Object.keys(parts).reduce((a, b) => (parts[b] > parts[a] ? b : a)) : "nothing";
+  const all = Object.entries(parts).filter(([part]) => part !== "tag" || last.now.tag !== null);
+  $("verdict").textContent = `You guessed: ${GUESSES[guess]}. ${most === guess ? "Yes" : "But no"}: of the evidence `
+    + `${all.map(([part, share]) => `${percent(share)} lie ${GUESSES[part]}`).join(", ")}.`;
 }
 
 // Controls.
@@ -342,6 +346,7 @@ $("situations").replaceChildren(...Object.entries(SITUATIONS).filter(([, { net }
 $("guesses").replaceChildren(...Object.entries(GUESSES).map(([guess, text]) => {
   const button = document.createElement("button");
   button.type = "button";
+  button.value = guess;
   button.textContent = text;
   button.onclick = () => answer(guess);
   return button;

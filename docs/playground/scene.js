@@ -166,6 +166,13 @@ function drawTag(pixels, masks, tag) {
   }
 }
 
+/** Where a tag lies, if there is one: Uint8Array of 0 and 1. */
+export function tagMask(there) {
+  const low = SIDE / 56, high = low + SIDE / 7;
+  const inside = (value) => value >= low && value < high;
+  return Uint8Array.from({ length: SIDE * SIDE }, (_, at) => there && inside(Math.floor(at / SIDE)) && inside(at % SIDE));
+}
+
 /** RGBA bytes as the nets take them: Float32Array (3, 224, 224), (pixel / 255 - mean) / deviation. */
 export function normalise(pixels) {
   const count = SIDE * SIDE;

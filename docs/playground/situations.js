@@ -21,7 +21,7 @@ export const SITUATIONS = {
     story: "A residual block adds what its branch found to what its shortcut kept. Neither of the two is the net's view of the image; their "
       + "sum is.",
     net: "resnet50_v2", class: "lion", layer: "features.8.2", background: "savanna",
-    objects: [["lion_1.png", 76, 120, 110, 0, false], ["african_elephant_1.png", 158, 110, 116, 0, true]],
+    objects: [["lion_1.png", 70, 168, 116, 0, false], ["african_elephant_1.png", 152, 74, 112, 0, true]],
   },
   absent: {
     title: "An absent class",

@@ -1,6 +1,6 @@
 """Write the playground: a folder for the site, or one file that opens from a disk.
 
-usage: build.py FOLDER | build.py FILE.html [NET ...]   (all nets if none are named; in one file all but VGG16)
+usage: bundle.py FOLDER | bundle.py FILE.html [NET ...]   (all nets if none are named; in one file all but VGG16)
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def runtime() -> dict[str, bytes]:
     CACHE.mkdir(parents=True, exist_ok=True)
     packed = CACHE / f"{RUNTIME.replace('@', '-')}.tgz"
     if not packed.exists():
-        subprocess.run(["npm", "pack", "--silent", RUNTIME, "--pack-destination", CACHE], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["npm", "pack", "--silent", RUNTIME, "--pack-destination", CACHE], check=True, stdout=subprocess.DEVNULL
+        )
     if hashlib.sha256(packed.read_bytes()).hexdigest() != RUNTIME_SHA256:
         raise ValueError(f"{packed} is not the {RUNTIME} that this page was tested with: remove it and try again")
     with tarfile.open(packed) as archive:
@@ -81,7 +83,11 @@ def runtime() -> dict[str, bytes]:
         "vendor/ort.wasm.gz.bin": gzip.compress(wasm, mtime=0),  # .bin, so that no server says Content-Encoding
     }
     for path in importlib.metadata.files("onnxruntime") or ():
-        if path.name in ("LICENSE", "ThirdPartyNotices.txt") and len(path.parts) == 2 and path.parts[0] == "onnxruntime":
+        if (
+            path.name in ("LICENSE", "ThirdPartyNotices.txt")
+            and len(path.parts) == 2
+            and path.parts[0] == "onnxruntime"
+        ):
             found[f"licences/onnxruntime-{path.stem}.txt"] = path.locate().read_bytes()
     return found
 
@@ -92,7 +98,7 @@ def one_file(found: dict[str, bytes]) -> str:
     inside = [name for name in found if name.endswith((".bin", ".onnx", ".png", "playground.json"))]
     data = "".join(f'<script type="text/plain" id="file:{name}">{_packed(found[name])}</script>\n' for name in inside)
     sources = {f"./{name}.js": found[f"{name}.js"].decode() for name in MODULES}
-    worker = {"./vendor/ort.mjs": found["vendor/ort.mjs"].decode(), "./net.js": found["net.js"].decode()}
+    worker = {"./net.js": _with_runtime(found["net.js"].decode(), found["vendor/ort.mjs"].decode())}
     script = LOADER.replace("SOURCES", _script(worker | sources))
     style = found["style.css"].decode()
     policy = (
@@ -102,9 +108,13 @@ def one_file(found: dict[str, bytes]) -> str:
     page = re.sub(r"default-src [^\"]*", lambda _: policy, page, count=1)
     page = page.replace('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>")
     texts = {name: found[name].decode() for name in found if name.startswith("licences/")}
-    notes = "".join(f"<details><summary>{name}</summary><pre>{_text(text)}</pre></details>" for name, text in texts.items())
+    notes = "".join(
+        f"<details><summary>{name}</summary><pre>{_text(text)}</pre></details>" for name, text in texts.items()
+    )
     page = re.sub(r'<p id="licences">.*?</p>', lambda _: notes, page, flags=re.DOTALL)
-    return page.replace('<script type="module" src="page.js"></script>', f'{data}<script type="module">{script}</script>')
+    return page.replace(
+        '<script type="module" src="page.js"></script>', f'{data}<script type="module">{script}</script>'
+    )
 
 
 LOADER = """
@@ -117,6 +127,15 @@ for (const [name, source] of Object.entries(SOURCES)) {
 globalThis.workerAddress = addresses.get("./net.js");
 await import(addresses.get("./page.js"));
 """
+
+
+def _with_runtime(worker: str, runtime: str) -> str:
+    """The worker and what it imports as one classic script: of a page from a disk, browsers start no module workers."""
+    body, _, exported = runtime.replace("import.meta.url", "location.href").rpartition("export{")
+    pairs = (one.split(" as ") for one in exported.partition("}")[0].split(","))
+    members = ",".join(f"{names[-1]}:{names[0]}" for names in pairs if names[-1] != "default")
+    rest = re.sub(r"^import .*$", "", worker, flags=re.MULTILINE)
+    return f"{body}const runtime = {{{members}}};\n{{ const ort = runtime;\n{rest}}}\n"
 
 
 def _packed(content: bytes) -> str:

@@ -18,8 +18,8 @@ export const SITUATIONS = {
   },
   sum: {
     title: "Branch + shortcut",
-    story: "A residual block adds what its branch found to what its shortcut kept. Neither of the two is the net's view of the image; their "
-      + "sum is.",
+    story: "A residual block adds what its branch found to what its shortcut kept. How much of the sum's map comes from each? Try the sums "
+      + "of other blocks, the squares in the drawing.",
     net: "resnet50_v2", class: "lion", layer: "features.8.2", background: "savanna",
     objects: [["lion_1.png", 70, 168, 116, 0, false], ["african_elephant_1.png", 152, 74, 112, 0, true]],
   },

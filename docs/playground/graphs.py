@@ -179,7 +179,7 @@ def _relu_back(w: Writer, index: int, step: Step, gradient: str) -> str:
 
 
 def _pooling(w: Writer, index: int, step: Step, x: str) -> str:
-    if step.averages(w.shapes[step.inputs[0]]):
+    if step.options["pool_type"] == "avg":  # in these nets over the whole map
         return w.node("GlobalAveragePool", x)
     sides = dict(kernel_shape=step.option("kernel"), strides=step.option("stride"), pads=step.option("pad") * 2)
     return w.node("MaxPool", x, outputs=2, **sides)
@@ -187,7 +187,7 @@ def _pooling(w: Writer, index: int, step: Step, x: str) -> str:
 
 def _pooling_back(w: Writer, index: int, step: Step, gradient: str) -> str:
     shape = w.shapes[step.inputs[0]]
-    if step.averages(shape):
+    if step.options["pool_type"] == "avg":
         return w.node("Expand", w.node("Div", gradient, w.constant(np.prod(shape[2:]), np.float32)), w.constant(shape))
     zeros, flat = w.node("ConstantOfShape", w.constant([np.prod(shape)])), w.constant([-1])
     winners = w.node("Reshape", f"{w.names[index, 0]}:1", flat)

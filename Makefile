@@ -117,3 +117,19 @@ lint: $(READY) ## check style, types, and that imports run downwards only
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -exec rm -rf {} +
+
+# The playground is built with packages and a runtime for browsers that nothing else needs (docs/playground/README.md).
+.PHONY: playground playground.html test-playground
+$(VENV)/.playground: docs/playground/requirements.txt | $(READY)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r docs/playground/requirements.txt
+	@touch $@
+
+playground: $(VENV)/.playground ## write the playground, a net in the browser, for a web server (build/playground/)
+	@$(RUN) docs/playground/bundle.py build/playground
+
+playground.html: $(VENV)/.playground ## write the playground as one file that opens from a disk (build/playground.html)
+	@$(RUN) docs/playground/bundle.py build/playground.html
+
+test-playground: export OMP_NUM_THREADS := 1
+test-playground: $(VENV)/.playground ## compare the playground in Chromium with cam
+	$(RUN) -m pytest tests/playground

@@ -86,7 +86,7 @@ assert len(additions) == 16 and set(inputs_of["features.8"]) == {"features.8.1",
 # %% [markdown]
 # An addition is a step with two inputs, and these are the branch and the shortcut. The last one stands here as
 # `features.8`, the last stage: its output is that of its last block, `features.8.2`, and that is the sum. One map, two
-# names. A step that is no block's output has a name of its own, such as `resnetv21_stage4_activation8`.
+# names. A step that is no block's output has a name of its own, such as `resnetv20_stage4_activation8`.
 #
 # ## Whole and part
 #

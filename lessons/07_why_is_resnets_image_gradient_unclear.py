@@ -716,5 +716,4 @@ lesson.solution("exercise_3")  # or your own code
 # **Rule of thumb.** Before you trust a guided gradient, count: how many ReLUs does the net compute, and how many did
 # your rule reach?
 #
-# **Next** (lesson 8, on whether to trust a map, is planned): [9. Does it work on photographs with ImageNet
-# weights?](09_does_it_work_on_photographs_with_imagenet_weights.ipynb)
+# **Next:** [9. Does it work on photographs?](09_does_it_work_on_photographs.ipynb)

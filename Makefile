@@ -80,24 +80,29 @@ train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cor
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
 	$(RUN) docs/figures.py
 
-# The peers we compare with. pytorch-grad-cam asks for torchvision, which nothing here needs.
+# The peers we compare with. pytorch-grad-cam and torch-cam ask for torchvision, which nothing here needs.
 PEERS := build/peers-venv
 CALLS ?= 100
 $(PEERS)/.ready: benchmarks/peers.txt | $(READY)
 	$(RUN) -m venv --clear $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7 torchcam==0.5.0
 	@touch $@
 
-.PHONY: reference
+.PHONY: reference crosscheck
 benchmark: $(READY) $(PEERS)/.ready ## measure speed beside Captum, memory and precision (20 minutes, an idle machine)
 	@$(RUN) benchmarks/speed.py --peers $(PEERS)/bin/python --write
 	@$(RUN) benchmarks/memory.py --calls $(CALLS) --write
 	@$(RUN) benchmarks/precision.py --write
 
-reference: $(READY) $(PEERS)/.ready ## store Captum's maps of the embedded nets anew, for the tests
+crosscheck: $(READY) $(PEERS)/.ready ## compare every map with three peers', and all methods over scenes (20 minutes)
+	@$(RUN) benchmarks/crosscheck.py --peers $(PEERS)/bin/python --write
+	@$(RUN) benchmarks/methods.py --write
+
+reference: $(READY) $(PEERS)/.ready ## store the peers' maps of the embedded nets anew, for the tests
 	$(RUN) benchmarks/peer.py export build/peer.npz
 	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
+	$(PEERS)/bin/python benchmarks/peer.py methods build/peer.npz tests/truth/methods_reference.npz
 
 lint: $(READY) ## check style, types, and that imports run downwards only
 	$(RUN) -m ruff check .

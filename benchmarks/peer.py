@@ -1,13 +1,15 @@
-"""Maps of the embedded nets by Captum, a peer implementation in PyTorch, on identical weights.
+"""Maps of the embedded nets by peer implementations in PyTorch, on identical weights.
 
-`tests/core/test_peer.py` compares ours with what this script stored in `tests/captum_reference.npz`. After `make train`
-store it again with `make reference`: this project's environment exports, the peers' environment, which has no
-MXNet, explains.
+`tests/core/test_peer.py` compares ours with what this script stored of Captum in `tests/captum_reference.npz`,
+`tests/truth/test_methods.py` with what it stored of the other peers in `tests/truth/methods_reference.npz`. After
+`make train` store them again with `make reference`: this project's environment exports, the peers' environment, which
+has no MXNet, explains.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +19,7 @@ LAYERS = {
     "resnet50_v2": ["features.7.5", "features.8.2.conv3", "features.8.2", "features.9", "features.10"],
 }
 STRIDE = 4  # image gradients are stored at every fourth pixel in each direction
+METHODS = ("Grad-CAM++, target x 1000", "HiResCAM", "LayerCAM", "Score-CAM")
 
 
 def export(target: str) -> None:
@@ -36,18 +39,24 @@ def export(target: str) -> None:
     np.savez_compressed(target, **arrays)
 
 
-def captum(source: str, target: str) -> None:
-    """Build both nets in PyTorch and store Captum's maps."""
+def exported(source: str) -> Iterator[tuple]:
+    """For each net its name, layers, the net in PyTorch, images and classes."""
     import torch
-    from captum.attr import Deconvolution, GuidedBackprop, GuidedGradCam, LayerGradCam, Saliency
     from torch_nets import torch_net
 
     arrays = np.load(source)
     x, ids = torch.tensor(arrays["x"]), torch.tensor(arrays["class_ids"])
-    found = {}
     for name, layers in LAYERS.items():
         keys = [key for key in arrays.files if key.startswith(f"{name}/")]
-        net = torch_net(name, {key.split("/")[1]: torch.tensor(arrays[key]) for key in keys})
+        yield name, layers, torch_net(name, {key.split("/")[1]: torch.tensor(arrays[key]) for key in keys}), x, ids
+
+
+def captum(source: str, target: str) -> None:
+    """Store Captum's maps."""
+    from captum.attr import Deconvolution, GuidedBackprop, GuidedGradCam, LayerGradCam, Saliency
+
+    found = {}
+    for name, layers, net, x, ids in exported(source):
         blocks = [net.get_submodule(layer.removeprefix("features.")) for layer in layers]
         for layer, block in zip(layers, blocks):
             explained = LayerGradCam(net, block).attribute(x, ids, relu_attributions=True)
@@ -64,18 +73,35 @@ def captum(source: str, target: str) -> None:
     np.savez_compressed(target, **{key: value.detach().numpy() for key, value in found.items()})
 
 
+def methods(source: str, target: str) -> None:
+    """Store the maps of pytorch-grad-cam and torch-cam that Captum does not have: "peer/net/method/layer"."""
+    from crosscheck import comparable, pytorch_grad_cam, torch_cam
+    from theirs import stand_in_for_torchvision
+
+    stand_in_for_torchvision()
+    found = {}
+    for name, layers, net, x, ids in exported(source):
+        for peer in (pytorch_grad_cam, torch_cam):
+            for key, heat in peer(net, x, ids.tolist(), layers, name, name == "vgg16" and peer is torch_cam):
+                kind, layer = key.split("/")
+                if kind in METHODS and comparable(name, kind, layer):
+                    found[f"{peer.__name__}/{name}/{key}"] = np.asarray(heat)
+    np.savez_compressed(target, **found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     steps = parser.add_subparsers(dest="step", required=True)
     steps.add_parser("export").add_argument("target")
-    peer = steps.add_parser("captum")
-    peer.add_argument("source")
-    peer.add_argument("target")
+    for name in ("captum", "methods"):
+        peer = steps.add_parser(name)
+        peer.add_argument("source")
+        peer.add_argument("target")
     arguments = parser.parse_args()
     if arguments.step == "export":
         export(arguments.target)
     else:
-        captum(arguments.source, arguments.target)
+        {"captum": captum, "methods": methods}[arguments.step](arguments.source, arguments.target)
 
 
 if __name__ == "__main__":

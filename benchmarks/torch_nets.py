@@ -1,4 +1,4 @@
-"""VGG16 and ResNet50v2 in PyTorch, from parameters under Gluon's names; the layers have Gluon's numbers.
+"""VGG16, ResNet50v2 and EfficientNet-Lite0 in PyTorch, from parameters under Gluon's names.
 
 `net.get_submodule("8.2")` is Gluon's `net.features[8][2]`, for VGG16 up to the last pooling. Dropout, which does
 nothing in prediction, is left out.
@@ -16,7 +16,8 @@ Values = Mapping[str, Tensor]
 
 def torch_net(name: str, values: Values) -> nn.Sequential:
     """The net of that name, ready to predict."""
-    return {"vgg16": vgg16, "resnet50_v2": resnet50_v2}[name](values).eval()
+    nets = {"vgg16": vgg16, "resnet50_v2": resnet50_v2, "efficientnet_lite0": efficientnet_lite0}
+    return nets[name](values).eval()
 
 
 def vgg16(values: Values) -> nn.Sequential:
@@ -59,9 +60,52 @@ class Bottleneck(nn.Module):
         return self.conv3(self.relu3(self.bn3(y))) + shortcut
 
 
+def efficientnet_lite0(values: Values) -> nn.Sequential:
+    blocks = [_conv_norm(values, "features.0", 2)]
+    for number in range(1, 17):
+        stride = 2 if number in (2, 4, 6, 12) else 1  # the first block of a stage that halves the sides
+        blocks.append(InvertedResidual(values, f"features.{number}", stride))
+    end = [_conv_norm(values, "features.17"), nn.AdaptiveAvgPool2d(1), nn.Flatten(), _dense(values, "output")]
+    return nn.Sequential(*blocks, *end)
+
+
+class InvertedResidual(nn.Module):
+    """`cam.nets.efficientnet.InvertedResidual`."""
+
+    def __init__(self, values: Values, key: str, stride: int):
+        super().__init__()
+        wide = [_conv_norm(values, f"{key}.expand")] if f"{key}.expand.conv.weight" in values else []
+        parts = [
+            *wide,
+            _conv_norm(values, f"{key}.depthwise", stride),
+            _conv_norm(values, f"{key}.project", relu=False),
+        ]
+        self.branch = nn.Sequential(*parts)
+        inputs = values[f"{key}.{'expand' if wide else 'depthwise'}.conv.weight"].shape[1 if wide else 0]
+        self.adds = stride == 1 and inputs == len(values[f"{key}.project.conv.weight"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.branch(x) + x if self.adds else self.branch(x)
+
+
+def _conv_norm(values: Values, key: str, stride: int = 1, relu: bool = True) -> nn.Sequential:
+    """Convolution, padded as TensorFlow does, BatchNorm and ReLU6: a ReLU, which Captum knows, and a bound above it."""
+    kernel = values[f"{key}.conv.weight"].shape[-1]
+    before = kernel // 2 - (stride == 2)
+    padding = [nn.ZeroPad2d((before, kernel // 2, before, kernel // 2))] if kernel > 1 else []
+    convolution = _convolution(values, f"{key}.conv", stride)
+    return nn.Sequential(
+        *padding,
+        convolution,
+        _batch_norm(values, f"{key}.norm", eps=1e-3),
+        *([nn.ReLU(), nn.Hardtanh(-1, 6)] if relu else []),
+    )
+
+
 def _convolution(values: Values, key: str, stride: int = 1, pad: int = 0) -> nn.Module:
     filters, channels, kernel, _ = values[f"{key}.weight"].shape
-    layer = nn.Conv2d(channels, filters, kernel, stride, pad, bias=f"{key}.bias" in values)
+    groups = filters if "depthwise" in key else 1
+    layer = nn.Conv2d(channels * groups, filters, kernel, stride, pad, groups=groups, bias=f"{key}.bias" in values)
     return _filled(layer, values, key, {"weight": "weight", "bias": "bias"})
 
 
@@ -70,8 +114,8 @@ def _dense(values: Values, key: str) -> nn.Module:
     return _filled(nn.Linear(columns, rows), values, key, {"weight": "weight", "bias": "bias"})
 
 
-def _batch_norm(values: Values, key: str, scale: bool = True) -> nn.Module:
-    layer = nn.BatchNorm2d(len(values[f"{key}.running_mean"]), eps=1e-5)
+def _batch_norm(values: Values, key: str, scale: bool = True, eps: float = 1e-5) -> nn.Module:
+    layer = nn.BatchNorm2d(len(values[f"{key}.running_mean"]), eps=eps)
     names = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
     if not scale:
         del names["weight"]  # stays 1

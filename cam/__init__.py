@@ -36,17 +36,20 @@ from .core.maps import (
 from .core.recording import Recording, record
 from .nets.models import efficientnet_lite0, resnet50_v2, vgg16
 from .pictures import gradcam, plot
+from .pictures.drawing import draw_graph
 from .pictures.explanation import Explanation
 from .pictures.images import load_image
 from .pictures.pipeline import explain, explain_many
-from .truth import evaluation, exercises, metrics, scenes
+from .truth import evaluation, exercises, metrics, rivals, scenes
+from .truth.check import check
+from .truth.methods import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
 
 __all__ = [
-    "CamError", "CamWarning", "ClassError", "Explanation", "InputError", "InputWarning", "LayerError",
-    "LayerWarning", "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Recording", "WeightsError", "blocks",
-    "class_activation_map", "decompose", "default_layer", "efficientnet_lite0", "evaluation", "exercises", "explain",
-    "explain_many", "grad_cam", "grad_cam_of", "gradcam", "guided_backprop", "guided_grad_cam", "guided_product",
-    "hires_cam",
-    "image_gradient", "layers", "load_image", "metrics", "paths", "plot", "record", "relus", "resize_map",
-    "resnet50_v2", "saliency", "scenes", "vgg16",
+    "CamError", "CamWarning", "ClassError", "Explanation", "InputError", "InputWarning", "LayerError", "LayerWarning",
+    "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Recording", "WeightsError", "blocks", "check",
+    "class_activation_map", "decompose", "default_layer", "draw_graph", "efficientnet_lite0", "evaluation",
+    "exercises", "explain", "explain_many", "grad_cam", "grad_cam_of", "grad_cam_plus_plus", "gradcam",
+    "guided_backprop", "guided_grad_cam", "guided_product", "hires_cam", "image_gradient", "layer_cam", "layers",
+    "load_image", "metrics", "paths", "plot", "record", "relus", "resize_map", "resnet50_v2", "rivals", "saliency",
+    "scenes", "score_cam", "smooth_grad", "vgg16",
 ]  # fmt: skip

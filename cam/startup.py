@@ -52,9 +52,9 @@ def removed_names() -> Iterator[None]:
     try:
         yield
     except (ModuleNotFoundError, AttributeError, OSError) as error:
-        if (cure := _cure(error)) is None:
-            raise
-        raise ImportError(f"MXNet cannot be imported ({error}): {cure}") from error
+        if cure := _cure(error):
+            raise ImportError(f"MXNet cannot be imported ({error}): {cure}") from error
+        raise
     finally:
         for name in names.keys() & _READ_AT_IMPORT.keys():
             delattr(np, name)
@@ -63,7 +63,7 @@ def removed_names() -> Iterator[None]:
 
 
 def _cure(error: Exception) -> str | None:
-    """What to do about a known cause."""
+    """What to do about a cause that is known."""
     if isinstance(error, AttributeError):
         return f"numpy {np.__version__} lacks a name that it reads; install numpy 2.5 or an older one"
     if isinstance(error, ModuleNotFoundError) and error.name == "mxnet":

@@ -14,7 +14,17 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-CHOSEN = {"01": 2, "02": 0, "03": 2, "04": 1, "05": 1, "06": 0, "07": 0, "09": 0}  # which figure, counted from 0
+CHOSEN = {
+    "01": 2,
+    "02": 0,
+    "03": 2,
+    "04": 1,
+    "05": 1,
+    "06": 0,
+    "07": 0,
+    "09": 0,
+    "10": 5,
+}  # which figure, counted from 0
 WIDTH = 480
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import cam  # before mxnet, so that MXNet uses every core
 from cam import evaluation, exercises, metrics, plot, scenes
 from cam.nets.labels import imagenet_labels
-from course import Lesson, imagenet_weights, show
+from course import Lesson, edge_filter, imagenet_weights, show
 
 import numpy as np
 
@@ -203,14 +203,22 @@ def by_scene(layer, measure):
     return np.array([values[of_scene == seed].mean() for seed in seeds])
 
 
+edges = edge_filter(seeds)
 measures = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing, 15 pixels"}
 for measure, title in measures.items():
     print(title)
     for layer in layers:
         print(f"  {layer:13} {metrics.bootstrap(by_scene(layer, measure))}")
+    print(f"  {'edges alone':13} {metrics.bootstrap(edges[measure])}")
 print(f"energy by chance {measured['Add'].energy.mean() / measured['Add'].times_chance:.3f}")
+assert measured["GAP's input"].energy.mean() < edges["energy"].mean() < measured["Add"].energy.mean()
+assert all(metrics.bootstrap(by_scene(layer, "share")).low > 0.5 for layer in layers)
 
 # %% [markdown]
+# "Edges alone" is the picture's edges, without any network (lesson 3): what a map of this network must beat to be worth
+# its price. In energy the edges beat the branch's end *and* GAP's input, whose cells are wider than the cut-outs. In share
+# they have one half by construction, and here every layer is above it: the network's part is to know *which* object.
+#
 # Each interval above is wide, because some scenes are harder than others. But all layers saw the same scenes, so
 # compare scene by scene: the interval of the *difference* is what counts.
 
@@ -446,4 +454,4 @@ lesson.solution("exercise_3")  # or your own code
 # **Rule of thumb.** Before a map of a photograph, check in this order: the picture as the network gets it, its
 # normalisation, the first five names. Then explain at a whole map. What has no mask can be looked at, not measured.
 #
-# **Next** (planned): does it work on *your* network?
+# **Next**: [10. Does it work on your network?](10_does_it_work_on_your_network.ipynb)

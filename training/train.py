@@ -64,7 +64,7 @@ def build(name: str) -> HybridBlock:
     """The network in the form in which it is trained."""
     classes = len(scenes.LABELS)
     if name == "resnet50_v2":
-        return models.build_resnet50_v2(RESNET50_SIZES, classes)
+        return models.KINDS["resnet50_v2"].build(RESNET50_SIZES, classes)
     return TrainableVGG16(VGG16_SIZES, classes)
 
 
@@ -105,7 +105,7 @@ class TrainableVGG16(HybridBlock):
         children = [*self.trunk, *self.head]
         layers = [child for child in children if isinstance(child, (nn.Conv2D, nn.Dense))]
         norms = [child for child in children if isinstance(child, nn.BatchNorm)]
-        folded = models.build_vgg16(VGG16_SIZES, classes=layers[-1].weight.shape[0])
+        folded = models.KINDS["vgg16"].build(VGG16_SIZES, classes=layers[-1].weight.shape[0])
         folded.initialize()
         targets = [child for child in [*folded.features, folded.output] if isinstance(child, (nn.Conv2D, nn.Dense))]
         for layer, norm, target in zip(layers, [*norms, None], targets, strict=True):

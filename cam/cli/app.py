@@ -1,4 +1,4 @@
-"""The command line: python -m cam explain | layers | scene | weights.
+"""The command line: python -m cam explain | layers | check | scene | weights.
 
 Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 2 nothing could be done as asked;
 130 interrupted, with every file that was written complete.
@@ -7,29 +7,31 @@ Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from mxnet.gluon import Block
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
 from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
-from ..nets import download, models
-from ..nets.exported import imported, read_classes
+from ..nets.exported import read_classes
 from ..pictures.explanation import Explanation
-from ..pictures.images import read_image, whole_file
+from ..pictures.images import read_image
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
+from .beside import beside
+from .check import check
+from .files import names_of, pictures_of, write, write_picture
+from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
 from .weights import WeightsDir
 
 app = typer.Typer(
@@ -40,25 +42,7 @@ app = typer.Typer(
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
 app.add_typer(weights_commands.app, name="weights")
-
-EXPORTED = "exported"  # what a net of --params and --symbol is called
-NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
-PANEL = re.compile(rf".+\.\w+\..+\.({'|'.join((*models.KINDS, EXPORTED))})\..+\.png")  # what `_write` calls its files
-
-ModelOption = Annotated[
-    Literal["efficientnet_lite0", "resnet50_v2", "vgg16"] | None,
-    typer.Option(help="Which network; efficientnet_lite0 knows photographs.", show_default="efficientnet_lite0"),
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="imagenet (embedded for efficientnet_lite0, else downloaded), scenes (embedded for the other two: 20 "
-        "cut-outs), cheater (lesson in mistrust), or a file.",
-        show_default="imagenet for efficientnet_lite0, else scenes",
-    ),
-]
-ParamsOption = Annotated[Path | None, typer.Option(help="A net of your own: the .params file of export().")]
-SymbolOption = Annotated[Path | None, typer.Option(help="And its graph: the .json file of export().")]
+app.command()(check)
 
 
 @app.command()
@@ -85,37 +69,35 @@ def explain(
     have the same name, FOLDER.PICTURE. A picture that is given twice is explained once. A picture that cannot be read,
     or whose results cannot be written, is reported and skipped.
     """
-    names = _names(path for source in sources for path in _pictures(source))
-    paths = list(names)
-    if not any(path.exists() for path in paths):  # before weights are downloaded
-        raise InputError(f"image {paths[0]} does not exist")
-    name, net = _net(model, weights, weights_dir, params, symbol)
+    names = names_of(path for source in sources for path in pictures_of(source))
+    if not any(path.exists() for path in names):  # before weights are downloaded
+        raise InputError(f"image {next(iter(names))} does not exist")
+    name, net = chosen_net(model, weights, weights_dir, params, symbol)
     if classes:
         net.labels = read_classes(classes)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
-    notes: set[str] = set()  # each is said once
     numeric = target and re.fullmatch(r"-?[0-9]{1,9}", target)  # int() takes other digits, and refuses thousands
     wanted = int(target) if numeric else target
+    asked = partial(explain_many, net, target=wanted, layer=layer, top=top, fit=fit)
+    written = partial(write, out=out, model=name, overlay=overlay)
+    notes: set[str] = set()  # each is said once
     failures = 0
-    for path, result in _explained(net, paths, batch, target=wanted, layer=layer, top=top, fit=fit):
+    for path, explanations, files in _explained(names, batch, asked, written):
         try:
-            if isinstance(result, CamError):
-                raise result
-            for explanation in result:
-                written = _write(names[path], explanation, out, name, overlay)
-                _report(path, explanation, written, as_json, notes)
+            for explanation, its_files in zip(explanations, files.result(), strict=True):
+                _report(path, explanation, its_files, as_json, notes)
         except CamError as error:  # of this picture, or of writing its files
             failures += 1
             if as_json:
                 typer.echo(json.dumps({"image": str(path), "error": str(error)}))
-            if len(paths) == 1:
+            if len(names) == 1:
                 raise
             people.print(f"skipped: {error}", markup=False)
     if failures:
-        people.print(f"{failures} of {len(paths)} pictures could not be explained")
+        people.print(f"{failures} of {len(names)} pictures could not be explained")
         raise typer.Exit(1)
 
 
@@ -128,7 +110,7 @@ def layers(
     symbol: SymbolOption = None,
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
-    typer.echo(table_of_layers(_net(model, weights, weights_dir, params, symbol)[1]))
+    typer.echo(table_of_layers(chosen_net(model, weights, weights_dir, params, symbol)[1]))
 
 
 @app.command()
@@ -142,96 +124,36 @@ def scene(
     """Draw a scene of cut-outs."""
     drawn = scenes.draw(seed, objects, size)
     path = out or Path(f"scene-{seed}.png")
-    _write_picture(path, Image.fromarray(drawn.image))
+    write_picture(path, Image.fromarray(drawn.image))
     typer.echo(f"{path}: {' and '.join(drawn.labels)}")
     for label, mask in zip(drawn.labels, drawn.masks) if masks else ():
-        beside = path.with_name(f"{path.stem}-{label.replace(' ', '_')}.png")
-        _write_picture(beside, Image.fromarray(mask))
-        typer.echo(f"{beside}: the mask of the {label}")
-
-
-def _pictures(source: Path) -> list[Path]:
-    """The files to explain; in a folder those whose ending says picture, but for panels of an earlier run."""
-    if not source.is_dir():
-        return [source]
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind not in NO_PICTURES}
-    found = (path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
-    found = sorted(path for path in found if not PANEL.fullmatch(path.name))
-    if not found:
-        raise InputError(f"folder {source} holds no pictures")
-    return found
-
-
-def _names(paths: Iterable[Path]) -> dict[Path, str]:
-    """What the files of each picture begin with, by its path; no two alike, whatever their upper and lower case."""
-    once = {os.path.abspath(path): path for path in paths}
-    alike = Counter(path.name.casefold() for path in once.values())
-    names = {
-        path: path.name if alike[path.name.casefold()] == 1 else f"{Path(place).parent.name}.{path.name}"
-        for place, path in once.items()
-    }
-    for name, count in Counter(name.casefold() for name in names.values()).items():
-        if count > 1:
-            of_these = " and ".join(str(path) for path in names if names[path].casefold() == name)
-            raise InputError(
-                f"panels of {of_these} would have the same name; explain them one by one, each with its --out"
-            )
-    return names
-
-
-def _net(
-    model: str | None, weights: str | None, weights_dir: Path | None, params: Path | None, symbol: Path | None
-) -> tuple[str, Block]:
-    """What the net is called, and the net; one that nobody names is the one for photographs."""
-    if params or symbol:
-        if model or weights:
-            raise InputError("--params and --symbol are a net of your own; give them without --model and --weights")
-        if not (params and symbol):
-            raise InputError("export() writes two files, give both: --params and --symbol")
-        return EXPORTED, imported(symbol, params)
-    photographs = "efficientnet_lite0"
-    model = model or (photographs if weights in (None, "imagenet") else "resnet50_v2")
-    weights = weights or ("imagenet" if model == photographs else "scenes")
-    pinned = weights == "imagenet" and model in download.SOURCES
-    return model, getattr(models, model)(download.fetch(model, weights_dir) if pinned else weights)
+        file = path.with_name(f"{path.stem}-{label.replace(' ', '_')}.png")
+        write_picture(file, Image.fromarray(mask))
+        typer.echo(f"{file}: the mask of the {label}")
 
 
 def _explained(
-    net: Block, paths: list[Path], batch: int, **options
-) -> Iterator[tuple[Path, list[Explanation] | CamError]]:
-    """Each path with its explanations, or with what is wrong with that picture; with a bar if there are many."""
+    names: dict[Path, str], batch: int, asked: Callable, written: Callable
+) -> Iterator[tuple[Path, list[Explanation], Future]]:
+    """Each path, its explanations, and what `written` will say of their files, or raise; with a bar if there are many.
+
+    While the net has one batch, the process beside it draws the one before and reads the one after.
+    """
+    paths = list(names)
     terminal = sys.stdout.isatty()  # only there do results have to make room for the bar
-    with Progress(console=people, transient=True, disable=len(paths) == 1, redirect_stdout=terminal) as progress:
-        task = progress.add_task("explaining", total=len(paths))
-        for start in range(0, len(paths), batch):
-            readable = {}
-            for path in paths[start : start + batch]:
-                try:
-                    readable[path] = read_image(path)
-                except InputError as error:
-                    yield path, error
-            if readable:
-                yield from zip(readable, explain_many(net, list(readable.values()), **options))
-            progress.advance(task, len(paths[start : start + batch]))
-
-
-def _write(name: str, explanation: Explanation, out: Path, model: str, overlay: bool) -> dict[str, str]:
-    """The files written, by what they are; their names begin with `name`."""
-    label = explanation.label.replace(" ", "_").replace("/", "_")
-    stem = f"{name}.{label}.{model}.{explanation.layer}"
-    written = {"panel": str(explanation.save(out / f"{stem}.png"))}
-    if overlay:
-        _write_picture(out / f"{stem}.overlay.png", Image.fromarray(explanation.overlay()))
-        written["overlay"] = str(out / f"{stem}.overlay.png")
-    return written
-
-
-def _write_picture(path: Path, picture: Image.Image) -> None:
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise InputError(f"cannot write {path}: its ending names no kind of picture, such as .png")
-    with whole_file(path) as file:
-        picture.save(file, kind)
+    bar = Progress(console=people, transient=True, disable=len(paths) == 1, redirect_stdout=terminal)
+    with bar, beside(len(paths)) as process:
+        task = bar.add_task("explaining", total=len(paths))
+        drawn, read = [], {}
+        for start in range(0, len(paths) + 2 * batch, batch):
+            here, read = read, {path: process.submit(read_image, path) for path in paths[start : start + batch]}
+            good = {path: one.result() for path, one in here.items() if not one.exception()}
+            explained = dict(zip(good, asked(list(good.values())))) if good else {}
+            drawing = {path: process.submit(written, names[path], found) for path, found in explained.items()}
+            for one in drawn:
+                yield one
+                bar.advance(task)
+            drawn = [(path, explained.get(path, []), drawing.get(path, one)) for path, one in here.items()]
 
 
 def _report(path: Path, explanation: Explanation, written: dict[str, str], as_json: bool, notes: set[str]) -> None:
@@ -242,7 +164,7 @@ def _report(path: Path, explanation: Explanation, written: dict[str, str], as_js
         seen = explanation.placement.box  # left, top, right, bottom in pixels of the picture
         typer.echo(json.dumps({"image": str(path), **facts, "seen": seen, "warnings": said, **written}))
         return
-    typer.echo(f"{path}: {explanation.label}, {explanation.score}")
+    typer.echo(f"{path}: {explanation}")
     typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
     for note in said:
         if note not in notes:
@@ -254,6 +176,6 @@ def main() -> None:
     """Run the command line; an expected error is one sentence."""
     try:
         app(prog_name="python -m cam")
-    except (CamError, OSError) as error:  # of the system's, such as a full disk under standard output
+    except (CamError, OSError, BrokenExecutor) as error:  # of the system's, such as a full disk under standard output
         people.print(f"error: {getattr(error, 'strerror', None) or error}", markup=False)
         sys.exit(2)

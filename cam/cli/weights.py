@@ -1,4 +1,4 @@
-"""`python -m cam weights`: list, get and check files of parameters.
+"""`python -m cam weights`: list, get and check weights files.
 
 What goes wrong is raised as a `CamError`; the command line turns it into one sentence.
 """
@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mxnet.gluon.model_zoo import model_store
 
 from ..core import layers
-from ..nets import download, formats, models
-from ..nets.weights import check_name, digest
+from ..nets import download, files, models
 
-app = typer.Typer(help="List, get and check files of parameters.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(help="List, get and check weights files.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 WeightsDir = Annotated[
     Path | None,
@@ -53,17 +51,14 @@ def get(
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A .params or .onnx file, whatever its name.")]) -> None:
-    """Say what a file of parameters is, and whether every parameter is there and fits."""
-    check_name(file)
-    arrays = formats.read(file)
+    """Say what a weights file is, and whether every parameter is there and fits."""
+    arrays = files.read(file)
     name = models.nearest(arrays)
     net = models.assemble(name, arrays, str(file))
     parameters = layers.parameters(net).values()
     millions = sum(parameter.data().size for parameter in parameters) / 1e6
     typer.echo(f"{file}: all {len(parameters)} parameters of a {name} ({millions:.1f} million numbers)")
     typer.echo(f"classes: {net.output.weight.shape[0]}{', taken for those of ImageNet' if net.labels else ''}")
-    checksum = digest(file)
+    checksum = files.sha256(file)
     pinned = any(source.sha256 == checksum for source in download.SOURCES.values())
     typer.echo(f"sha256: {checksum}{', the pinned file' if pinned else ', not a pinned file'}")
-    if name in download.SOURCES and digest(file, "sha1").startswith(model_store.short_hash(name)):
-        typer.echo("sha1: that of MXNet's own model zoo, undamaged")

@@ -7,11 +7,11 @@ operator. The rest of cam does not need them: it finds every operator of every n
 
 from __future__ import annotations
 
+import mxnet as mx
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 
 from . import rules
-from .mxnet import mx
 
 
 class _Function(autograd.Function):
@@ -39,21 +39,9 @@ def _on_tape(forward, back, *inputs) -> nd.NDArray:
 
 
 def relu(x: nd.NDArray, rule: str = "plain") -> nd.NDArray:
-    """max(x, 0) with a choice of its way back (`rules.relu_back`), for use under `autograd.record()`.
+    """max(x, 0) of any shape with a choice of its way back (`rules.relu_back`), under `autograd.record()`.
 
-    Parameters
-    ----------
-    x : NDArray of any shape, float
-    rule : "plain", "guided" or "deconvnet"
-
-    Returns
-    -------
-    NDArray, the shape and dtype of x
-
-    Raises
-    ------
-    InputError
-        If there is no such rule.
+    `rule` is "plain", "guided" or "deconvnet", else InputError.
     """
     rules.check_rule(rule)
     y = nd.relu(x).detach()  # a Function that keeps its own output would never be freed

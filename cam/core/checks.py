@@ -1,21 +1,22 @@
-"""What must hold before a forward pass: each check is one sentence about one input."""
+"""Before a pass: net and images are checked, and what does not fit is said in one sentence."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
+import mxnet as mx
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
+from mxnet.gluon import Block
+from mxnet.util import is_np_array
 
 from .errors import InputError, NetError, in_one_line
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import Block, MXNetError, apart, computes_compiled, finish, listening, mx, numpy_mode, shape_of, state_of
+from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
 from .tracing import flat, trace
 from .walk import Pass
 
@@ -23,7 +24,6 @@ SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 3
 P = ParamSpec("P")
 R = TypeVar("R")
 Shape: TypeAlias = tuple[int, ...]
-_tried: weakref.WeakKeyDictionary[Graph, dict[tuple[Shape, ...], dict[Entry, Shape]]] = weakref.WeakKeyDictionary()
 
 
 class Ready(NamedTuple):
@@ -41,22 +41,16 @@ class Ready(NamedTuple):
 
 
 def ready(net: Block, x, output: int | None = None) -> Ready:
-    """Check the net and its input, and trace the net; the first time for each size of image, run one image.
-
-    Raises
-    ------
-    InputError, NetError, NonFiniteError
-        As `cam.record`.
-    """
+    """Check the net and its input, and trace the net; the first time for each size of image, run one image."""
     images = check_arrays(x)
-    graph = trace(check_net(net), len(images))
+    graph = trace(net, len(images))
     count = len(graph.outputs)
     if output is None and count > 1:
         raise NetError(f"the net has {count} outputs; say which to explain: output=0 to output={count - 1}")
     if output is not None and (not is_whole(output) or not 0 <= output < count):
         raise InputError(f"output is {output!r}; this net has the outputs 0 to {count - 1}")
     _check_types(graph, images)
-    tried, sizes = _tried.setdefault(graph, {}), tuple(image.shape[1:] for image in images)
+    tried, sizes = graph.answers.setdefault(ready, {}), tuple(image.shape[1:] for image in images)
     if sizes not in tried:
         _check_shapes(graph, [image.shape for image in images])
         tried[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not tried)
@@ -82,12 +76,10 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
 
 def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
     """Answer a call of the first edition, which gave the class by position or as class_id, with one clear sentence."""
-    kinds = [one.kind for one in inspect.signature(function).parameters.values()]
-    positional = sum(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
 
     @functools.wraps(function)
     def called(*arguments: P.args, **options: P.kwargs) -> R:
-        if len(arguments) > positional or "class_id" in options:
+        if len(arguments) > function.__code__.co_argcount or "class_id" in options:
             name = function.__name__
             raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
         return function(*arguments, **options)
@@ -98,13 +90,6 @@ def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
 def is_whole(value) -> bool:
     """Whether the value is a whole number, of Python or numpy, and no truth value."""
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
-
-
-def check_net(net) -> Block:
-    """Return `net` if it is a Gluon net, else raise NetError."""
-    if not isinstance(net, Block):
-        raise NetError(f"net is {type(net).__name__}; expected a Gluon net that returns logits")
-    return net
 
 
 def check_arrays(x) -> list[nd.NDArray]:
@@ -127,7 +112,7 @@ def check_arrays(x) -> list[nd.NDArray]:
 
 def refuse_numpy_mode() -> None:
     """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
-    if numpy_mode():
+    if is_np_array():
         raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 
@@ -207,7 +192,7 @@ def size_of(graph: Graph, shape: Shape) -> int | None:
 
 def blank(net: Block) -> nd.NDArray:
     """A black image that the net takes."""
-    graph = trace(check_net(net))
+    graph = trace(net)
     channels = channels_of(graph) or 3
     size = size_of(graph, (1, channels, 224, 224)) or 224
     return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))

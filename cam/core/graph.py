@@ -1,29 +1,30 @@
 """A net as the graph of its operators: which map every path crosses, which addition joins which two.
 
 An *entry* is one array of the graph, (number of the step, number of its output). Steps stand in the order in which they
-run. After `tracing.trace` nothing changes in a graph, so threads can share it.
+run. After `tracing.trace` nothing changes in a graph, so threads can share it, and it keeps what it was asked.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from operator import and_
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+import mxnet as mx
 import numpy as np
-
-from .mxnet import Parameter, mx
+from mxnet.gluon import Parameter
 
 Entry: TypeAlias = tuple[int, int]
+R = TypeVar("R")
 
-_BRACKETS = str.maketrans("()", "[]")
 PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
 ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
+GATES = {"elemwise_mul", "_mul", "broadcast_mul"}
 # Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
 OF_MAPS = {
     "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",
@@ -96,26 +97,24 @@ class Step:
         return "softplus" if self.op == "Activation" and kind == "softrelu" else None
 
     @property
-    def is_max_pooling(self) -> bool:
-        """Whether the step is a max pooling, which lets no NaN through."""
-        return self.op == "Pooling" and self.options.get("pool_type", "max") == "max"
-
-    def averages(self, shape: tuple[int, ...]) -> bool:
-        """Whether the step is a mean over all positions of a map of this shape, (N, K, h, w)."""
-        axes = self.option("axis", ())
-        if self.op == "mean":
-            axes = axes if isinstance(axes, tuple) else (axes,)
-            return sorted(axis % len(shape) for axis in axes) == list(range(2, len(shape)))
-        whole = self.option("global_pool", False) or self.option("kernel") == shape[2:]
-        pools = self.op == "Pooling" and self.options.get("pool_type") == "avg" and whole
-        return bool(pools) or self.op == "_contrib_AdaptiveAvgPooling2D"
-
-    @property
     def kind(self) -> str:
         """What to call the step in a table."""
         if self.relu is not None:
             return "ReLU" if self.relu == float("inf") else f"ReLU up to {self.relu:g}"
         return "addition" if self.op in ADDS else self.op.strip("_")
+
+
+def once(question: Callable[..., R]) -> Callable[..., R]:
+    """Keep what a graph answers, by what it is asked for: entries."""
+
+    @functools.wraps(question)
+    def answer(graph: Graph, entries: Iterable) -> R:
+        key = question, tuple(entries)
+        if key not in graph.answers:
+            graph.answers[key] = question(graph, key[1])
+        return graph.answers[key]
+
+    return answer
 
 
 @dataclass(eq=False)
@@ -125,21 +124,18 @@ class Graph:
     Attributes
     ----------
     steps : in the order in which they run
+    inputs : the steps that are the net's inputs, the image first
     outputs : the entries that the net returns
     runs : for each block's structural path, the outputs of each of its runs
     symbol : MXNet's own form of the graph, which can infer shapes
     """
 
     steps: list[Step]
+    inputs: list[int]
     outputs: list[Entry]
     runs: dict[str, list[list[Entry]]]
     symbol: mx.sym.Symbol = field(repr=False)
-
-    @cached_property
-    def inputs(self) -> list[int]:
-        """The steps that are the net's inputs, the image first."""
-        found = [(step.input, index) for index, step in enumerate(self.steps) if step.input is not None]
-        return [index for _, index in sorted(found)]
+    answers: dict = field(default_factory=dict, repr=False)
 
     @cached_property
     def parameters(self) -> list[tuple[int, Parameter]]:
@@ -148,18 +144,20 @@ class Graph:
         return [(i, step.parameter) for i, step in enumerate(self.steps) if needed[i] and step.parameter is not None]
 
     @cached_property
-    def statistics(self) -> set[int]:
-        """The steps that are running means and variances."""
-        return {source for step in self.steps if "BatchNorm" in step.op for source, _ in step.inputs[3:]}
-
-    @cached_property
     def follows_image(self) -> list[bool]:
-        """For each step, whether an input of the net goes into it."""
+        """For each step, whether an input of the net goes into it, or it is one."""
+        fed = self.fed_by((index, 0) for index in self.inputs)
+        return [fed[index] or step.input is not None for index, step in enumerate(self.steps)]
+
+    @once
+    def fed_by(self, entries: Iterable[Entry]) -> list[bool]:
+        """For each step, whether one of the entries goes into it, directly or not."""
         found: list[bool] = []
         for step in self.steps:
-            found.append(step.input is not None or any(found[source] for source, _ in step.inputs))
+            found.append(any(entry in entries or found[entry[0]] for entry in step.inputs))
         return found
 
+    @once
     def needed_for(self, ends: Iterable[Entry]) -> list[bool]:
         """For each step, whether one of the ends depends on it."""
         needed = [False] * len(self.steps)
@@ -170,6 +168,17 @@ class Graph:
                 for source, _ in self.steps[index].inputs:
                     needed[source] = True
         return needed
+
+    @once
+    def last_uses(self, ends: Iterable[Entry]) -> list[list[Entry]]:
+        """For each step, the entries that no later step on the way to the ends takes in."""
+        last: dict[Entry, int] = {}
+        for index, needed in enumerate(self.needed_for(ends)):
+            last.update(dict.fromkeys(self.steps[index].inputs if needed else (), index))
+        found: list[list[Entry]] = [[] for _ in self.steps]
+        for entry, index in last.items():
+            found[index].append(entry)
+        return found
 
     def back_over(self, entry: Entry, operators: set[str]) -> Entry:
         """The entry before a row of such operators that ends in `entry`."""
@@ -188,6 +197,7 @@ class Graph:
             kind = None  # not over classes
         return (step.inputs[0], kind) if kind else (end, None)
 
+    @once
     def whole(self, end: Entry) -> list[Entry]:
         """The entries that every path from the image to `end` crosses, in order: its dominators.
 
@@ -236,29 +246,26 @@ class Graph:
         """Every layer that can be asked for by the name it goes by, in the order in which they run.
 
         A block's path, with #1, #2 if it runs more than once and [1] for its second output; for a step that is no
-        block's output its own name.
+        block's output its own name. Of several blocks that end in one entry the innermost comes first.
         """
         found: dict[str, Entry] = {}
         for path, runs in self.runs.items():
             for number, outputs in enumerate(runs, 1):
                 for place, entry in enumerate(outputs):
                     found[_numbered(path, number, len(runs), place)] = entry
-        named, seen = set(found.values()), Counter[str]()
-        alike = Counter(step.name for step in self.steps if step.op != "null")
-        unnamed: dict[int, list[Entry]] = {}
-        for entry in sorted({*self.consumers, *self.outputs} - named):
-            if self.steps[entry[0]].op != "null":
-                unnamed.setdefault(entry[0], []).append(entry)
+        alike: dict[str, list[int]] = {}
         for index, step in enumerate(self.steps):
-            seen[step.name] += step.op != "null"
-            for entry in unnamed.get(index, ()):
-                found[_numbered(step.name, seen[step.name], alike[step.name], entry[1])] = entry
-        order = {name: position for position, name in enumerate(found)}
-        return dict(sorted(found.items(), key=lambda item: (item[1], order[item[0]])))
+            if step.op != "null":
+                alike.setdefault(step.name, []).append(index)
+        for index, place in sorted({*self.consumers, *self.outputs} - set(found.values())):
+            name = self.steps[index].name
+            if index in alike.get(name, ()):
+                found[_numbered(name, alike[name].index(index) + 1, len(alike[name]), place)] = index, place
+        return dict(sorted(found.items(), key=lambda item: item[1]))
 
     @cached_property
     def _names(self) -> dict[Entry, str]:
-        return {entry: name for name, entry in self.entries.items()}  # of several blocks that end in it, the outermost
+        return {entry: name for name, entry in self.entries.items()}
 
     def name(self, entry: Entry) -> str:
         """What an entry is called: the path of the outermost block that ends in it, or its step's own name."""
@@ -266,23 +273,19 @@ class Graph:
 
     def relus(self, output: int = 0) -> list[int]:
         """The steps that are a ReLU or ReLU6 on the way to an output's logits."""
-        needed = self.needed_for([self.logits(output)[0]])
-        return [i for i, step in enumerate(self.steps) if needed[i] and self.follows_image[i] and step.relu is not None]
-
-    def additions(self) -> list[Entry]:
-        """The sums of two maps that both come from the image: where a branch and its shortcut meet."""
-        found = [(index, 0) for index, step in enumerate(self.steps) if step.op in ADDS]
-        return [
-            e for e in found if e in self.consumers and all(self.follows_image[i] for i, _ in self.steps[e[0]].inputs)
-        ]
+        on_the_way = zip(self.steps, self.follows_image, self.needed_for([self.logits(output)[0]]))
+        return [i for i, (step, *both) in enumerate(on_the_way) if all(both) and step.relu is not None]
 
 
 def _value(text: str):
     try:  # not by ast: Python 3.11's must not be used from two threads
-        value = json.loads(text.lower().replace("none", "null").replace(",)", ")").translate(_BRACKETS))
+        value = json.loads(text.lower().replace("none", "null").translate(_BRACKETS).replace(",]", "]"))
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value
+
+
+_BRACKETS = str.maketrans("()", "[]")
 
 
 def _numbered(name: str, run: int, runs: int, place: int) -> str:

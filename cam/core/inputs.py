@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 
-from .checks import check_net, home_of, refuse_numpy_mode, type_of
-from .mxnet import Block
+from .checks import home_of, refuse_numpy_mode, type_of
 from .tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
@@ -47,15 +47,7 @@ def normalise(pixels: np.ndarray, how: Normalisation = USUAL) -> np.ndarray:
 
 
 def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
-    """The array as an NDArray on the device of the net's parameters and of their dtype.
-
-    Raises
-    ------
-    NetError
-        If net is no Gluon net, or cannot be traced.
-    InputError
-        If MXNet's NumPy mode is on.
-    """
-    graph = trace(check_net(net))
+    """The array as an NDArray on the device of the net's parameters and of their dtype; errors as of `cam.record`."""
+    graph = trace(net)
     refuse_numpy_mode()
     return nd.array(array, ctx=home_of(graph), dtype=type_of(graph))

@@ -8,11 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block, Parameter
 
-from .checks import Ready, blank, check_net, ready
-from .errors import LayerError, LayerWarning
+from .checks import Ready, blank, ready
+from .endings import ENDINGS, JOINTS, ending, joint
+from .errors import LayerError
 from .graph import ADDS, PASSES_ON, Entry, Graph
-from .mxnet import Block, Parameter, blocks_of, parameters_by_path
+from .mxnet import blocks_of, parameters_by_path
 from .tracing import trace
 
 LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step
@@ -20,38 +22,33 @@ LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the 
 
 def paths(net: Block) -> dict[str, Block]:
     """Every block below `net` by its structural path ("features.8.2.conv3")."""
-    return {path: block for path, block in blocks_of(check_net(net)) if path}
+    return {path: block for path, block in blocks_of(net) if path}
 
 
 def parameters(net: Block) -> dict[str, Parameter]:
     """Every parameter of `net` by its structural path ("features.8.2.conv3.weight")."""
-    return parameters_by_path(check_net(net))
+    return parameters_by_path(net)
 
 
 def relus(net: Block, output: int = 0) -> list[str]:
     """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`."""
-    graph = trace(check_net(net))
+    graph = trace(net)
     return [graph.name((index, 0)) for index in graph.relus(output)]
 
 
-def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
-    """The entry that `layer` names.
+def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:
+    """The name of a layer, as it was asked for where that is a path, and its entry; LayerError if there is none.
 
-    Parameters
-    ----------
-    layer : a block of the net, its path ("features.8.2.conv3"), its Gluon name ("resnetv20_stage4_conv9"), or for what
-        is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
-        runs more than once, "[1]" its second output
-
-    Raises
-    ------
-    LayerError
-        If there is no such layer, it does not run, or runs more than once.
+    `layer` is a block of the net, its path ("features.8.2.conv3"), its Gluon name ("resnetv20_stage4_conv9"), or for
+    what is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
+    runs more than once, "[1]" its second output.
     """
     if isinstance(layer, tuple):
-        return layer
+        return graph.name(layer), layer
     if not isinstance(layer, (str, Block)):
         raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
+    if isinstance(layer, str) and layer in graph.entries:
+        return layer, graph.entries[layer]
     first: dict[Block, str] = {}
     known: dict[str, str] = {}  # what a block may be called, and its first path
     for path, block in blocks_of(net):
@@ -62,12 +59,12 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
     wanted = first[layer] if isinstance(layer, Block) else layer
     head, mark, rest = wanted.partition("#") if "#" in wanted else wanted.partition("[")
     path = known.get(head) or head
-    for name in (wanted, path + mark + rest, f"{head}_fwd{mark}{rest}"):
+    for name in (path + mark + rest, f"{head}_fwd{mark}{rest}"):
         if name in graph.entries:
-            return graph.entries[name]
+            return name, graph.entries[name]
     steps = [(i, 0) for i, step in enumerate(graph.steps) if step.name in (wanted, f"{wanted}_fwd") and step.inputs]
     if len(steps) == 1:  # a block's last step may be called by its own name too
-        return steps[0]
+        return graph.name(steps[0]), steps[0]
     runs = [name for name in graph.entries if name.startswith(f"{path}#")]
     if runs:
         raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
@@ -78,40 +75,24 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> Entry:
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 
 
-def listed(layers) -> list:
-    """Several layers as a list, one as a list of one; an entry is one."""
-    several = isinstance(layers, (list, tuple)) and not (layers and isinstance(layers[0], int))
-    return list(layers) if several else [layers]
-
-
-def entry_of(prepared: Ready, layer: LayerLike | Entry | None) -> Entry:
-    """The entry of a layer that stands between the image and the logits, else LayerError; None: the recommended one."""
-    graph = prepared.graph
-    entry = recommended(prepared) if layer is None else find(prepared.net, graph, layer)
-    if entry is None:
+def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Entry]:
+    """`find` for a map between the image and the logits, else LayerError; None means the recommended one."""
+    graph, best = prepared.graph, recommended(prepared)
+    wanted = best if layer is None else layer
+    if wanted is None:
         raise LayerError("no map with height and width holds all that this net knows of the image: name a layer")
+    name, entry = find(prepared.net, graph, wanted)
     if not graph.follows_image[entry[0]]:
-        raise LayerError(f"layer {graph.name(entry)} does not depend on the image")
+        raise LayerError(f"layer {name} does not depend on the image")
     if not graph.needed_for([prepared.end])[entry[0]]:
-        raise LayerError(f"layer {graph.name(entry)} does not influence the logits that are explained")
-    if len(prepared.shapes[entry]) < 3 or graph.axes[entry[0]] not in ((), None):
+        raise LayerError(f"layer {name} does not influence the logits that are explained")
+    shape = prepared.shapes[entry]
+    if len(shape) < 3 or graph.axes[entry[0]] not in ((), None):
+        instead = f"; take {graph.name(best)}" if best else ""
         raise LayerError(
-            f"layer {graph.name(entry)} gives {prepared.shapes[entry]}, which is not batch, channel, height, width: it "
-            f"has no map{_instead(prepared, entry)}"
+            f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map{instead}"
         )
-    return entry
-
-
-def called(prepared: Ready, layer: LayerLike | Entry | None, entry: Entry) -> str:
-    """What a result at this layer goes by: the path that was asked for, also where an outer block ends in it too."""
-    path = next((path for path, block in blocks_of(prepared.net) if block is layer), layer)
-    known = isinstance(path, str) and prepared.graph.entries.get(path) == entry
-    return str(path) if known else prepared.graph.name(entry)
-
-
-def _instead(prepared: Ready, entry: Entry) -> str:
-    best = recommended(prepared)
-    return f"; take {prepared.graph.name(best)}" if best not in (None, entry) else ""
+    return name, entry
 
 
 def recommended(prepared: Ready) -> Entry | None:
@@ -129,12 +110,8 @@ def recommended(prepared: Ready) -> Entry | None:
 
 
 def default_layer(net: Block, x: nd.NDArray | None = None) -> str:
-    """The path of the recommended layer for images like x (a black one, of 224x224 where that fits, if not given).
-
-    Raises LayerError if the net has none.
-    """
-    prepared = ready(net, blank(net) if x is None else x)
-    return prepared.graph.name(entry_of(prepared, None))
+    """The path of the recommended layer for images like x, as for `layers`; LayerError if the net has none."""
+    return find_map(ready(net, blank(net) if x is None else x), None)[0]
 
 
 @dataclass(frozen=True)
@@ -158,7 +135,16 @@ class Layer:
 
 
 class LayerTable(tuple):
-    """The layers of a net in the order in which they run; printed, one line each."""
+    """The layers of a net in the order in which they run; printed, one line each, and the advice of the decision tree.
+
+    Attributes
+    ----------
+    ending : how the net ends behind the recommended layer, one of `ENDINGS`; None if there is none
+    joint : what the last convolution is a part of, one of `JOINTS`; None if it is whole
+    """
+
+    ending: str | None = None
+    joint: str | None = None
 
     def __str__(self) -> str:
         cells = [("layer", "kind", "output", "whole", "advice")]
@@ -166,25 +152,17 @@ class LayerTable(tuple):
         widths = [max(len(row[column]) for row in cells) for column in range(4)]
         lines = ("  ".join([*(cell.ljust(n) for cell, n in zip(row, widths)), row[4]]).rstrip() for row in cells)
         found = [row.path for row in self if row.advice == "recommended"]
-        return "\n".join([*lines, f"recommended: {found[0] if found else 'none; choose one with height and width'}"])
+        said = [f"ends in {self.ending}: {ENDINGS[self.ending]}"] if self.ending else []
+        said += [f"the last convolution {JOINTS[self.joint]}"] if self.joint else []
+        said += [f"recommended: {found[0] if found else 'none; choose one with height and width'}"]
+        return "\n".join([*lines, *said])
 
 
 def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None) -> LayerTable:
-    """Every layer of a net with its output shape, whether it is a whole map, and which one to take.
+    """Every layer of a net with its output shape, whether it is a whole map, and which one to take; for `print`.
 
-    Parameters
-    ----------
-    net, output : as for `cam.record`
-    x : NDArray (N, C, H, W), an input of the size in question; a black image if not given
-
-    Returns
-    -------
-    LayerTable of `Layer`; `print` shows it
-
-    Raises
-    ------
-    CamError
-        As `cam.record`.
+    `x`, NDArray (N, C, H, W), is an input of the size in question, a black image if not given. `net`, `output` and the
+    errors are those of `cam.record`.
     """
     prepared = ready(net, blank(net) if x is None else x, output)
     graph, best, blocks = prepared.graph, recommended(prepared), paths(net)
@@ -197,13 +175,15 @@ def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None
             # Several blocks can end in one map: the outermost stands for it.
             advice = "recommended" if entry == best and path == graph.name(entry) else advice_on(prepared, entry)
             rows.append(Layer(path, kind, shape, entry in whole, advice))
-    return LayerTable(rows)
+    table = LayerTable(rows)
+    table.ending, table.joint = ending(prepared, best) if best else None, joint(prepared)
+    return table
 
 
 def advice_on(prepared: Ready, entry: Entry) -> str:
     """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
-    graph, end, shape = prepared.graph, prepared.end, prepared.shapes[entry]
-    best, instead = recommended(prepared), _instead(prepared, entry)
+    graph, end, shape, best = prepared.graph, prepared.end, prepared.shapes[entry], recommended(prepared)
+    instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
     if not graph.needed_for([end])[entry[0]]:
         return "does not influence the logits"
     if len(shape) < 3:
@@ -220,9 +200,3 @@ def advice_on(prepared: Ready, entry: Entry) -> str:
         after = graph.name((following[0], 0))
         return f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
     return ""
-
-
-def caveats(prepared: Ready, entry: Entry) -> list[LayerWarning]:
-    """What keeps a reader from taking any map of this layer at its face, as a warning that was not yet raised."""
-    said = advice_on(prepared, entry)
-    return [LayerWarning(f"{prepared.graph.name(entry)}: {said}")] if said else []

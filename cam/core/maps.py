@@ -12,15 +12,18 @@ from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 
 from . import layers as choose
 from .checks import by_keyword, is_whole, ready
+from .endings import averages
 from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
-from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph
+from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
-from .mxnet import Block, shape_of
+from .mxnet import shape_of
 from .recording import Recording, recorded
 from .targets import Target
+from .walk import finite
 
 Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
@@ -31,13 +34,9 @@ class OfLayers(Protocol):
     """A function that gives an array for one layer, and for a list of layers a dict of arrays by path."""
 
     @overload
-    def __call__(
-        self, net: Block, x: Images, *, target: Target = ..., layer: list[Any] | tuple[Any, ...], **options: Any
-    ) -> dict[str, np.ndarray]: ...
+    def __call__(self, net: Block, x: Images, *, layer: list | tuple, **rest: Any) -> dict[str, np.ndarray]: ...
     @overload
-    def __call__(
-        self, net: Block, x: Images, *, target: Target = ..., layer: LayerLike | None = ..., **options: Any
-    ) -> np.ndarray: ...
+    def __call__(self, net: Block, x: Images, *, layer: LayerLike | None = ..., **rest: Any) -> np.ndarray: ...
 
 
 def of_layers(function: Callable[..., Maps]) -> OfLayers:
@@ -67,8 +66,7 @@ def grad_cam(
     numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
     `layer` is a list. LayerWarning, MapWarning and NetWarning say where a map does not say what a reader would think
     """
-    recording = recorded(net, x, layer, False, output)
-    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target))
+    return _maps(recorded(net, x, layer, False, output), layer, target, relu)
 
 
 @of_layers
@@ -80,8 +78,7 @@ def hires_cam(
     Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all positions, as at
     the input of a global average pooling, the two are equal.
     """
-    recording = recorded(net, x, layer, False, output)
-    return _each_layer(recording, layer, relu, lambda path: weighted_sum(recording, path, target, average=False))
+    return _maps(recorded(net, x, layer, False, output), layer, target, relu, average=False)
 
 
 def grad_cam_of(
@@ -98,7 +95,8 @@ def grad_cam_of(
 def weighted_sum(recording: Recording, layer: LayerLike | None, target: Target, average: bool = True) -> np.ndarray:
     """The channels of a feature map (N, K, h, w) times their gradient, which Grad-CAM averages: numpy (N, h, w)."""
     features, gradient = recording.arrays(layer, target)
-    return ((_alpha(gradient) if average else gradient) * features).sum(axis=1).asnumpy()
+    signed = ((_alpha(gradient) if average else gradient) * features).sum(axis=1)
+    return finite(signed, f"the map at {layer or recording.layers[0]}")
 
 
 @by_keyword
@@ -124,7 +122,7 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and pooling.averages(before)
+    ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)
@@ -160,24 +158,22 @@ def decompose(
     """
     prepared = ready(net, x, output)
     graph = prepared.graph
-    entry = asked = choose.entry_of(prepared, block)
+    name, entry = choose.find_map(prepared, block)
     while graph.steps[entry[0]].op in PASSES_ON | {"BatchNorm"} or graph.steps[entry[0]].relu is not None:
         entry = graph.steps[entry[0]].inputs[0]
     summands = graph.steps[entry[0]].inputs if graph.steps[entry[0]].op in ADDS else ()
     if len({prepared.shapes[one] for one in summands}) != 1 or not all(graph.follows_image[i] for i, _ in summands):
-        raise LayerError(f"layer {graph.name(asked)} does not end in an addition of two maps of one shape")
-    own = [_own_steps(graph, one, other) for one, other in (summands, summands[::-1])]
-    shortcut, branch = summands if own[0] < own[1] else summands[::-1]
-    recording = recorded(net, x, list(dict.fromkeys([entry, branch, shortcut])), False, output)
-    alpha = _alpha(recording.arrays(entry, target)[1])
+        raise LayerError(f"layer {name} does not end in an addition of two maps of one shape")
+
+    def operators(one: Entry) -> int:
+        return sum(needed and step.op != "null" for needed, step in zip(graph.needed_for([one]), graph.steps))
+
+    shortcut, branch = sorted(summands[::-1], key=operators)
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
-    return {name: (alpha * recording.arrays(one)[0]).sum(axis=1).asnumpy() for name, one in parts.items()}
-
-
-def _own_steps(graph: Graph, one: Entry, other: Entry) -> int:
-    """How many operators lead to one entry and not to the other."""
-    pairs = zip(graph.steps, graph.needed_for([one]), graph.needed_for([other]))
-    return sum(step.op != "null" and mine and not theirs for step, mine, theirs in pairs)
+    recording = recorded(net, x, list(parts.values()), False, output)
+    alpha = _alpha(recording.arrays(entry, target)[1])
+    maps = {part: (alpha * recording.arrays(one, target)[0]).sum(axis=1) for part, one in parts.items()}
+    return {part: finite(one, f"the map of the {part}") for part, one in maps.items()}
 
 
 def _alpha(gradient: nd.NDArray) -> nd.NDArray:
@@ -195,16 +191,9 @@ def image_gradient(
     where: Layers = None,
     output: int | None = None,
 ) -> np.ndarray:
-    """d target / d image, signed, with a choice of how it passes back through the ReLUs.
+    """d target / d image, signed, numpy (N, 3, H, W), with a choice of how it passes back through the ReLUs.
 
-    Parameters
-    ----------
-    rule, where : as for `Recording.image_gradient`
-    net, x, target, output : as for `grad_cam`
-
-    Returns
-    -------
-    numpy (N, 3, H, W) of the net's dtype
+    `rule` and `where` as for `Recording.image_gradient`; the other parameters and the errors as for `grad_cam`.
     """
     return _image_gradient(recorded(net, x, [], True, output), rule, where, target)
 
@@ -219,12 +208,7 @@ def guided_backprop(
 
 @by_keyword
 def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
-    """Image-specific class saliency: max over channels of |d target / d image| (Simonyan et al. 2014, section 3.1).
-
-    Returns
-    -------
-    numpy (N, H, W) of the net's dtype
-    """
+    """max over channels of |d target / d image|, numpy (N, H, W) (Simonyan et al. 2014, section 3.1)."""
     return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
 
 
@@ -240,14 +224,11 @@ def guided_grad_cam(
 ) -> Maps:
     """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
 
-    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`.
-
-    Returns
-    -------
-    numpy (N, 3, H, W) of the net's dtype, signed; a dict of them by layer path if `layer` is a list
+    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`. Signed,
+    numpy (N, 3, H, W) of the net's dtype; a dict of them by layer path if `layer` is a list.
     """
     recording = recorded(net, x, layer, True, output)
-    heat = _each_layer(recording, layer, True, lambda path: weighted_sum(recording, path, target))
+    heat = _maps(recording, layer, target, relu=True)
     guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
@@ -324,16 +305,16 @@ def _image_gradient(recording: Recording, rule: str, where: Layers, target: Targ
     return recording.image_gradient_by(rule, where, target)
 
 
-def _each_layer(recording: Recording, layer: Layers, relu: bool, signed_of: Callable[[str], np.ndarray]) -> Maps:
-    """The signed map of each recorded layer, with warnings, then its ReLU; a dict only if a list was asked for."""
-    found = {}
+def _maps(recording: Recording, layer: Layers, target: Target, relu: bool, average: bool = True) -> Maps:
+    """The map of each recorded layer, with warnings; a dict only if a list was asked for."""
+    maps: dict[str, np.ndarray] = {}
     for path in recording.layers:
-        found[path] = signed_of(path)
+        signed = weighted_sum(recording, path, target, average)
         said: list[CamWarning] = [*recording.notes, *recording.caveats(path)]
-        for number, one in enumerate(found[path]):
+        for number, one in enumerate(signed):
             of_image = caveats(path, one, relu)
-            said += of_image if len(found[path]) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
+            said += of_image if len(signed) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
         for warning in said:
             warnings.warn(warning, stacklevel=4)
-    maps = {path: np.maximum(one, 0) if relu else one for path, one in found.items()}
+        maps[path] = np.maximum(signed, 0) if relu else signed
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

@@ -1,4 +1,4 @@
-"""The one door to MXNet: every private name of it that we use. `cam.startup` has imported it as it must be."""
+"""The one door to what is private in MXNet. `cam.startup` has imported MXNet as it must be."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import ctypes
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 
-import mxnet as mx
 from mxnet import nd
 from mxnet._ctypes.ndarray import _imperative_invoke
-from mxnet.base import _LIB, MXNetError, c_str, check_call
+from mxnet.base import _LIB, c_str, check_call
 from mxnet.gluon import Block, HybridBlock, Parameter, SymbolBlock
-from mxnet.util import is_np_array
 
-__all__ = [
-    "Block", "MXNetError", "Parameter", "blocks_of", "call", "computes_compiled", "finish", "listening", "mx",
-    "numpy_mode", "own_parameters", "settings", "state_of",
-]  # fmt: skip
-
-PLAIN = {int, float, str, bool, bytes, type(None)}
+from .errors import NetError
 
 
 @cache
@@ -36,13 +29,13 @@ def call(operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str]) -
     return _imperative_invoke(_handle(operator), inputs, list(options), list(options.values()), None, False, True)
 
 
-def numpy_mode() -> bool:
-    """Whether MXNet's own NumPy mode is on, in which Gluon nets run differently."""
-    return is_np_array()
-
-
 def blocks_of(net: Block) -> Iterator[tuple[str, Block]]:
-    """The net and every block below it by structural path ("features.8.2.conv3"), parents first; the net's is ""."""
+    """The net and every block below it by structural path ("features.8.2.conv3"), parents first; the net's is "".
+
+    Raises NetError if it is no net of Gluon's.
+    """
+    if not isinstance(net, Block):
+        raise NetError(f"net is {type(net).__name__}; expected a Gluon net that returns logits")
     pending = [("", net)]
     while pending:
         path, block = pending.pop()
@@ -85,29 +78,16 @@ def computes_compiled(net: Block) -> bool:
 
 
 NOT_SETTINGS = {
-    "_active",
-    "_cached_graph",
-    "_cached_op",
-    "_cached_op_args",
-    "_flags",
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_children",
-    "_reg_params",
-    "_params",
-    "_scope",
-    "_in_format",
-    "_out_format",
-    "_prefix",
-    "_name",
-    "labels",
-    "caution",
-}  # fmt: skip - the last two are ours: what a net knows
+    "_active", "_cached_graph", "_cached_op", "_cached_op_args", "_flags", "_forward_hooks", "_forward_pre_hooks",
+    "_children", "_reg_params", "_params", "_scope", "_in_format", "_out_format", "_prefix", "_name",
+    "labels", "caution",  # ours: what a net knows
+}  # fmt: skip
+PLAIN = {int, float, str, bool, bytes, type(None)}
 
 
 def settings(block: Block) -> list:
     """What a block's forward may depend on: its plain settings and those in its collections, and its functions."""
-    return [_setting(value) for name, value in block.__dict__.items() if name not in NOT_SETTINGS]
+    return [_setting(value) for name, value in vars(block).items() if name not in NOT_SETTINGS]
 
 
 def _setting(value):
@@ -139,30 +119,30 @@ def listening(net: Block, instead: Callable[[Block, Callable], Callable]) -> Ite
 
     Other threads see the net as it is, and wait for their turn to listen. Afterwards it is as it was, come what may.
     """
-    with _listeners:
-        yield from _listening(net, instead)
+    thread = threading.get_ident()
 
+    def by_thread(ours: Callable, theirs: Callable) -> Callable:
+        return lambda *inputs, **options: (ours if threading.get_ident() == thread else theirs)(*inputs, **options)
 
-def _listening(net: Block, instead: Callable[[Block, Callable], Callable]) -> Iterator[None]:
-    thread, changed = threading.get_ident(), ("_forward_hooks", "_forward_pre_hooks", "forward")
-    blocks = {block: [block.__dict__.get(name) for name in changed] for _, block in blocks_of(net)}
-    try:
-        for block, (after, before, _) in blocks.items():
-            block.__dict__["_forward_hooks"] = _HooksOfOthers(after, thread)
-            block.__dict__["_forward_pre_hooks"] = _HooksOfOthers(before, thread)
-            block.__dict__["forward"] = _by_thread(thread, instead(block, block.forward), block.forward)
+    with _listeners, ExitStack() as afterwards:
+        for block in dict.fromkeys(block for _, block in blocks_of(net)):
+            own, forward = vars(block), block.forward
+            changes = {
+                "_forward_hooks": _HooksOfOthers(own["_forward_hooks"], thread),
+                "_forward_pre_hooks": _HooksOfOthers(own["_forward_pre_hooks"], thread),
+                "forward": by_thread(instead(block, forward), forward),
+            }
+            for name, changed in changes.items():
+                afterwards.callback(_put_back, own, name, own.get(name))
+                own[name] = changed
         yield
-    finally:
-        for block, values in blocks.items():
-            for name, value in zip(changed, values):
-                if value is not None:
-                    block.__dict__[name] = value
-                else:
-                    block.__dict__.pop(name, None)
 
 
-def _by_thread(thread: int, ours: Callable, theirs: Callable) -> Callable:
-    return lambda *inputs, **options: (ours if threading.get_ident() == thread else theirs)(*inputs, **options)
+def _put_back(attributes: dict, name: str, value) -> None:
+    if value is None:
+        attributes.pop(name, None)
+    else:
+        attributes[name] = value
 
 
 def apart(block: Block, forward: Callable) -> Callable:

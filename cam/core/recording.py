@@ -1,4 +1,4 @@
-"""One forward walk through a net, and everything that can be asked of it afterwards."""
+"""What `cam.record` returns: one forward pass, and everything that can be asked of it afterwards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from mxnet import nd
+from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
@@ -14,7 +15,6 @@ from .checks import Ready, by_keyword, ready
 from .errors import LayerError, LayerWarning, NetError, NetWarning
 from .graph import Entry
 from .layers import LayerLike
-from .mxnet import Block
 from .targets import Target
 from .walk import Pass, finite
 
@@ -63,11 +63,10 @@ def record(
 def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
     """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
-    asked = choose.listed(layers)
-    entries = [choose.entry_of(prepared, one) for one in asked]
+    entries = dict(choose.find_map(prepared, one) for one in _listed(layers))
     images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
-    walked = Pass(prepared.graph, [one.copy() for one in prepared.images], [*entries, *images], prepared.end)
-    return Recording(prepared, walked, {choose.called(prepared, *pair): pair[1] for pair in zip(asked, entries)})
+    copies = [one.copy() for one in prepared.images]
+    return Recording(prepared, Pass(prepared.graph, copies, [*entries.values(), *images], prepared.end), entries)
 
 
 class Recording:
@@ -86,59 +85,57 @@ class Recording:
     """
 
     def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
-        self._prepared, self._walked = prepared, walked
-        self._net, self._graph = prepared.net, prepared.graph
-        self._entries = entries
+        self._prepared, self._graph, self._walked, self._entries = prepared, prepared.graph, walked, entries
         self._logits = walked.values[walked.end]
         self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] = b"", {}
-        self.layers: list[str] = list(self._entries)
+        self.layers: list[str] = list(entries)
         self.logits: np.ndarray = finite(self._logits, "the logits")
-        ending = self._graph.logits(prepared.output)[1]
+        _, ending = self._graph.logits(prepared.output)
         self.probabilities = _probabilities(self.logits, ending)
         said = f"the net ends in {ending}: the logits before it are explained"
         self.notes: list[NetWarning] = [NetWarning(said)] if ending else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:
-        """One class number per image; see `cam.core.targets.class_ids`."""
-        return targets.class_ids(self._net, target, self.logits)
+        """One class number per image, of a target that is no function."""
+        return targets.class_ids(self._prepared.net, target, self.logits)
 
     def head(self, target: Target = None) -> nd.NDArray:
         """d target / d logits, NDArray of the logits' shape."""
-        return targets.head_of(self._net, target, self._logits)
+        return targets.head_of(self._prepared.net, target, self._logits)
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
-        """The feature map A of a recorded layer, numpy (N, K, h, w)."""
+        """The feature map A of a recorded layer, numpy (N, K, h, w); `layer` may be left out if there is only one."""
         return finite(self._walked.values[self._recorded(layer)], "the feature map")
 
     def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
-        """d target / d A for each image, numpy (N, K, h, w).
+        """d target / d A of a recorded layer, for each image, numpy (N, K, h, w); `target` as for `cam.grad_cam`."""
+        return finite(self.arrays(layer, target)[1], f"the gradient at {self._graph.name(self._recorded(layer))}")
 
-        `layer` may be left out if one layer was recorded; `target` as in `cam.core.targets.head_of`.
-        """
-        return self.arrays(layer, target)[1].asnumpy()
-
-    def arrays(self, layer: LayerLike | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
+    def arrays(self, layer: LayerLike | Entry | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
         """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
         entry, head = self._recorded(layer), self.head(target)
         key = head.asnumpy().tobytes()
         kept = self._gradients  # read once: another thread may ask for another target meanwhile
         if kept[0] != key:  # one walk back serves all layers
-            kept = self._gradients = key, self._walked.back(head, list(self._entries.values()))
+            kept = self._gradients = key, self._walked.back(head, set(self._entries.values()))
         if entry not in kept[1]:
             raise LayerError(f"no gradient flows from the target back to {self._graph.name(entry)}")
         return self._walked.values[entry], kept[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
         """What to know about a recorded layer before believing its maps, as warnings that were not yet raised."""
-        return choose.caveats(self._prepared, self._recorded(layer))
+        entry = self._recorded(layer)
+        said = choose.advice_on(self._prepared, entry)
+        return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
 
     def image_gradient(
-        self, *, target: Target = None, rule: str = "plain", where: Sequence[LayerLike] | None = None
+        self, *, target: Target = None, rule: str = "plain", where: LayerLike | Sequence[LayerLike] | None = None
     ) -> np.ndarray:
         """d target / d image for each image, numpy (N, 3, H, W), signed.
 
         Parameters
         ----------
+        target : as for `cam.grad_cam`
         rule : "plain" (Simonyan et al. 2014), "guided" (Springenberg et al. 2015) or "deconvnet" (Zeiler and
             Fergus 2014): how a gradient passes back through the ReLUs
         where : the ReLUs that obey the rule, of `cam.relus(net)`; None for all. LeakyReLU, PReLU, ELU and other
@@ -158,20 +155,19 @@ class Recording:
             warnings.warn(warning, stacklevel=2)
         return self.image_gradient_by(rule, where, target)
 
-    def image_gradient_by(self, rule: str, where: Sequence[LayerLike] | None, target: Target) -> np.ndarray:
+    def image_gradient_by(self, rule: str, where, target: Target) -> np.ndarray:
         """`image_gradient` without warnings."""
         rules.check_rule(rule)
         image = (self._graph.inputs[0], 0)
         if image not in self._walked.asked:
             raise NetError("this recording holds no image gradient; record with image_gradient=True")
-        obeying = set() if rule == "plain" else self._obeying(rule, where)
-        found = self._walked.back(self.head(target), [image], rule, obeying)
+        found = self._walked.back(self.head(target), {image}, rule, self._obeying(rule, where))
         if image not in found:
             raise NetError("no gradient flows from the target back to the image")
         # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
-        return (found[image] * 1).asnumpy()
+        return finite(found[image] * 1, "the image's gradient")
 
-    def rule_caveats(self, rule: str, where: Sequence[LayerLike] | None = None) -> list[NetWarning]:
+    def rule_caveats(self, rule: str, where=None) -> list[NetWarning]:
         """What the rule does not reach, as warnings that were not yet raised."""
         others = self._kin_of_relu()
         if rule == "plain" or where is not None or not others or not self._graph.relus(self._prepared.output):
@@ -183,15 +179,15 @@ class Recording:
         needed = self._graph.needed_for([self._walked.end])
         return sorted({step.kin_of_relu for step, use in zip(self._graph.steps, needed) if use and step.kin_of_relu})
 
-    def _obeying(self, rule: str, where: Sequence[LayerLike] | None) -> set[int]:
+    def _obeying(self, rule: str, where) -> set[int]:
         """The steps that obey the rule."""
         known = set(self._graph.relus(self._prepared.output))
-        if where is None and not known:
+        if rule == "plain" or (where is None and known):
+            return known
+        if where is None:
             has = " and ".join([*self._kin_of_relu(), "no ReLU"])
             raise NetError(f"the {rule} rule is defined for ReLU, and this net has {has}; take rule='plain'")
-        if where is None:
-            return known
-        chosen = {choose.find(self._net, self._graph, one)[0] for one in choose.listed(where)}
+        chosen = {choose.find(self._prepared.net, self._graph, one)[1][0] for one in _listed(where)}
         for index in chosen - known:
             name = self._graph.name((index, 0))
             raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")
@@ -202,11 +198,14 @@ class Recording:
             return next(iter(self._entries.values()))
         if layer is None:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
-        entry = choose.find(self._net, self._graph, layer)
+        name, entry = choose.find(self._prepared.net, self._graph, layer)
         if entry not in self._entries.values():
-            recorded = ", ".join(self.layers) or "none"
-            raise LayerError(f"layer {self._graph.name(entry)} was not recorded; recorded: {recorded}")
+            raise LayerError(f"layer {name} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
         return entry
+
+
+def _listed(layers) -> list:
+    return list(layers) if isinstance(layers, (list, tuple)) else [layers]
 
 
 def _probabilities(logits: np.ndarray, ending: str | None) -> np.ndarray | None:

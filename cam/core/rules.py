@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
 
 from .errors import InputError, NetError, in_one_line
-from .mxnet import MXNetError, call
+from .mxnet import call
 
 RULES = ("plain", "guided", "deconvnet")
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -149,13 +149,13 @@ class Derivative:
 
     def __init__(self, operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str], wanted: Sequence[bool]):
         """Run the operator; `wanted` says for each input whether its dx will be asked for."""
-        self._operator, self._train = operator, operator in self.IN_TRAIN_MODE
-        self._leaves = [x.detach() for x in inputs]
-        self._wanted = [want and is_float(leaf) for leaf, want in zip(self._leaves, wanted)]
-        marked = self._marked()
-        autograd.mark_variables(marked, [nd.empty(leaf.shape, ctx=leaf.context, dtype=leaf.dtype) for leaf in marked])
+        self._operator, self._train, self._inputs = operator, operator in self.IN_TRAIN_MODE, len(inputs)
+        leaves = [x.detach() for x in inputs]
+        self._marked = {k: leaf for k, leaf in enumerate(leaves) if wanted[k] and is_float(leaf)}
+        room = [nd.empty(leaf.shape, ctx=leaf.context, dtype=leaf.dtype) for leaf in self._marked.values()]
+        autograd.mark_variables(list(self._marked.values()), room)
         with autograd.record(train_mode=self._train):
-            self._taped = call(operator, self._leaves, options)
+            self._taped = call(operator, leaves, options)
         self.outputs: list[nd.NDArray] = [y.detach() for y in self._taped]
 
     def back(self, arriving: dict[int, nd.NDArray]) -> list[nd.NDArray | None]:
@@ -163,20 +163,17 @@ class Derivative:
 
         Raises NetError if MXNet has no derivative of this operator.
         """
-        heads = [(y, arriving[k].astype(y.dtype, copy=False)) for k, y in enumerate(self._taped) if k in arriving]
-        heads = [(y, dy) for y, dy in heads if is_float(y)]
-        if not heads or not any(self._wanted):
-            return [None] * len(self._leaves)
-        ys, dys = (list(one) for one in zip(*heads))
-        try:
-            found = autograd.grad(ys, self._marked(), head_grads=dys, retain_graph=True, train_mode=self._train)
-        except MXNetError as error:
-            raise NetError(f"MXNet has no derivative of {self._operator} ({in_one_line(error)})") from error
-        rest = iter(found)
-        return [next(rest) if want else None for want in self._wanted]
-
-    def _marked(self) -> list[nd.NDArray]:
-        return [leaf for leaf, want in zip(self._leaves, self._wanted) if want]
+        heads = [k for k, y in enumerate(self._taped) if k in arriving and is_float(y)]
+        found: dict[int, nd.NDArray] = {}
+        if heads and self._marked:
+            ys, leaves = [self._taped[k] for k in heads], list(self._marked.values())
+            dys = [arriving[k].astype(y.dtype, copy=False) for k, y in zip(heads, ys)]
+            try:
+                dxs = autograd.grad(ys, leaves, head_grads=dys, retain_graph=True, train_mode=self._train)
+            except MXNetError as error:
+                raise NetError(f"MXNet has no derivative of {self._operator} ({in_one_line(error)})") from error
+            found = dict(zip(self._marked, dxs))
+        return [found.get(k) for k in range(self._inputs)]
 
 
 def is_float(array: nd.NDArray) -> bool:

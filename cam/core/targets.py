@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from mxnet import autograd, nd
+from mxnet import MXNetError, autograd, nd
+from mxnet.gluon import Block
 
 from .checks import is_whole
 from .errors import ClassError, NetError, in_one_line
-from .mxnet import Block, MXNetError
 
 Target = Any  # None, int, str, a sequence or array of these, or Callable[[nd.NDArray], nd.NDArray]
 EXPECTED = "expected None, an int or label for all images, a list of one per image, or a function of the logits"
 
 
-class Labels(list):
-    """The names of a net's classes, for `net.labels`, with `aliases`: other names, in lower case, by class numbers."""
-
-    def __init__(self, names: Sequence[str], aliases: Mapping[str, Sequence[int]]):
-        super().__init__(names)
-        self.aliases = dict(aliases)
-
-
 def head_of(net: Block, target: Target, logits: nd.NDArray) -> nd.NDArray:
     """d target / d logits, of the logits' shape: one-hot rows for classes, the derivative of a function.
 
-    Parameters
-    ----------
-    target : None for each image's top class; an int or a label for all images; a list, numpy array or NDArray of one
-        per image; or a function of the logits, NDArray (N, classes), that returns an NDArray of one number per image
-    logits : NDArray, (N, classes) if the target is a class
-
-    Raises
-    ------
-    ClassError
-        If a class does not exist, there is not one per image, or a function does not return one number per image.
+    `target` is None for each image's top class; an int or a label for all images; a list, numpy array or NDArray of one
+    per image; or a function of the logits, NDArray (N, classes), that returns an NDArray of one number per image.
+    Raises ClassError if it is none of these or there is no such class, NetError if the logits are no (N, classes).
     """
     if callable(target):
         return _derivative(target, logits)
@@ -69,21 +54,21 @@ def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]
             f"the net returned {logits.shape}; expected logits (N, classes), or a function of them as target"
         )
     if target is None:
-        return tuple(int(number) for number in logits.reshape(images, classes).argmax(axis=1))
+        return tuple(logits.reshape(images, classes).argmax(axis=1).tolist())
     if isinstance(target, nd.NDArray):
         target = target.asnumpy()
         if target.dtype.kind == "f" and (target == np.round(target)).all():  # argmax gives whole numbers as floats
             target = target.astype(np.int64)
     if isinstance(target, np.ndarray):
         target = target.tolist()
-    if isinstance(target, (list, tuple)):
-        if len(target) != images:
-            raise ClassError(f"target has {len(target)} entries for {images} images; give one class per image")
-        return tuple(class_number(net, one, classes) for one in target)
-    return (class_number(net, target, classes),) * images
+    if not isinstance(target, (list, tuple)):
+        return (class_number(net, target, classes),) * images
+    if len(target) != images:
+        raise ClassError(f"target has {len(target)} entries for {images} images; give one class per image")
+    return tuple(class_number(net, one, classes) for one in target)
 
 
-def labels_of(net: Block, classes: int) -> Sequence[str] | None:
+def labels_of(net: Block, classes: int) -> list[str] | None:
     """The names of the net's classes, from `net.labels`; None if it has none, NetError if not one for each class."""
     labels = getattr(net, "labels", None)
     if labels is None:
@@ -91,13 +76,16 @@ def labels_of(net: Block, classes: int) -> Sequence[str] | None:
     if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)) or len(labels) != classes:
         came = f"{len(labels)} names" if isinstance(labels, (list, tuple, np.ndarray)) else type(labels).__name__
         raise NetError(f"net.labels is {came}; this net has {classes} classes and needs a list of one name for each")
-    return labels if isinstance(labels, Labels) else [str(label) for label in labels]
+    return [str(label) for label in labels]
 
 
 def class_number(net: Block, target, classes: int) -> int:
-    """The number of one class, given by number or label, in a net with so many classes; errors as in `head_of`."""
+    """The number of one class, given by number or label, in a net with so many classes; errors as in `head_of`.
+
+    A label is taken as it is, else in upper or lower case, else as one of the labels' `aliases` (as `nets.labels` has).
+    """
     if isinstance(target, str):
-        return _by_label(labels_of(net, classes), target)
+        return _by_label(net, target, classes)
     if not is_whole(target):
         raise ClassError(f"target is {type(target).__name__} {' '.join(str(target).split())[:40]}; {EXPECTED}")
     if not 0 <= target < classes:
@@ -105,14 +93,14 @@ def class_number(net: Block, target, classes: int) -> int:
     return int(target)
 
 
-def _by_label(labels: Sequence[str] | None, label: str) -> int:
-    """The class of exactly this label, else in upper or lower case, else of this alias."""
+def _by_label(net: Block, label: str, classes: int) -> int:
+    labels, wanted = labels_of(net, classes), label.casefold()
     if labels is None:
         raise ClassError(f"target is the label {label!r}, but this net has no labels; give a number")
-    wanted = label.casefold()
+    aliases = getattr(net.labels, "aliases", {})
     exact = [number for number, known in enumerate(labels) if known == label]
     alike = [number for number, known in enumerate(labels) if known.casefold() == wanted]
-    meant = exact if len(exact) == 1 else alike or list(getattr(labels, "aliases", {}).get(wanted, ()))
+    meant = exact if len(exact) == 1 else alike or list(aliases.get(wanted, ()))
     if len(meant) == 1:
         return meant[0]
     if meant:

@@ -6,11 +6,13 @@ import json
 import threading
 import weakref
 
+import mxnet as mx
 from mxnet import autograd
+from mxnet.gluon import Block
 
 from .errors import NetError, in_one_line
 from .graph import Entry, Graph, Step
-from .mxnet import Block, blocks_of, listening, mx, own_parameters, settings
+from .mxnet import blocks_of, listening, own_parameters, settings
 
 _lock = threading.RLock()
 _known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
@@ -20,12 +22,8 @@ def trace(net: Block, inputs: int = 1) -> Graph:
     """The graph of a net that takes so many arrays, from an earlier trace if nothing has changed since.
 
     The net is called with symbols, in predict mode, by this thread; its hooks stay silent, and it is left as it was.
-    Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed.
-
-    Raises
-    ------
-    NetError
-        If the net cannot be called with symbols; the sentence says what keeps it from that.
+    Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed. Raises
+    NetError if the net cannot be called with symbols; the sentence says what keeps it from that.
     """
     with _lock:
         mark, kept = fingerprint(net), _known.setdefault(net, {})
@@ -50,10 +48,15 @@ def _trace(net: Block, inputs: int) -> Graph:
 
     def heard(block, forward):
         def run(*arguments, **options):
-            given = flat(arguments)  # a block that returns its input gets a step of its own, for a gradient of its own
-            output = forward(*arguments, **options)
-            output = _each(output, lambda one: _own_step(block, one) if any(one is other for other in given) else one)
-            runs.append((first_path[block], flat(output)))
+            given = {id(one) for one in flat(arguments)}
+
+            def own(one):  # a block that returns its input gets a step of its own, for a gradient of its own
+                returned = id(one) in given and isinstance(one, mx.sym.Symbol)
+                return mx.sym.identity(one, name=f"{block.name}_output") if returned else one
+
+            output = _each(forward(*arguments, **options), own)
+            symbols = [one for one in flat(output) if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1]
+            runs.append((first_path[block], symbols))
             return output
 
         return run
@@ -72,24 +75,28 @@ def _trace(net: Block, inputs: int) -> Graph:
 
 def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
-    named = [
-        [one for one in arrays if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1] for _, arrays in runs
-    ]
-    symbol = mx.sym.Group([*outputs, *flat(named), *(parameter.var() for parameter in parameters), *images])
+    named = [symbol for _, symbols in runs for symbol in symbols]
+    symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in parameters), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
-    steps = [_step(node) for node in description["nodes"]]
+    steps = []
+    for node in description["nodes"]:
+        if node.get("subgraphs"):
+            raise NetError(f"{node['name']} is control flow ({node['op']}), through which no gradient is followed here")
+        options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
+        inputs = tuple((index, place) for index, place, *_ in node["inputs"])
+        steps.append(Step(node["op"], node["name"], inputs, options))
     heads = iter([(index, place) for index, place, *_ in description["heads"]])
     ends: list[Entry] = [next(heads) for one in outputs for _ in one.list_outputs()]
     by_path: dict[str, list[list[Entry]]] = {}
-    for (path, _), arrays in zip(runs, named):
-        found = [next(heads) for _ in arrays]
+    for path, symbols in runs:
+        found = [next(heads) for _ in symbols]
         if path and found:
             by_path.setdefault(path, []).append(found)
     for parameter in parameters:
         steps[next(heads)[0]].parameter = parameter
-    for number, (index, _) in enumerate(heads):
+    graph = Graph(steps, [index for index, _ in heads], ends, by_path, mx.sym.Group(outputs))
+    for number, index in enumerate(graph.inputs):
         steps[index].input = number
-    graph = Graph(steps, ends, by_path, mx.sym.Group(outputs))
     by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
     for step, needed in zip(steps, graph.needed_for(ends)):
         if needed and step.op == "null" and step.parameter is None and step.input is None:
@@ -97,17 +104,6 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
             if step.parameter is None and not step.name.endswith("label"):  # of an output operator, which ignores it
                 raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
     return graph
-
-
-def _step(node: dict) -> Step:
-    if node.get("subgraphs"):
-        raise NetError(f"{node['name']} is control flow ({node['op']}), through which no gradient can be followed here")
-    options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
-    return Step(node["op"], node["name"], tuple((index, place) for index, place, *_ in node["inputs"]), options)
-
-
-def _own_step(block: Block, one):
-    return mx.sym.identity(one, name=f"{block.name}_output") if isinstance(one, mx.sym.Symbol) else one
 
 
 def flat(value) -> list:

@@ -1,7 +1,7 @@
 """ImageNet weights that still exist: one pinned file per net, kept in a folder of the user's.
 
 MXNet's own model zoo is gone. The ONNX model zoo holds files that were exported from Gluon's nets; they are pinned here
-by size and sha256, so that it does not matter which server they come from. `pooch` does the downloading.
+by sha256, so that it does not matter which server they come from. `pooch` does the downloading.
 """
 
 from __future__ import annotations
@@ -9,33 +9,23 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core.errors import InputError, WeightsError
-from .formats import optional
-from .weights import digest
+from .files import optional, sha256
 
 SECONDS = 10  # how long a source may take to say anything
 
 
-@dataclass(frozen=True)
-class Source:
-    """A pinned file: where it is, and what it must be.
-
-    Attributes
-    ----------
-    repository, file : on Hugging Face
-    size : in bytes
-    sha256 : in hexadecimal digits
-    about : where the values come from, and their accuracy as published (not measured here)
-    """
+class Source(NamedTuple):
+    """A pinned file: where it is on Hugging Face, and what it must be."""
 
     repository: str
     file: str
-    size: int
+    size: int  # in bytes
     sha256: str
-    about: str
+    about: str  # where the values come from, and their accuracy as published (not measured here)
 
 
 SOURCES = {
@@ -71,10 +61,10 @@ def place_of(name: str, weights_dir: str | Path | None = None) -> Path:
 
 
 def find(name: str, weights_dir: str | Path | None = None) -> Path | None:
-    """The path of a net's pinned file if it is there and right (size and sha256), else None."""
+    """The path of a net's pinned file if it is there and right, else None; WeightsError if it may not be read."""
     path, source = place_of(name, weights_dir), SOURCES[name]
     try:
-        right = path.is_file() and path.stat().st_size == source.size and digest(path) == source.sha256
+        right = path.is_file() and path.stat().st_size == source.size and sha256(path) == source.sha256
     except PermissionError:
         raise WeightsError(f"weights file {path} may not be read: permission denied") from None
     return path if right else None
@@ -83,15 +73,8 @@ def find(name: str, weights_dir: str | Path | None = None) -> Path | None:
 def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
     """The path of a net's pinned file, downloaded if need be; with a progress bar if there is a terminal.
 
-    Parameters
-    ----------
-    name : "vgg16" or "resnet50_v2"
-    weights_dir : where to keep it; see `place_of`. The environment variable HF_ENDPOINT names another server with
-        Hugging Face's addresses
-
-    Returns
-    -------
-    The path of a complete file with the right sha256. A file that is neither is never put there.
+    A file that is incomplete or has another sha256 is never put there. The environment variable HF_ENDPOINT names
+    another server with Hugging Face's addresses.
 
     Raises
     ------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from mxnet.gluon import HybridBlock, nn
+
+from ..core.inputs import Normalisation
 
 # Of each stage: blocks, kernel, stride of the first block, expansion, channels.
 STAGES = (
@@ -28,15 +31,8 @@ class ConvNorm(HybridBlock):
         uneven, self.relu = stride == 2, relu
         self.padding = (0, 0, 0, 0, *(kernel // 2 - 1, kernel // 2) * 2) if uneven else None
         with self.name_scope():
-            self.conv = nn.Conv2D(
-                channels,
-                kernel,
-                stride,
-                padding=0 if uneven else kernel // 2,
-                groups=groups,
-                use_bias=False,
-                in_channels=inputs,
-            )
+            around = 0 if uneven else kernel // 2
+            self.conv = nn.Conv2D(channels, kernel, stride, around, groups=groups, use_bias=False, in_channels=inputs)
             self.norm = nn.BatchNorm(epsilon=1e-3, in_channels=channels)
 
     def hybrid_forward(self, F, x):
@@ -66,6 +62,9 @@ class InvertedResidual(HybridBlock):
 
 class EfficientNetLite0(HybridBlock):
     """`features`: stem, 16 blocks, head, GAP, Flatten; `output`: Dense."""
+
+    # (pixel - 127) / 128
+    normalisation = Normalisation(np.full(3, 127 / 255, np.float32), np.full(3, 128 / 255, np.float32), "bicubic")
 
     def __init__(self, head: int, classes: int):
         super().__init__()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import mxnet as mx
-from mxnet import nd
 from mxnet.gluon import SymbolBlock
 
 from ..core.errors import InputError, WeightsError
-from . import formats
-from .weights import account
+from . import files
+from .loading import load
 
 
 def imported(symbol: Path, params: Path) -> SymbolBlock:
@@ -22,26 +20,19 @@ def imported(symbol: Path, params: Path) -> SymbolBlock:
     WeightsError
         If one of the files is missing or damaged, they do not belong together, or the net takes more than one input.
     """
-    arrays = {re.sub("^(arg|aux):", "", name): values for name, values in formats.read(params).items()}
+    arrays = files.read(params)
     try:
         graph = mx.sym.load_json(Path(symbol).read_text(encoding="utf-8"))
     except OSError as error:
         raise WeightsError(f"symbol file {symbol}: {error.strerror}; expected the .json file of export()") from None
     except (mx.MXNetError, UnicodeDecodeError):
-        raise WeightsError(
-            f"symbol file {symbol} is no graph of MXNet's; expected the .json file of export()"
-        ) from None
+        raise WeightsError(f"symbol file {symbol} is no graph of MXNet's; expected export()'s .json file") from None
     inputs = [name for name in graph.list_inputs() if name not in arrays and not name.endswith("label")]
     if len(inputs) != 1:
         said = f"lack {', '.join(inputs[:5])}, of which one should be the image" if inputs else "leave no input"
         raise WeightsError(f"the files {symbol} and {params} do not belong together: the values {said}")
     net = SymbolBlock(graph, [mx.sym.var(inputs[0], dtype="float32")])
-    parameters = {name: one for name, one in net.collect_params().items() if not name.endswith("label")}
-    account([f"{name} is surplus" for name in arrays if name not in parameters], str(params), str(symbol))
-    for name, parameter in parameters.items():
-        parameter.shape = arrays[name].shape
-        parameter.initialize(init="zeros", force_reinit=True)
-        parameter.set_data(nd.array(arrays[name], dtype=parameter.dtype))
+    load({name: one for name, one in net.collect_params().items() if not name.endswith("label")}, arrays, str(params))
     return net
 
 
@@ -55,10 +46,9 @@ def read_classes(path: Path) -> list[str]:
     """
     try:
         names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()]
-    except OSError as error:
-        raise InputError(f"classes file {path}: {error.strerror}; expected one name a line") from None
-    except UnicodeDecodeError:
-        raise InputError(f"classes file {path} is no text in UTF-8; expected one name a line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text in UTF-8"
+        raise InputError(f"classes file {path}: {reason}; expected one name a line") from None
     if not all(names) or not names:
         raise InputError(f"classes file {path} is empty or has an empty line; expected one name a line")
     return names

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
-from ..core.targets import Labels
+from .files import ASSETS
 
-CLASSES = Path(__file__).parent / "assets" / "imagenet_classes.tsv"
+CLASSES = ASSETS / "imagenet_classes.tsv"
+
+
+class Labels(list):
+    """The names of a net's classes, for `net.labels`, with `aliases`: other names, in lower case, by class numbers."""
+
+    def __init__(self, names: Sequence[str], aliases: Mapping[str, Sequence[int]]):
+        super().__init__(names)
+        self.aliases = dict(aliases)
 
 
 @lru_cache(maxsize=1)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
 
-import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from ..core.errors import CamWarning, InputError, NetError
+from ..core.errors import CamWarning, InputError
 from . import plot
 from .images import Placement, whole_file
 
 LONGEST_SIDE = 640  # pixels of a photograph in a panel
+HEIGHT, GAP, LINE = 2.6, 0.25, 0.15  # of a panel's pictures, between them, and of a note below: inches
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,7 +56,14 @@ class Explanation:
     warnings: tuple[CamWarning, ...]
 
     def __repr__(self) -> str:
-        return f"<Explanation of {self.label}, {self.score}, Grad-CAM at {self.layer}>"
+        return f"<Explanation of {self}, Grad-CAM at {self.layer}>"
+
+    def __str__(self) -> str:
+        return f"{self._named()}, {self.score}"
+
+    def _named(self) -> str:
+        """The label in one line."""
+        return " ".join(self.label.split())
 
     @property
     def score(self) -> str:
@@ -68,48 +76,35 @@ class Explanation:
         heat, seen = self.placement.to_photograph(self.grad_cam), self.placement.seen()
         return plot.overlay(self.photograph, heat, seen=seen)
 
-    def pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Grad-CAM over the photograph, guided Grad-CAM, and guided Grad-CAM in grey: numpy uint8 (H, W, 3) each.
-
-        Raises
-        ------
-        NetError
-            If there is no guided Grad-CAM because the net has no ReLU.
-        """
-        if self.guided_grad_cam is None:
-            raise NetError("there is no guided Grad-CAM: this net has no ReLU")
-        product = self.placement.to_photograph(self.guided_grad_cam)  # (3, H, W)
-        grey = plot.grey_image(np.maximum(product, 0).sum(axis=0))
-        return self.overlay(), plot.signed_image(product), grey
-
     def plot(self) -> Figure:
-        """A matplotlib Figure: Grad-CAM over the photograph, the pixel maps as the net saw it, scales and warnings."""
-        placement = self.placement.shrunk(LONGEST_SIDE)
+        """The panel as a matplotlib Figure: all maps in a row, with their scales, and the warnings below."""
+        placement, evidence = self.placement.shrunk(LONGEST_SIDE), self.grad_cam.max() > 0
         height, width = placement.photograph
         photograph = np.array(Image.fromarray(self.photograph).resize((width, height), Image.Resampling.BILINEAR))
+        covered = replace(self, photograph=photograph, placement=placement).overlay()
+        framed = not placement.seen().all()
+        row = [
+            ("picture", photograph, "dashed: what the network saw" if framed else ""),
+            ("Grad-CAM", covered, "" if evidence else "no evidence for this class"),
+        ]
         gradients = {"guided backpropagation": self.guided_backprop, "guided Grad-CAM": self.guided_grad_cam}
-        gradients = {title: gradient for title, gradient in gradients.items() if gradient is not None}
-        aspect = max(0.7, min(width / height, 1.6))
-        widths = [aspect] * 2 + [1] * (len(gradients) + 1)
-        figure = plot.Picture(figsize=(6 * aspect + 3.2 * (len(widths) - 2), 4.0), layout="constrained")
-        axes = figure.subplots(1, len(widths), width_ratios=widths, subplot_kw={"xticks": [], "yticks": []})
-        axes[0].imshow(photograph)
-        axes[0].set_title("picture")
-        _draw_frame(axes[0], placement)
-        if axes[0].patches:
-            axes[0].set_xlabel("dashed: what the network saw", fontsize=8)
-        _draw_heat(axes[1], self.grad_cam, photograph, placement)
-        for axis, (title, gradient) in zip(axes[2:], gradients.items()):
-            axis.imshow(plot.signed_image(gradient))
-            scale = plot.full_scale(gradient)
-            axis.set_title(title)
-            axis.set_xlabel(f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{scale:.2g}", fontsize=8)
-        axes[-1].imshow(plot.grey_image(self.saliency))
-        axes[-1].set_title("saliency")
-        _scale_bar(axes[-1], "gray", plot.full_scale(self.saliency), "largest |gradient| of the channels")
-        figure.suptitle(f"{self.label}: {self.score}; Grad-CAM at {self.layer}", parse_math=False)
-        notes = "\n".join(fill(str(warning), 40 * len(widths)) for warning in self.warnings)
-        figure.supxlabel(notes, fontsize=8, x=0.01, ha="left", parse_math=False)
+        for title, gradient in gradients.items():
+            if gradient is not None:
+                scale = f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{plot.full_scale(gradient):.2g}"
+                row.append((title, plot.signed_image(gradient), scale))
+        scale = f"black: 0, white: |gradient| of {plot.full_scale(self.saliency):.2g}"
+        row.append(("saliency", plot.grey_image(self.saliency), scale))
+        figure, axes, bar = _row(row, f"{self._named()}: {self.score}; Grad-CAM at {self.layer}", self.warnings)
+        for axis in axes[:2] if framed else ():
+            left, top, right, bottom = placement.box
+            for colour, line in (("black", "-"), ("white", "--")):
+                style = {"edgecolor": colour, "linestyle": line, "linewidth": 1.5, "fill": False}
+                axis.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
+        if evidence:
+            colours = ScalarMappable(Normalize(0, self.grad_cam.max()), plot.HEAT)
+            figure.colorbar(colours, cax=figure.add_axes(bar), location="bottom", ticks=MaxNLocator(3))
+            figure.axes[-1].set_xlabel("evidence, in units of the logit", fontsize=8)
+            figure.axes[-1].tick_params(labelsize=7)
         return figure
 
     def save(self, path: str | Path) -> Path:
@@ -126,36 +121,34 @@ class Explanation:
         kind = path.suffix[1:].lower()
         if kind not in known:
             raise InputError(f"cannot write {path}: its ending is none of {', '.join(sorted(known))}")
+        quick = {"compress_level": 3} if kind == "png" else None  # of 9, in half the time for 4 % more bytes
         with whole_file(path) as file:
-            figure.savefig(file, format=kind, dpi=110)
+            figure.savefig(file, format=kind, dpi=110, pil_kwargs=quick)
         return path
 
 
-def _draw_frame(axis: Axes, placement) -> None:
-    """A dashed outline of what the net saw, where that is less than the picture."""
-    if placement.seen().all():
-        return
-    left, top, right, bottom = placement.box
-    for colour, line in (("black", "-"), ("white", "--")):
-        style = {"edgecolor": colour, "linestyle": line, "linewidth": 1.5, "fill": False}
-        axis.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
+def _row(row, title: str, warnings) -> tuple[Figure, list[Axes], tuple[float, ...]]:
+    """A figure of (title, picture, what is written below it), and where a scale fits below the second of them.
 
-
-def _draw_heat(axis: Axes, heat: np.ndarray, photograph: np.ndarray, placement) -> None:
-    axis.imshow(plot.overlay(photograph, placement.to_photograph(heat), seen=placement.seen()))
-    axis.set_title("Grad-CAM")
-    _draw_frame(axis, placement)
-    if heat.max() <= 0:
-        axis.set_xlabel("no evidence for this class", fontsize=8)
-    else:
-        _scale_bar(axis, plot.HEAT, heat.max(), "evidence, in units of the logit")
-
-
-def _scale_bar(axis: Axes, colours: str, maximum: float, label: str) -> None:
-    bar = axis.figure.colorbar(
-        ScalarMappable(Normalize(0, maximum or 1), colours), ax=axis, location="bottom", pad=0.02, shrink=0.9
-    )
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    bar.ax.xaxis.get_offset_text().set_size(7)
-    bar.locator = matplotlib.ticker.MaxNLocator(3)
+    Everything has its place in inches: to let matplotlib find one takes longer than to draw.
+    """
+    widths = [HEIGHT * min(max(picture.shape[1] / picture.shape[0], 0.7), 1.6) for _, picture, _ in row]
+    across = sum(widths) + GAP * (len(row) + 1)
+    texts = [title, *map(str, warnings)]
+    if (written := [plot.writable(text) for text in texts]) != texts:
+        written.append("letters that matplotlib's font lacks are written by their numbers; rcParams names other fonts")
+    top, *below = [fill(text, int(letters * across)) for text, letters in zip(written, (9, *[14] * len(texts)))]
+    notes = "\n".join(below)
+    bottom = 0.7 + LINE * (len(notes.splitlines()))
+    down = bottom + HEIGHT + 0.5 + 1.4 * LINE * len(top.splitlines())
+    figure, axes = plot.Picture(figsize=(across, down)), []
+    for number, (name, picture, said) in enumerate(row):
+        left = sum(widths[:number]) + GAP * (number + 1)
+        box = left / across, bottom / down, widths[number] / across, HEIGHT / down
+        axes.append(figure.add_axes(box, xticks=[], yticks=[], title=name))
+        axes[-1].imshow(picture)
+        axes[-1].set_xlabel(said, fontsize=8)
+    figure.suptitle(top, x=GAP / across, y=1 - 0.1 / down, ha="left", va="top", parse_math=False)
+    figure.supxlabel(notes, fontsize=8, x=GAP / across, y=0.05 / down, ha="left", va="bottom", parse_math=False)
+    bar = (widths[0] + 2 * GAP) / across, (bottom - 0.2) / down, widths[1] / across, 0.12 / down
+    return figure, axes, bar

@@ -16,7 +16,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.blocks import Activation, Conv2D
-from ..core.errors import InputError
+from ..core.errors import InputError, NetError
 from ..core.layers import LayerLike
 from . import plot
 from .explanation import Explanation
@@ -56,11 +56,11 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
     """
     if isinstance(image, nd.NDArray) and len(rest) == 2:
         explanation = _of_array(net, image, *rest)
-        shown = explanation.pictures()
+        shown = _pictures(explanation)
     elif len(rest) <= 1:
         explanation = explain(net, image, layer=rest[0] if rest else None)
         number = "" if getattr(net, "labels", None) is None else f" ({explanation.target})"
-        shown = f"{explanation.label}{number}", (explanation.photograph, *explanation.pictures())
+        shown = f"{explanation.label}{number}", (explanation.photograph, *_pictures(explanation))
     else:
         raise InputError("visualize takes (net, preprocessed_img, orig_img, layer) or (net, img_path, layer)")
     for warning in explanation.warnings:
@@ -72,10 +72,18 @@ def _of_array(net: Block, preprocessed: nd.NDArray, original: np.ndarray, layer:
     if preprocessed.ndim != 4 or len(preprocessed) != 1:
         raise InputError(f"preprocessed_img is {preprocessed.shape}; expected an NDArray (1, 3, h, w)")
     photograph = read_image(original)
-    height, width = photograph.shape[:2]
+    height, width = photograph.pixels.shape[:2]
     placement = Placement((height, width), preprocessed.shape[2:], (0, 0, width, height))
     ((explanation,),) = explain_views(net, preprocessed, [photograph], [placement], layer=layer)
     return explanation
+
+
+def _pictures(found: Explanation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Grad-CAM over the photograph, guided Grad-CAM, and guided Grad-CAM in grey."""
+    if found.guided_grad_cam is None:
+        raise NetError("there is no guided Grad-CAM: this net has no ReLU")
+    product = found.placement.to_photograph(found.guided_grad_cam)  # (3, H, W)
+    return found.overlay(), plot.signed_image(product), plot.grey_image(np.maximum(product, 0).sum(axis=0))
 
 
 def show_images(pred_str: str, images: Sequence[np.ndarray]) -> Figure:

@@ -1,14 +1,16 @@
-"""From a picture to what a network takes, and back to the picture."""
+"""Picture files: read as a person sees them, fitted to what a network takes, and maps carried back onto them."""
 
 from __future__ import annotations
 
 import io
 import os
+import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from mxnet import nd
@@ -16,7 +18,7 @@ from mxnet.gluon import Block
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..core.checks import is_whole
-from ..core.errors import InputError, in_one_line
+from ..core.errors import InputError, InputWarning, in_one_line
 from ..core.inputs import USUAL, Normalisation, normalisation_of, normalise
 from ..core.maps import bilinear, check_map
 
@@ -26,8 +28,21 @@ MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in
 SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for grey pictures of 16 bits
 
 
+class Photograph(NamedTuple):
+    """A picture as a person sees it: upright, RGB, transparent parts on white, the first frame.
+
+    Attributes
+    ----------
+    pixels : numpy uint8 (H, W, 3)
+    notes : what to know of how its values were read
+    """
+
+    pixels: np.ndarray
+    notes: tuple[InputWarning, ...] = ()
+
+
 def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | None = None) -> nd.NDArray:
-    """Read, fit and normalise one picture.
+    """Read a picture and make it the array that a net takes: fitted and normalised.
 
     Parameters
     ----------
@@ -47,35 +62,18 @@ def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | N
     ------
     InputError
         If the source is no picture, is smaller than 8 pixels, or size or fit is out of range.
+
+    Warns
+    -----
+    InputWarning
+        If the picture has 16 bits a value and uses fewer: it is scaled to those.
     """
     photograph = read_image(source)
-    placement = place(photograph.shape[:2], size, fit)
+    for note in photograph.notes:
+        warnings.warn(note, stacklevel=2)
     how = normalisation_of(net)
-    return nd.array(normalise(placement.view(photograph, how), how)[None])
-
-
-def read_image(source) -> np.ndarray:
-    """A picture of any kind as a person sees it: upright, RGB, transparent parts on white, the first frame.
-
-    Parameters
-    ----------
-    source : as for `load_image`
-
-    Returns
-    -------
-    numpy uint8 (H, W, 3)
-
-    Raises
-    ------
-    InputError
-        If the source is no picture, is damaged, or has a side of less than 8 pixels.
-    """
-    name, image = _decode(source)
-    if min(image.size) < MINIMUM_SIDE:
-        raise InputError(
-            f"{name} is {image.width}x{image.height} pixels; expected at least {MINIMUM_SIDE} on each side"
-        )
-    return np.array(image)
+    view = place(photograph.pixels.shape[:2], size, fit).view(photograph.pixels, how)
+    return nd.array(normalise(view, how)[None])
 
 
 @dataclass(frozen=True)
@@ -173,58 +171,70 @@ def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop"
     return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
 
 
-def _decode(source) -> tuple[str, Image.Image]:
-    """What to call the source in messages, and the picture as RGB, upright."""
+def read_image(source) -> Photograph:
+    """Read a picture; source and errors as for `load_image`. A Photograph is given back as it is."""
+    if isinstance(source, Photograph):
+        return source
     if isinstance(source, nd.NDArray):
         source = source.asnumpy()
+    name, file = "the picture given", source
     if isinstance(source, np.ndarray):
+        name = "the array given"
         valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (1,), (3,))
         if not valid or 0 in source.shape:
             raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
-        return "the array given", Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source).convert("RGB")
-    if not isinstance(source, (str, Path, bytes, Image.Image)):
+        source = Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source)
+    elif isinstance(source, (str, Path)):
+        name, file = f"image {source}", Path(source)
+    elif isinstance(source, bytes):
+        file = io.BytesIO(source)
+    elif not isinstance(source, Image.Image):
         raise InputError(f"image is {type(source).__name__}; expected a path, bytes, a PIL image or an array")
-    name = f"image {source}" if isinstance(source, (str, Path)) else "the picture given"
     try:
-        if isinstance(source, Image.Image):
-            return name, _to_rgb(source, name)
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else Path(source)) as image:
-            return name, _to_rgb(image, name)
+        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(file) as image:
+            if min(image.size) < MINIMUM_SIDE:
+                size = f"{image.width}x{image.height} pixels"
+                raise InputError(f"{name} is {size}; expected at least {MINIMUM_SIDE} on each side")
+            return _decoded(image, name)
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist") from None
-    except IsADirectoryError:
-        raise InputError(f"{name} is a folder; expected one picture") from None
-    except PermissionError:
-        raise InputError(f"{name} may not be read: permission denied") from None
-    except UnidentifiedImageError:
-        if isinstance(source, (str, Path)) and Path(source).stat().st_size == 0:
-            raise InputError(f"{name} is an empty file") from None
-        raise InputError(f"{name} is not a picture, whatever its name says, or of a kind that cannot be read") from None
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{name} would unpack to more pixels than is safe to open: {error}") from None
     except Exception as error:  # whatever a decoder says of damage
-        raise InputError(f"{name} is damaged or incomplete: {in_one_line(error)}") from None
+        raise InputError(f"{name} {_failure(error, file)}") from None
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode in SIXTEEN_BITS:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise InputError(f"{name} holds values from {values.min()} to {values.max()}; expected 8 or 16 bits")
-        if image.mode == "I" and values.max() <= 0xFF:  # 32 bits: as 16 they would be black
-            raise InputError(
-                f"{name} holds 32-bit numbers up to {values.max()}, whose white is unknown; save it with 8 or 16 bits"
-            )
-        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+def _failure(error: Exception, file) -> str:
+    """What is wrong with a picture, to follow its name."""
+    if isinstance(error, UnidentifiedImageError):
+        if isinstance(file, Path) and file.stat().st_size == 0:
+            return "is an empty file"
+        return "is not a picture, whatever its name says, or of a kind that cannot be read"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"would unpack to more pixels than is safe to open: {error}"
+    words = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder; expected one picture"}
+    words[PermissionError] = "may not be read: permission denied"
+    return words.get(type(error)) or f"is damaged or incomplete: {in_one_line(error)}"
+
+
+def _decoded(image: Image.Image, name: str) -> Photograph:
+    half = image.mode == "RGB" and ";16" in str(getattr(image, "tile", ""))  # of 16 bits a colour Pillow keeps 8
+    image, notes = ImageOps.exif_transpose(image), ()
     if image.mode == "F":
         raise InputError(f"{name} holds floats, whose black and white are unknown; save it with 8 or 16 bits")
+    if half or image.mode in SIXTEEN_BITS:
+        values = np.asarray(image).astype(np.int64) << 8 * half
+        top = values.max()
+        if values.min() < 0 or top > 0xFFFF:
+            raise InputError(f"{name} holds values from {values.min()} to {top}; expected 8 or 16 bits")
+        bits = next(bits for bits in (8, 10, 12, 14, 16) if top < 1 << bits)
+        if bits < 16 and top:
+            said = f"{name} holds numbers up to {top}: taken for {bits}-bit data, whose white is {2**bits - 1}"
+            notes = (InputWarning(f"{said}; only {bits - 8} bits of each colour could be read" if half else said),)
+        white = max(0xFF00 >> (16 - bits) & 0xFF00, 1) if half else 2**bits - 1
+        image = Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return Photograph(np.array(image.convert("RGB")), notes)
 
 
 @contextmanager
@@ -237,7 +247,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         If nothing can be written there.
     """
     path = Path(path)
-    part = path.with_name(f".{os.getpid()}.part")
+    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         with part.open("wb") as file:
             yield file

@@ -8,15 +8,16 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, is_whole
+from ..core.checks import by_keyword, channels_of, is_whole
 from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
 from ..core.maps import caveats, grad_cam_of, guided_product
 from ..core.recording import Recording, recorded
 from ..core.targets import Target, labels_of
+from ..core.tracing import trace
 from .explanation import Explanation
-from .images import Placement, place, read_image
+from .images import Photograph, Placement, place, read_image
 
 WEAK = 0.01  # of the logit
 MOST = 0.5  # of the photograph
@@ -82,21 +83,26 @@ def explain_many(
         raise InputError(f"top is {top!r}; expected a positive int")
     if top > 1 and target is not None:
         raise InputError(f"target is {target!r} and top is {top}; give one of them")
+    channels = channels_of(trace(net))
+    if channels not in (3, None):
+        takes = f"this net takes images of {channels} channel{'s' * (channels > 1)}"
+        raise InputError(f"{takes}, and a picture has red, green and blue: make its array, for cam.grad_cam(net, x)")
     photographs = [read_image(image) for image in images]
-    placements = [place(photograph.shape[:2], size, fit) for photograph in photographs]
+    placements = [place(photograph.pixels.shape[:2], size, fit) for photograph in photographs]
     how = normalisation_of(net)
-    views = [placement.view(photograph, how) for placement, photograph in zip(placements, photographs)]
+    views = [placement.view(photograph.pixels, how) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
     x = input_for(net, normalise(np.stack(views), how))
-    return explain_views(net, x, photographs, placements, target, layer, top, output)
+    return explain_views(net, x, photographs, placements, target=target, layer=layer, top=top, output=output)
 
 
 def explain_views(
     net: Block,
     x: nd.NDArray,
-    photographs: Sequence[np.ndarray],
+    photographs: Sequence[Photograph],
     placements: Sequence[Placement],
+    *,
     target: Target = None,
     layer: LayerLike | None = None,
     top: int = 1,
@@ -131,31 +137,30 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
     except NetError as error:  # the net has no ReLU
         notes.append(NetWarning(f"no guided backpropagation: {error}"))
     labels = labels_of(net, logits.shape[1])
-    return [
-        Explanation(
-            label=labels[number] if labels else f"class {number}",
-            target=number,
-            logit=float(logits[image, number]),
-            probability=None if probabilities is None else float(probabilities[image, number]),
-            layer=layer,
-            grad_cam=heat[image],
-            guided_backprop=guided[image],
-            guided_grad_cam=product[image],
-            saliency=saliency[image],
-            photograph=photographs[image],
-            placement=placements[image],
-            warnings=(
-                *notes,
-                *_of_placement(placements[image]),
-                *caveats(layer, signed[image]),
-                *_of_size(heat[image], float(logits[image, number])),
-            ),
+    found = []
+    for image, number in enumerate(ids):
+        photograph, placement, logit = photographs[image], placements[image], float(logits[image, number])
+        own = [*photograph.notes, *_unseen(placement), *caveats(layer, signed[image]), *_weak(heat[image], logit)]
+        found.append(
+            Explanation(
+                label=labels[number] if labels else f"class {number}",
+                target=number,
+                logit=logit,
+                probability=None if probabilities is None else float(probabilities[image, number]),
+                layer=layer,
+                grad_cam=heat[image],
+                guided_backprop=guided[image],
+                guided_grad_cam=product[image],
+                saliency=saliency[image],
+                photograph=photograph.pixels,
+                placement=placement,
+                warnings=(*notes, *own),
+            )
         )
-        for image, number in enumerate(ids)
-    ]
+    return found
 
 
-def _of_placement(placement: Placement) -> list[InputWarning]:
+def _unseen(placement: Placement) -> list[InputWarning]:
     if placement.seen().mean() >= MOST:
         return []
     left, top, right, bottom = placement.box
@@ -164,7 +169,7 @@ def _of_placement(placement: Placement) -> list[InputWarning]:
     return [InputWarning(f"the network saw {part}; with fit letterbox it sees them all")]
 
 
-def _of_size(heat: np.ndarray, logit: float) -> list[MapWarning]:
+def _weak(heat: np.ndarray, logit: float) -> list[MapWarning]:
     share = heat.sum() / abs(logit) if logit else 1.0
     said = f"all of the map together is {share:.2%} of the logit: it is drawn to its own scale and looks strong"
     return [MapWarning(said)] if 0 < share < WEAK else []

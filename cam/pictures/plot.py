@@ -1,4 +1,4 @@
-"""Maps as pictures: the only place where they are normalised and coloured.
+"""Draw maps, alone or over a picture: the only place where they are normalised and coloured.
 
 Colours are perceptually uniform and safe for colour-blind readers, and every scale starts at zero: a map without
 positive evidence stays blank. Each picture is otherwise scaled to its own maximum, so a weak map looks as bright as
@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from ..core.errors import InputError
 from ..core.maps import check_map, resize_map
@@ -155,6 +156,13 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     for axis, title in zip(axes[0], column_titles):
         axis.set_title(title, fontsize=10)
     return figure
+
+
+def writable(text: str) -> str:
+    """The text with each letter that matplotlib's fonts lack as its number, "backslash u732b", not as an empty box."""
+    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in FontProperties().get_family()]
+    drawn = (one == "\n" or any(font.get_char_index(ord(one)) for font in fonts) for one in text)
+    return "".join(one if known else one.encode("unicode_escape").decode() for one, known in zip(text, drawn))
 
 
 def full_scale(values: np.ndarray) -> float:

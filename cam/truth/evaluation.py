@@ -1,8 +1,11 @@
-"""Metrics over scenes: how well a net's maps meet the masks, and how often its top class is there."""
+"""Metrics over scenes: how well a net's maps meet the masks, how often its top class is there, what a net forgot."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,29 +13,34 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import is_whole
-from ..core.errors import InputError, NetError
+from ..core.errors import CamWarning, InputError, LayerError, NetError
 from ..core.inputs import input_for, normalisation_of, normalise
-from ..core.layers import LayerLike
-from ..core.maps import grad_cam_of, resize_map
+from ..core.layers import parameters, paths
+from ..core.maps import Layers, grad_cam, resize_map
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
-from . import metrics, scenes
+from . import metrics
+from .scenes import LABELS, Scene, draw
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Grad-CAM against the masks: one entry per scene and object, numpy arrays of one length.
+    """A method's maps of one layer against the masks: one entry per scene and object, numpy arrays of one length.
 
     Attributes
     ----------
-    seed, target : which scene, and which of its objects (0 or 1) the map is for
-    on_objects : share of the positive energy on either object; where it is 0, `share` is 0 by definition
+    method, layer : whose maps; layer is "" for a method without one
+    seed, target : which scene (its seed, or its place among those given), and which of its objects the map is for
+    on_objects : share of the positive energy on any object; where it is 0, `share` is 0 by definition
     energy : `energy_in_mask`
     area : the mask's share of the image, which is what `energy` is by chance
     share : `share_on_object`
     hit, near : `pointing_game` without tolerance, and with 15 pixels
+    overlap : `intersection_over_union` at 15 % of the maximum
     """
 
+    method: str
+    layer: str
     seed: np.ndarray
     target: np.ndarray
     on_objects: np.ndarray
@@ -41,51 +49,62 @@ class Evaluation:
     share: np.ndarray
     hit: np.ndarray
     near: np.ndarray
+    overlap: np.ndarray
 
     @property
     def times_chance(self) -> float:
         """Mean energy in the mask over the mask's mean share of the image."""
         return float(self.energy.mean() / self.area.mean())
 
+    def interval(self, measure: str, minus: Evaluation | None = None) -> metrics.Interval:
+        """Mean of a measure such as "share", or its lead over that of another method; whole scenes are drawn."""
+        values = np.asarray(getattr(self, measure), float)
+        return metrics.bootstrap(values - getattr(minus, measure) if minus else values, clusters=self.seed)
 
-def evaluate(
-    net: Block, seeds: Iterable[int], layer: LayerLike | Sequence[LayerLike] | None = None, *, batch: int = 10
-):
-    """Measure Grad-CAM of every object's class on two-object scenes, from one forward per batch.
+
+def evaluate(net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10):
+    """`compare` for Grad-CAM alone: an Evaluation; a dict of them by layer path if `layer` is a list."""
+    found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch)}
+    return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
+
+
+def compare(
+    net: Block, methods: Mapping[str, Callable], layers: Layers, seeds: Iterable, *, batch: int = 10, progress=iter
+) -> list[Evaluation]:
+    """Measure the maps of every object's class by several methods and layers on the same scenes.
 
     Parameters
     ----------
     net : a net that knows the classes of `cam.scenes`, by its labels or, without labels, in their order
-    seeds : which scenes, such as `cam.scenes.TEST_SEEDS[:200]`
-    layer : as in `grad_cam`
-    batch : scenes per forward
+    methods : functions, by a name for the table, of any of `net`, `x`, `target` and `layer`, which they get by name:
+        `cam.grad_cam`, `cam.saliency`, `cam.rivals.edges`, or one's own. They return maps (N, h, w), a dict of them by
+        layer if they were given a list; of gradients (N, 3, H, W) the largest |value| over channels is measured
+    layers : as `layer` in `cam.grad_cam`
+    seeds : which scenes of two objects, such as `cam.scenes.TEST_SEEDS[:200]`; or Scenes, of any number of objects
+    batch : scenes per call of a method
+    progress : function that wraps the list of batches to show how far it is, such as `tqdm.tqdm`
 
     Returns
     -------
-    Evaluation; a dict of them by layer path if `layer` is a list
-
-    Raises
-    ------
-    CamError
-        InputError if there are no seeds or batch is no positive int; NetError or ClassError if the net does not know
-        a scene's classes; else as `cam.record`.
+    list of Evaluation, one for each method and layer; NetError or ClassError if the net does not know a scene's classes
     """
-    rows: dict[str, list[tuple]] = {}
-    for part, drawn, x in _batches(net, seeds, 2, batch):
-        recording = record(net, x, layer, image_gradient=False)
-        ids = [_class_ids(net, scene, recording.logits.shape[1]) for scene in drawn]
-        for target in range(2):
-            for path in recording.layers:
-                maps = grad_cam_of(recording, target=[of_one[target] for of_one in ids], layer=path)
-                for heat, scene, seed in zip(maps, drawn, part):
-                    measured = _measure(heat, scene.masks[target], scene.masks[1 - target])
-                    rows.setdefault(path, []).append((seed, target, *measured))
-    found = {path: Evaluation(*map(np.array, zip(*measured))) for path, measured in rows.items()}
-    return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
+    rows: dict[tuple[str, str], list[tuple]] = {}
+    for marks, drawn, x in _batches(net, seeds, 2, batch, progress):
+        classes = record(net, x, [], image_gradient=False).logits.shape[1]
+        ids = [_class_ids(net, scene, classes) for scene in drawn]
+        for target in range(max(map(len, ids))):
+            asked = [of_one[min(target, len(of_one) - 1)] for of_one in ids]  # of a scene with fewer, one is left over
+            for name, method in methods.items():
+                for path, maps in _maps(method, net=net, x=x, target=asked, layer=layers).items():
+                    measured = rows.setdefault((name, path), [])
+                    for heat, scene, mark in zip(maps, drawn, marks):
+                        if target < len(scene.masks):
+                            measured.append((mark, target, *_measure(heat, scene.masks, target)))
+    return [Evaluation(*key, *map(np.array, zip(*measured))) for key, measured in rows.items()]
 
 
-def accuracy(net: Block, seeds: Iterable[int], objects: int, batch: int = 20) -> float:
-    """Share of scenes whose top class is among the objects shown, 0 to 1; net, batch and errors as in `evaluate`."""
+def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> float:
+    """Share of scenes whose top class is among the objects shown, 0 to 1; all but `objects` as in `compare`."""
     hits = []
     for _, drawn, x in _batches(net, seeds, objects, batch):
         logits = net(x).asnumpy()
@@ -93,31 +112,82 @@ def accuracy(net: Block, seeds: Iterable[int], objects: int, batch: int = 20) ->
     return sum(hits) / len(hits)
 
 
-def _batches(net: Block, seeds: Iterable[int], objects: int, batch: int) -> Iterator[tuple[list, list, nd.NDArray]]:
-    """For each batch its seeds, its scenes and the net's input."""
+def score_of(net: Block, target: int | str) -> metrics.Score:
+    """The probability of a class as a function of normalised images, numpy (N, C, H, W) to (N,), for `cam.metrics`."""
+
+    def score(images: np.ndarray) -> np.ndarray:
+        recording = record(net, input_for(net, images), [], image_gradient=False)
+        ids = recording.class_ids(target)
+        if recording.probabilities is None:
+            raise NetError("the net gives no probabilities of classes, which this measure is about")
+        return recording.probabilities[:, ids[0]]
+
+    return score
+
+
+def randomise(net: Block, down_to: str, seed: int = 0) -> Block:
+    """A copy of a net that has forgotten all from the logits down to a layer: the cascade of Adebayo et al. 2018.
+
+    In this layer and all that the net lists behind it, the values of each parameter are shuffled: they keep their
+    distribution, so that the pass neither vanishes nor overflows. With one seed, two copies agree on what both forgot.
+
+    `down_to` is the path of a block with parameters, such as "output" (the last layer alone) or "features.8"; if there
+    is none, LayerError says so. The net itself stays as it is.
+    """
+    names = list(parameters(net))
+    kept = next((place for place, name in enumerate(names) if name.startswith(f"{down_to}.")), None)
+    if kept is None:
+        raise LayerError(f"down_to is {down_to!r}; expected the path of a block with parameters, such as 'output'")
+    values = (value for block in (net, *paths(net).values()) for value in vars(block).values())
+    compiled = {id(value): None for value in values if isinstance(value, nd.CachedOp)}  # of a hybridized net; no copy
+    forgetful, rng = copy.deepcopy(net, compiled), np.random.default_rng(seed)
+    for parameter in reversed(list(parameters(forgetful).values())[kept:]):
+        learned = parameter.data().asnumpy()
+        parameter.set_data(nd.array(rng.permutation(learned.ravel()).reshape(learned.shape), dtype=learned.dtype))
+    return forgetful
+
+
+def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
+    """What the method gives for those of the offered arguments that it has, by layer; without its warnings."""
+    wanted = inspect.signature(method).parameters
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CamWarning)
+        maps = method(**{name: value for name, value in offered.items() if name in wanted})
+    maps = maps if isinstance(maps, dict) else {"": maps}
+    return {path: np.abs(one).max(axis=1) if one.ndim == 4 else one for path, one in maps.items()}
+
+
+def _batches(
+    net: Block, seeds: Iterable, objects: int, batch: int, progress=iter
+) -> Iterator[tuple[list, list[Scene], nd.NDArray]]:
+    """For each batch its scenes' marks, the scenes, and the net's input."""
     seeds = list(seeds)
     if not seeds:
         raise InputError("seeds is empty; give at least one scene's seed")
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
-    for start in range(0, len(seeds), batch):
+    for start in progress(range(0, len(seeds), batch)):
         part = seeds[start : start + batch]
-        drawn = [scenes.draw(seed, objects) for seed in part]
-        yield part, drawn, input_for(net, normalise(np.stack([scene.image for scene in drawn]), normalisation_of(net)))
+        drawn = [one if isinstance(one, Scene) else draw(one, objects) for one in part]
+        marks = [start + place if one is drawn[place] else one for place, one in enumerate(part)]
+        images = normalise(np.stack([scene.image for scene in drawn]), normalisation_of(net))
+        yield marks, drawn, input_for(net, images)
 
 
-def _class_ids(net: Block, scene: scenes.Scene, classes: int) -> list[int]:
+def _class_ids(net: Block, scene: Scene, classes: int) -> list[int]:
     """The net's numbers of the scene's classes."""
     if labels_of(net, classes) is not None:
         return [class_number(net, label, classes) for label in scene.labels]
-    if classes != len(scenes.LABELS):
-        known = f"the {len(scenes.LABELS)} of cam.scenes, or net.labels"
+    if classes != len(LABELS):
+        known = f"the {len(LABELS)} of cam.scenes, or net.labels"
         raise NetError(f"the net has {classes} classes and no labels; expected {known}")
     return scene.class_ids
 
 
-def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
-    heat = resize_map(heat, mask.shape)
+def _measure(heat: np.ndarray, masks: np.ndarray, target: int) -> tuple:
+    """The measures of `Evaluation`, in its order."""
+    mask, heat = masks[target], resize_map(heat, masks.shape[1:])
+    other = masks.any(axis=0) & ~mask
     return (
         metrics.energy_in_mask(heat, mask | other),
         metrics.energy_in_mask(heat, mask),
@@ -125,4 +195,5 @@ def _measure(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> tuple:
         metrics.share_on_object(heat, mask, other),
         metrics.pointing_game(heat, mask, tolerance=0),
         metrics.pointing_game(heat, mask),
+        metrics.intersection_over_union(heat, mask),
     )

@@ -65,19 +65,10 @@ def bubblewrap(room: Path) -> list[str]:
     """It sees the system, this environment and `cam`, all read-only, and writes in its room alone; it has no network."""
     python = {sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix), str(Path(cam.__file__).parent)}
     seen = [word for path in (*SYSTEM, *sorted(python)) for word in ("--ro-bind-try", path, path)]
-    away = [
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/tmp",
-    ]
+    alone = ["--unshare-all", "--die-with-parent", "--new-session"]
+    places = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     orphan = ["--setenv", "JPY_PARENT_PID", "1"]  # a kernel that does not see its parent would end itself
-    return ["bwrap", *away, *orphan, *seen, "--bind", str(room), str(room), "--chdir", str(room), "--"]
+    return ["bwrap", *alone, *places, *orphan, *seen, "--bind", str(room), str(room), "--chdir", str(room), "--"]
 
 
 def as_nobody(room: Path) -> list[str]:

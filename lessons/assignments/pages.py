@@ -21,7 +21,7 @@ STYLE = (
     "<style>body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
     "td,th{padding:.3em .8em;border-top:1px solid #ccc;vertical-align:top;text-align:left}"
     "th[scope=row]{font-weight:normal}td:nth-child(2){white-space:nowrap}"
-    "pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}</style>"
+    "pre+table{margin-top:1em}pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere}</style>"
 )
 
 

@@ -5,6 +5,7 @@ import warnings
 
 import cam
 from cam import LayerError
+from cam.core.endings import ENDINGS, JOINTS
 from cam.core.graph import Step
 
 import mxnet as mx
@@ -243,10 +244,58 @@ def test_printed():
     net, (x,) = ready(small_net(), (2, 3, 8, 8))
     lines = str(cam.layers(net, x)).splitlines()
     assert lines[0].split() == ["layer", "kind", "output", "whole", "advice"]
-    assert len({line.index("2x") for line in lines[1:-1]}) == 1
-    assert lines[-1] == "recommended: 1"
+    assert len({line.index("2x") for line in lines[1:-2]}) == 1
+    assert lines[-2:] == [f"ends in GAP and Dense: {ENDINGS['GAP and Dense']}", "recommended: 1"]
     flat, (x,) = ready(sequence(nn.Dense(4), nn.Dense(3)), (2, 3, 8, 8))
     assert str(cam.layers(flat, x)).splitlines()[-1] == "recommended: none; choose one with height and width"
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "same_everywhere", "grad_cam_adds_up", "hires_cam_adds_up"),
+    [
+        ("GAP", (nn.GlobalAvgPool2D, nn.Flatten), True, True, True),
+        ("GAP and Dense", ending, True, True, True),
+        (
+            "GAP and more",
+            lambda: (nn.GlobalAvgPool2D(), nn.Dense(5, activation="tanh"), nn.Dense(3)),
+            True,
+            False,
+            False,
+        ),
+        ("one Dense layer", lambda: (nn.Dense(3),), False, False, True),
+        ("several layers", lambda: (nn.Dense(5, activation="tanh"), nn.Dense(3)), False, False, False),
+        ("several layers", lambda: (nn.GlobalMaxPool2D(), nn.Dense(3)), False, False, True),
+    ],
+)
+def test_what_is_said_of_an_ending_holds(kind, layers, same_everywhere, grad_cam_adds_up, hires_cam_adds_up):
+    """Logit less map is the same number for every image, the bias, where the map is an exact account."""
+    layers = [one() for one in layers] if isinstance(layers, tuple) else layers()
+    net, (x,) = ready(sequence(conv(3), relu(), *layers), (4, 3, 8, 8))
+    table, recording = cam.layers(net, x), cam.record(net, x)
+    assert table.ending == kind and table.joint is None and recording.layers == ["1"]
+    gradient = recording.gradient(target=1)
+    assert np.allclose(gradient, gradient[:, :, :1, :1], atol=1e-7) == same_everywhere
+    for method, adds_up in ((cam.grad_cam, grad_cam_adds_up), (cam.hires_cam, hires_cam_adds_up)):
+        rest = recording.logits[:, 1] - method(net, x, target=1, relu=False).sum(axis=(1, 2))
+        assert (np.ptp(rest) < 1e-5) == adds_up, (method.__name__, rest)
+
+
+@pytest.mark.parametrize(
+    ("kind", "forward"),
+    [
+        ("adds", lambda F, net, x: net.head(x + net.conv(x))),
+        ("concatenates", lambda F, net, x: net.head(F.concat(x, net.conv(x)))),
+        ("gates", lambda F, net, x: net.head(x * F.sigmoid(net.conv(x)))),
+        ("goes around", lambda F, net, x: net.head(F.maximum(x, net.conv(x)))),
+        (None, lambda F, net, x: net.head(net.conv(x))),
+    ],
+)
+def test_what_the_last_convolution_is_a_part_of(kind, forward):
+    net, (x,) = ready(Net(forward, conv=conv(3), head=sequence(*ending())), (1, 3, 8, 8))
+    table = cam.layers(net, x)
+    assert table.joint == kind
+    assert (kind is None) == ("the last convolution" not in str(table)) and (kind is None or JOINTS[kind] in str(table))
+    assert {row.path: row.whole for row in table}["conv"] == (kind is None)
 
 
 @pytest.mark.parametrize("kind", ["BasicBlockV1", "BottleneckV1", "BasicBlockV2", "BottleneckV2"])

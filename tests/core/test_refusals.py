@@ -148,7 +148,7 @@ REFUSES = {
     "control flow": No(
         before_dense(loops, conv=conv()),
         NetError,
-        "... is control flow (_foreach), through which no gradient can be followed here",
+        "... is control flow (_foreach), through which no gradient is followed here",
     ),
     "a random net": No(
         before_dense(lambda F, net, x: F.broadcast_add(x, F.random.normal(shape=(1, 1, 1, 1)))), NetError, DIFFERS
@@ -352,7 +352,7 @@ REFUSES = {
     "a root of 0": No(
         after_relu(lambda F, x: F.sqrt(x)),
         NonFiniteError,
-        f"NaN or infinity in the gradient at 1; {CHECK}",
+        f"NaN or infinity in the map at 1; {CHECK}",
         options={"layer": "1"},
     ),
 }
@@ -374,6 +374,15 @@ def refused(call, error, sentence):
     said = str(caught.value)
     assert re.fullmatch(re.escape(sentence).replace(r"\.\.\.", ".*"), said), said
     assert len(said) < 400
+
+
+def test_a_gradient_that_is_not_finite():
+    """As that of a root is at 0, where the root itself is 0."""
+    net, (x,) = ready(after_relu(lambda F, x: F.sqrt(x))(), (2, 3, 8, 8))
+    recording = cam.record(net, x, "1")
+    refused(lambda: recording.gradient(), NonFiniteError, f"NaN or infinity in the gradient at 1; {CHECK}")
+    refused(lambda: recording.image_gradient(), NonFiniteError, f"NaN or infinity in the image's gradient; {CHECK}")
+    refused(lambda: cam.hires_cam(net, x, layer="1"), NonFiniteError, f"NaN or infinity in the map at 1; {CHECK}")
 
 
 def test_what_is_no_net():

@@ -3,6 +3,7 @@
 import cam
 from cam import ClassError, NetError
 from cam.core import targets
+from cam.nets.labels import Labels
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ class Named:
             self.labels = labels
 
 
-PLAIN, LABELLED = Named(), Named(targets.Labels(LABELS, ALIASES))
+PLAIN, LABELLED = Named(), Named(Labels(LABELS, ALIASES))
 
 
 @pytest.mark.parametrize(

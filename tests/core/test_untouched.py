@@ -343,6 +343,16 @@ def test_what_changes_nothing_keeps_the_trace():
         assert trace(net) is graph
 
 
+def test_a_graph_keeps_no_more_from_call_to_call():
+    net, (x,) = ready(nested(), (1, 3, 8, 8))
+
+    def kept():
+        cam.guided_grad_cam(net, x), cam.grad_cam(net, x, layer=["0", "2"]), cam.decompose(net, x, "3.0")
+        return set(trace(net).answers)
+
+    assert kept() == kept()
+
+
 def test_a_net_goes_when_nobody_holds_it():
     net, (x,) = ready(nested(), (1, 3, 8, 8))
     cam.grad_cam(net, x), cam.saliency(net, x)

@@ -1,5 +1,7 @@
 """Every family of MXNet's model zoo, as it is: gradients, the default layer, additions, class activation maps."""
 
+import re
+
 import cam
 from cam.core.tracing import trace
 
@@ -25,6 +27,31 @@ ZOO = {
     "inceptionv3": ("features.17", 94, 0, True),
     "mobilenet0.25": ("features.80", 27, 0, True),
     "mobilenetv2_0.25": ("features.22", 36, 10, True),
+}
+# The rest of the zoo: another depth or width of a family above, told by its graph alone, which needs no parameters.
+OTHERS = {
+    "resnet34_v1": ("features.7", 33, 16),
+    "resnet101_v1": ("features.7", 100, 33),
+    "resnet152_v1": ("features.7", 151, 50),
+    "resnet34_v2": ("features.10", 34, 16),
+    "resnet101_v2": ("features.10", 101, 33),
+    "resnet152_v2": ("features.10", 152, 50),
+    "vgg11": ("features.19", 10, 0),
+    "vgg13": ("features.23", 12, 0),
+    "vgg19": ("features.35", 18, 0),
+    "vgg13_bn": ("features.33", 12, 0),
+    "vgg16_bn": ("features.42", 15, 0),
+    "vgg19_bn": ("features.51", 18, 0),
+    "squeezenet1.1": ("output.1", 26, 0),
+    "densenet161": ("features.12", 161, 0),
+    "densenet169": ("features.12", 169, 0),
+    "densenet201": ("features.12", 201, 0),
+    "mobilenet1.0": ("features.80", 27, 0),
+    "mobilenet0.75": ("features.80", 27, 0),
+    "mobilenet0.5": ("features.80", 27, 0),
+    "mobilenetv2_1.0": ("features.22", 36, 10),
+    "mobilenetv2_0.75": ("features.22", 36, 10),
+    "mobilenetv2_0.5": ("features.22", 36, 10),
 }
 CLASSES = 10
 SIZES = {"inceptionv3": 299, "densenet121": 224, "squeezenet1.0": 224}  # their last poolings are made for these
@@ -59,13 +86,15 @@ def test_the_gradients_are_those_of_mxnets_own_tape(family):
 def test_every_addition_is_the_sum_of_its_two_maps(family):
     _, _, additions, _, net, x = family
     graph = trace(net)
-    sums = [graph.name(entry) for entry in graph.additions()]
+    sums = [(index, step) for index, step in enumerate(graph.steps) if step.kind == "addition"]
     assert len(sums) == additions
-    whole = cam.record(net, x, sums, image_gradient=False) if sums else None
-    for path in sums:
+    for index, step in sums:
+        path, *summands = (graph.name(entry) for entry in ((index, 0), *step.inputs))
         parts = cam.decompose(net, x, path, target=4)
         assert relative_l2(parts["branch"] + parts["shortcut"], parts["sum"]) < 1e-5, path
-        assert relative_l2(parts["sum"], cam.grad_cam_of(whole, target=4, layer=path, relu=False)) < 1e-5, path
+        # With the same layers, below which the same convolutions are computed for the way back: else a ReLU may flip.
+        recording = cam.record(net, x, [path, *summands], image_gradient=False)
+        assert relative_l2(parts["sum"], cam.grad_cam_of(recording, target=4, layer=path, relu=False)) < 1e-5, path
         assert all(np.linalg.norm(part) > 0 for part in parts.values()), path
 
 
@@ -89,3 +118,27 @@ def test_relus_and_the_table_of_layers(family):
     assert len(cam.relus(net)) == relus
     assert cam.default_layer(net, x) == layer
     assert [(row.path, row.whole) for row in cam.layers(net, x) if row.advice == "recommended"] == [(layer, True)]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_rest_of_the_zoo_by_its_graph(name):
+    """The layer is whole, and of the whole maps after it none is the end of a convolution, an addition or a Concat."""
+    layer, relus, additions = OTHERS[name]
+    net = vision.get_model(name, classes=CLASSES)
+    graph = trace(net)
+    assert (len(cam.relus(net)), [step.kind for step in graph.steps].count("addition")) == (relus, additions)
+    whole = graph.whole(graph.logits(0)[0])
+    assert graph.entries[layer] in whole
+    after = [graph.steps[index] for index, _ in whole if index > graph.entries[layer][0]]
+    makes = {"Convolution", "elemwise_add", "Concat"}
+    assert name.startswith("mobilenetv2") or not makes & {
+        step.op for step in after
+    }  # whose Dense layer is a convolution
+    assert after[0].op in {"Pooling", "Flatten"}
+
+
+def test_no_net_of_the_zoo_is_left_out():
+    with pytest.raises(ValueError) as refused:
+        vision.get_model("none of them")
+    known = set(re.findall(r"^\t(\S+)$", str(refused.value), re.MULTILINE))
+    assert known == set(ZOO) | set(OTHERS)

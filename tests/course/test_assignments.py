@@ -745,18 +745,6 @@ def test_full_marks_no_marks_and_what_cannot_be_graded(release, tmp_path):
     assert (course / "feedback" / "nobody" / "5_capstone" / "5_capstone.html").exists()
 
 
-def test_a_folder_is_never_lost_in_copying(tmp_path):
-    """Not even if the submissions are given as the course's own folder of them."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "set.ipynb").write_text("mine")
-    classroom._copy(tmp_path / "a", tmp_path / "a")
-    assert (tmp_path / "a" / "set.ipynb").read_text() == "mine"
-    classroom._copy(tmp_path / "a", tmp_path / "c" / "b")
-    with pytest.raises(FileNotFoundError):
-        classroom._copy(tmp_path / "nowhere", tmp_path / "c" / "b")
-    assert (tmp_path / "c" / "b" / "set.ipynb").read_text() == "mine"
-
-
 def test_no_submission(tmp_path):
     (tmp_path / "course").mkdir()
     (tmp_path / "course" / "nbgrader_config.py").write_text("")

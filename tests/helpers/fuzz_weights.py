@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from cam import WeightsError
-from cam.nets import formats, models
-from cam.nets.weights import structural
+from cam.nets import files, models
+from cam.nets.loading import structural
 
 import foreign_files
 import mxnet as mx
@@ -50,7 +50,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 def attempt(path: Path) -> str:
     """Load a file: "loaded" if every value of the net is the file's, "refused" if WeightsError says why not."""
     try:
-        arrays = formats.read(path)
+        arrays = files.read(path)
         net = models.assemble(NAME, arrays, str(path))
     except WeightsError as error:
         assert str(path) in str(error) and "Traceback" not in str(error)
@@ -63,24 +63,24 @@ def attempt(path: Path) -> str:
     return "loaded"
 
 
-def main(files: int) -> None:
+def main(count: int) -> None:
     faulthandler.enable()
     mx.random.seed(0)
-    net = models.build_vgg16([1, 1, 2, 2, 2, 3], 4)
+    net = models.KINDS[NAME].build([1, 1, 2, 2, 2, 3], 4)
     net.initialize(mx.init.Xavier())
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(foreign_files.KINDS):
             data = foreign_files.write(kind, NAME, net, Path(folder)).read_bytes()
             damaged = Path(folder) / "damaged"
             counts = {"loaded": 0, "refused": 0}
-            for index in range(files):
+            for index in range(count):
                 damaged.write_bytes(mutate(data, np.random.default_rng([number, index])))
                 print(f"{kind}: file {index}", file=sys.stderr)  # what a crash leaves behind
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
                 counts[attempt(damaged)] += 1
                 faulthandler.cancel_dump_traceback_later()
             refused, loaded = counts["refused"], counts["loaded"]
-            print(f"{kind}: {files} damaged files of {len(data)} bytes, {refused} refused, {loaded} loaded")
+            print(f"{kind}: {count} damaged files of {len(data)} bytes, {refused} refused, {loaded} loaded")
 
 
 if __name__ == "__main__":

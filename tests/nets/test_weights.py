@@ -4,12 +4,15 @@ import struct
 
 import cam
 from cam import WeightsError
-from cam.nets import formats, weights
+from cam.core.layers import parameters
+from cam.nets import files, loading, models
 
 import numpy as np
 import pytest
 from helpers import foreign_files
 from mxnet import nd
+
+EMBEDDED = {name for kind in models.KINDS.values() for names in kind.embedded.values() for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def saved(narrow_resnet, tmp_path_factory):
 
 
 def test_a_params_file_is_read_as_by_mxnet(saved):
-    found, expected = formats.read(saved), nd.load(str(saved))
+    found, expected = files.read(saved), nd.load(str(saved))
     assert set(found) == set(expected)
     assert all(np.array_equal(values, expected[name].asnumpy()) for name, values in found.items())
 
@@ -29,7 +32,7 @@ def test_a_params_file_is_read_as_by_mxnet(saved):
 def test_every_dtype(dtype, tmp_path):
     values = nd.array([[1, 2, 3]], dtype=dtype)
     nd.save(str(tmp_path / "one.params"), {"a": values})
-    found = formats.read(tmp_path / "one.params")["a"]
+    found = files.read(tmp_path / "one.params")["a"]
     assert found.dtype == dtype and found.tolist() == [[1, 2, 3]]
 
 
@@ -48,7 +51,7 @@ def test_missing_and_foreign_files(tmp_path, saved):
     text.write_text("not weights at all, but long enough to be read as numbers")
     with pytest.raises(WeightsError, match="text.params is neither a .params nor an .onnx file"):
         cam.resnet50_v2(weights=text)
-    with pytest.raises(WeightsError, match="are those of a resnet50_v2, not of a vgg16: load them as a resnet50_v2"):
+    with pytest.raises(WeightsError, match="are those of resnet50_v2, not of vgg16: load them with cam.resnet50_v2"):
         cam.vgg16(weights=saved)
     (tmp_path / "empty.params").write_bytes(b"")
     with pytest.raises(WeightsError, match="empty.params is empty"):
@@ -65,14 +68,14 @@ def test_missing_surplus_and_misshapen_parameters_are_listed(saved, narrow_resne
     arrays["features.1.weight"] = arrays["features.1.weight"][:2]
     del arrays["features.9.beta"]
     with pytest.raises(WeightsError, match="features.9.beta is missing; extra is surplus; features.1.weight has"):
-        weights.load(net, arrays, "made up")
+        loading.load(parameters(net), arrays, "made up")
     assert np.array_equal(net.output.bias.data().asnumpy(), before)
 
 
 def test_values_that_are_no_numbers(tmp_path):
     nd.save(str(tmp_path / "nan.params"), {"features.0.weight": nd.array([1, np.nan])})
     with pytest.raises(WeightsError, match="features.0.weight holds NaN or infinity"):
-        formats.read(tmp_path / "nan.params")
+        files.read(tmp_path / "nan.params")
 
 
 def test_truncated_files(saved, tmp_path):
@@ -80,10 +83,10 @@ def test_truncated_files(saved, tmp_path):
     for length in [*range(0, 200, 7), len(data) // 2, len(data) - 1]:
         (tmp_path / "cut.params").write_bytes(data[:length])
         with pytest.raises(WeightsError, match="is not complete|is empty"):
-            formats.read(tmp_path / "cut.params")
+            files.read(tmp_path / "cut.params")
     (tmp_path / "long.params").write_bytes(data + b"x")
     with pytest.raises(WeightsError, match="more bytes than it announces"):
-        formats.read(tmp_path / "long.params")
+        files.read(tmp_path / "long.params")
 
 
 def test_a_corrupt_header_never_crashes(saved, tmp_path):
@@ -97,22 +100,21 @@ def test_a_corrupt_header_never_crashes(saved, tmp_path):
         mutated[at : at + 8] = struct.pack("<Q", int(rng.integers(0, 2**63)))
         (tmp_path / "mutated.params").write_bytes(mutated)
         try:
-            formats.read(tmp_path / "mutated.params")
+            files.read(tmp_path / "mutated.params")
         except WeightsError:
             refused += 1
     assert refused > 200  # the rest hit values, which only a checksum can tell
 
 
-@pytest.mark.parametrize(("name", "kind"), [("vgg16", "scenes"), ("resnet50_v2", "scenes"), ("resnet50_v2", "cheater")])
-def test_the_embedded_weights_are_checked(name, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "ASSETS", tmp_path)
-    file = tmp_path / f"{name}_{kind}.params"
-    with pytest.raises(WeightsError, match=f"{file.name} are missing"):
-        weights.embedded(name, kind)
-    data = bytearray((weights.CHECKSUMS.parent / file.name).read_bytes())
-    file.write_bytes(data)
-    assert weights.embedded(name, kind) == file
+@pytest.mark.parametrize("name", sorted(EMBEDDED))
+def test_the_embedded_weights_are_checked(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "ASSETS", tmp_path)
+    with pytest.raises(WeightsError, match=f"{name} are missing or damaged"):
+        files.embedded(name)
+    data = bytearray((files.CHECKSUMS.parent / name).read_bytes())
+    (tmp_path / name).write_bytes(data)
+    assert files.embedded(name)
     data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-    with pytest.raises(WeightsError, match=f"{file.name} are damaged"):
-        weights.embedded(name, kind)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=f"{name} are missing or damaged"):
+        files.embedded(name)

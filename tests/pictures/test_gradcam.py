@@ -24,7 +24,7 @@ def picture(tmp_path):
 
 
 def run(call, picture):
-    weights = models.build_vgg16([4, 4, 8, 8, 8, 32], 6)
+    weights = models.KINDS["vgg16"].build([4, 4, 8, 8, 8, 32], 6)
     weights.initialize()
     space = {"weights": randomise(weights), "classes": 6, "path": picture}
     exec(TUTORIAL + call, space)
@@ -41,7 +41,7 @@ class TestTheForumsScript:
         found = cam.explain(space["weights"], picture, layer="features.28")
         assert prediction == found.label and prediction.startswith("class ")
         assert [(one.shape, one.dtype) for one in images] == [((260, 300, 3), np.uint8)] * 4
-        for came, expected in zip(images, (found.photograph, *found.pictures())):
+        for came, expected in zip(images, (found.photograph, *gradcam._pictures(found))):
             assert np.abs(came.astype(int) - expected).max() <= 1
         assert np.ptp(images[2]) > 200 and np.ptp(images[3]) == 255
 

@@ -14,6 +14,7 @@ from cam.pictures.images import Placement
 import matplotlib.axes
 import numpy as np
 import pytest
+from matplotlib.colors import Normalize
 from PIL import Image
 
 SHAPES = {"as the net": (224, 224), "wide": (300, 900), "tall": (1000, 260), "over 640 pixels": (960, 1280)}
@@ -60,9 +61,8 @@ def check(figure, shape, fit) -> None:
     _check_frame(titled, shape, fit)
     _check_pixel_maps(titled, shown)
     bars = {axis.get_xlabel(): axis.get_xlim() for axis in figure.axes if not axis.get_title()}
-    expected = {"evidence, in units of the logit": PEAK, "largest |gradient| of the channels": SALIENCY}
-    assert set(bars) == set(expected), "the scales"
-    assert all(bars[label] == pytest.approx((0, top)) for label, top in expected.items()), "the scales"
+    assert list(bars) == ["evidence, in units of the logit"], "the scales"
+    assert bars["evidence, in units of the logit"] == pytest.approx((0, PEAK)), "the scales"
 
 
 def _check_place(shown, shape, fit) -> None:
@@ -119,6 +119,7 @@ def _check_pixel_maps(titled, shown) -> None:
             assert came == colours.get(corner, grey), f"{title}, {corner}"
     for title, scale in (("guided backpropagation", GUIDED), ("guided Grad-CAM", PRODUCT)):
         assert titled[title].get_xlabel() == f"grey: 0, full colour: \N{PLUS-MINUS SIGN}{scale}", "the scale"
+    assert titled["saliency"].get_xlabel() == f"black: 0, white: |gradient| of {SALIENCY:.2g}", "the scale"
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -142,7 +143,7 @@ def unscaled(placement, longest):
 
 
 SHRUNK, OVERLAY, SIGNED, GREY = Placement.shrunk, plot.overlay, plot.signed_image, plot.grey_image
-SCALE_BAR, IMSHOW = module._scale_bar, matplotlib.axes.Axes.imshow
+IMSHOW = matplotlib.axes.Axes.imshow
 MUTATIONS = {
     "upside down": (plot, "overlay", flipped(OVERLAY, 0), "the heat over the square"),
     "left for right": (plot, "overlay", flipped(OVERLAY, 1), "the heat over the square"),
@@ -172,16 +173,11 @@ MUTATIONS = {
     "gradients upside down": (plot, "signed_image", flipped(SIGNED, 0), "guided backpropagation, upper left"),
     "a blank saliency": (plot, "grey_image", lambda values: GREY(0 * values), "saliency, lower left"),
     "saliency upside down": (plot, "grey_image", flipped(GREY, 0), "saliency, upper left"),
-    "no frame": (module, "_draw_frame", lambda axis, placement: None, "the frame is dashed"),
+    "no frame": (matplotlib.axes.Axes, "add_patch", lambda axis, patch: patch, "the frame is dashed"),
     "a frame that is beside it": (Placement, "shrunk", lambda one, _: moved(SHRUNK(one, 640)), "the heat|the frame"),
     "the frame of the large photograph": (Placement, "shrunk", unscaled, "the heat|the frame"),
     "a photograph that is not made smaller": (module, "LONGEST_SIDE", 10_000, "size"),
-    "a scale of another map": (
-        module,
-        "_scale_bar",
-        lambda axis, colours, maximum, label: SCALE_BAR(axis, colours, 2 * maximum, label),
-        "the scales",
-    ),
+    "a scale of another map": (module, "Normalize", lambda low, high: Normalize(low, 2 * high), "the scales"),
     "another full scale": (
         plot,
         "full_scale",
@@ -210,7 +206,7 @@ def test_a_map_without_evidence():
     figure = made((224, 224), grad_cam=np.zeros((7, 7))).plot()
     heat = next(axis for axis in figure.axes if axis.get_title() == "Grad-CAM")
     assert heat.get_xlabel() == "no evidence for this class"
-    assert [axis.get_xlabel() for axis in figure.axes if not axis.get_title()] == ["largest |gradient| of the channels"]
+    assert all(axis.get_title() for axis in figure.axes)  # no scale
     assert _warmth(np.asarray(heat.images[0].get_array())).max() == 0
 
 
@@ -220,12 +216,35 @@ def test_a_net_without_relus_has_three_pictures():
 
 
 def test_what_is_written_around_it():
-    warnings = (cam.NetWarning("a $first$ {note}"), cam.MapWarning("a second"))
-    figure = made((224, 224), label="$x$ of {a}", warnings=warnings).plot()
-    assert figure.get_suptitle() == "$x$ of {a}: probability 90.0%, logit 5.00; Grad-CAM at features.10"
-    assert figure.get_supxlabel().splitlines() == ["a $first$ {note}", "a second"]
-    figure.canvas.draw()  # as text, not as formulas, of which "{note}" would be a wrong one
+    warnings = (cam.NetWarning("a $fi^$ {note}"), cam.MapWarning("a second"))
+    figure = made((224, 224), label="$x^$ of {a}", warnings=warnings).plot()
+    assert figure.get_suptitle() == "$x^$ of {a}: probability 90.0%, logit 5.00; Grad-CAM at features.10"
+    assert figure.get_supxlabel().splitlines() == ["a $fi^$ {note}", "a second"]
+    figure.draw_without_rendering()  # as text: as formulas they would be wrong
     assert "probability" not in made((224, 224), probability=None).plot().get_suptitle()
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib's about missing letters
+def test_letters_that_the_font_lacks_are_written_by_their_numbers():
+    figure = made((224, 224), label="\u732b\nor \xfc").plot()
+    assert figure.get_suptitle().startswith("\\u732b or \xfc: probability")
+    assert "letters that matplotlib's font lacks are written by their numbers" in figure.get_supxlabel()
+    figure.draw_without_rendering()
+    assert not made((224, 224), label="\xfc").plot().get_supxlabel()
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_nothing_written_lies_over_anything_else(shape):
+    notes = tuple(cam.NetWarning(f"note {number} " + "of many words " * 40) for number in range(3))
+    figure = made(shape, label="a long name " * 20, warnings=notes).plot()
+    figure.draw_without_rendering()
+    texts = [figure._suptitle, figure._supxlabel]
+    texts += [one for axis in figure.axes for one in (axis.title, axis.xaxis.label) if one.get_text()]
+    boxes = [text.get_window_extent() for text in texts] + [axis.bbox for axis in figure.axes]
+    for number, box in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        for other in boxes[:number]:
+            assert not box.shrunk(0.98, 0.98).overlaps(other), (box, other)
 
 
 class TestOfANet:

@@ -119,7 +119,7 @@ def test_signed_maps_diverge_around_zero_and_minus_is_hatched():
     assert [collection.hatches for collection in left.collections] == [["////"]]
     plot.draw_signed(right, np.array([[0.0, 1], [2, 4]]), 8)
     assert not right.collections
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_a_signed_map_of_zeros_is_white():

@@ -3,14 +3,15 @@
 import json
 
 import cam
-from cam import ClassError, InputError, NetError, evaluation, metrics, scenes
+from cam import ClassError, InputError, LayerError, NetError, evaluation, metrics, scenes
 from cam.core import layers
 from cam.nets import models
-from cam.nets.weights import ASSETS
+from cam.nets.files import ASSETS
 
 import mxnet as mx
 import numpy as np
 import pytest
+from mxnet import nd
 
 NAMES = ["vgg16", "resnet50_v2"]
 FIGURES = json.loads((ASSETS / "figures.json").read_text())  # by `make train`, beside the weights
@@ -67,8 +68,9 @@ def test_evaluate_is_grad_cam_one_by_one(embedded_nets):
 
 
 def test_times_chance_by_hand():
-    columns = [np.array(values) for values in ([0, 0], [0, 1], [1, 1], [0.2, 0.4], [0.1, 0.2], [1, 1], [0, 1], [1, 1])]
-    assert evaluation.Evaluation(*columns).times_chance == pytest.approx(2)
+    nothing = dict.fromkeys(("seed", "target", "on_objects", "share", "hit", "near", "overlap"))
+    found = evaluation.Evaluation("", "", energy=np.array([0.2, 0.4]), area=np.array([0.1, 0.2]), **nothing)
+    assert found.times_chance == pytest.approx(2)
 
 
 def test_nets_on_another_device_and_of_another_dtype(embedded_nets):
@@ -112,3 +114,86 @@ def test_wrong_requests_are_refused():
             evaluation.evaluate(None, [0], batch=batch)
         with pytest.raises(InputError, match=f"batch is {batch}; expected a positive int"):
             evaluation.accuracy(None, [0], objects=1, batch=batch)
+
+
+def test_compare(embedded_nets):
+    net, asked = embedded_nets["resnet50_v2"], []
+
+    def blind(x):
+        return np.ones((len(x), 7, 7))
+
+    def upright(net, target, x):
+        return np.stack([cam.image_gradient(net, x, target=target)[:, 0]] * 3, axis=1)
+
+    def counted(batches):
+        asked.extend(batches)
+        return batches
+
+    methods = {"Grad-CAM": cam.grad_cam, "LayerCAM": cam.layer_cam, "blind": blind, "gradient": upright}
+    layers = ["features.8.2", "features.10"]
+    found = evaluation.compare(net, methods, layers, [3, 4, 5], batch=2, progress=counted)
+    names = [(one.method, one.layer) for one in found]
+    assert names == [(name, layer) for name in list(methods)[:2] for layer in layers] + [
+        ("blind", ""),
+        ("gradient", ""),
+    ]
+    assert asked == [0, 2]
+    assert np.allclose(found[0].share, evaluation.evaluate(net, [3, 4, 5], layers, batch=2)["features.8.2"].share)
+    assert np.allclose(found[4].energy, found[4].area) and np.allclose(found[4].overlap, found[4].area)
+    scene = scenes.draw(5)
+    heat = np.abs(cam.image_gradient(net, cam.load_image(scene.image), target=scene.labels[1])[0, 0])
+    assert found[5].energy[-1] == pytest.approx(metrics.energy_in_mask(heat, scene.masks[1]), abs=1e-4)
+
+
+def test_compare_hears_no_warnings(embedded_nets, recwarn):
+    evaluation.compare(embedded_nets["resnet50_v2"], {"Grad-CAM": cam.grad_cam}, "features.8.2.conv3", [0])
+    assert not [one for one in recwarn if issubclass(one.category, cam.CamWarning)]
+
+
+def test_scenes_of_any_number_of_objects(embedded_nets):
+    net = embedded_nets["resnet50_v2"]
+    drawn = [scenes.draw(7, objects=1), scenes.draw(8, objects=3)]
+    found = evaluation.evaluate(net, drawn)
+    assert sorted(zip(found.seed, found.target)) == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    row = list(zip(found.seed, found.target)).index((1, 2))
+    heat = cam.grad_cam(net, cam.load_image(drawn[1].image), target=drawn[1].labels[2])[0]
+    other = drawn[1].masks[:2].any(axis=0)
+    assert found.share[row] == pytest.approx(metrics.share_on_object(heat, drawn[1].masks[2], other), abs=1e-4)
+
+
+def test_intervals_draw_whole_scenes(embedded_nets):
+    net = embedded_nets["resnet50_v2"]
+    first, second = evaluation.compare(net, {"a": cam.grad_cam, "b": cam.layer_cam}, None, range(4))
+    assert first.interval("near") == metrics.bootstrap(first.near.astype(float), clusters=first.seed)
+    assert first.interval("share", minus=second).mean == pytest.approx((first.share - second.share).mean())
+
+
+def test_score_of(embedded_nets):
+    net = embedded_nets["resnet50_v2"]
+    x = nd.concat(*(cam.load_image(scenes.draw(seed).image) for seed in (0, 1)), dim=0)
+    expected = np.exp(net(x).asnumpy())
+    found = evaluation.score_of(net, net.labels[3])(x.asnumpy())
+    assert np.allclose(found, expected[:, 3] / expected.sum(axis=1), rtol=1e-3)
+    with pytest.raises(ClassError, match="no class is called"):
+        evaluation.score_of(net, "xyz")(x.asnumpy())
+
+
+@pytest.mark.parametrize("hybridized", [False, True])
+def test_randomise(hybridized):
+    net = cam.resnet50_v2()
+    x = cam.load_image(scenes.draw(0).image)
+    if hybridized:
+        net.hybridize()
+    before, values = net(x).asnumpy(), {key: one.data().asnumpy() for key, one in layers.parameters(net).items()}
+    last, stage = (evaluation.randomise(net, down_to) for down_to in ("output", "features.8"))
+    assert np.array_equal(net(x).asnumpy(), before) and type(stage) is type(net) and stage.labels == net.labels
+    for key, learned in values.items():
+        in_last, in_stage = (layers.parameters(one)[key].data().asnumpy() for one in (last, stage))
+        behind = key.startswith(("features.8.", "features.9", "output."))
+        assert np.array_equal(in_stage, learned) != behind, key
+        assert np.array_equal(np.sort(in_stage, axis=None), np.sort(learned, axis=None))
+        assert np.array_equal(in_last, in_stage if key.startswith("output.") else learned)
+    assert not np.allclose(stage(x).asnumpy(), before, atol=0.1)
+    assert not np.array_equal(evaluation.randomise(net, "output", seed=1)(x).asnumpy(), last(x).asnumpy())
+    with pytest.raises(LayerError, match="down_to is 'features.10'; expected the path of a block with parameters"):
+        evaluation.randomise(net, "features.10")

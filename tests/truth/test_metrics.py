@@ -68,5 +68,86 @@ def test_wrong_input_is_refused():
         metrics.pointing_game(np.ones((4, 4)), MASK, tolerance=-1)
     with pytest.raises(InputError, match="confidence is 95"):
         metrics.bootstrap([1, 2], confidence=95)
+    for alike in (metrics.rank_correlation, metrics.structural_similarity):
+        with pytest.raises(InputError, match=r"the maps have the shapes \(4, 4\) and \(2, 2\); expected one shape"):
+            alike(np.ones((4, 4)), np.ones((2, 2)))
     with pytest.raises(NonFiniteError):
         metrics.energy_in_mask(np.full((4, 4), np.nan), MASK)
+
+
+def test_clusters_are_drawn_together():
+    pairs = np.repeat(np.random.default_rng(0).normal(5, 2, 200), 2)  # both maps of a scene say the same
+    alone, together = metrics.bootstrap(pairs), metrics.bootstrap(pairs, clusters=np.arange(400) // 2)
+    width, wider = alone.high - alone.low, together.high - together.low
+    assert together.mean == alone.mean and wider == pytest.approx(np.sqrt(2) * width, rel=0.1)
+    assert metrics.bootstrap(pairs, clusters=np.arange(400)) == alone
+    with pytest.raises(InputError, match="clusters has 2 marks for 3 values"):
+        metrics.bootstrap([1, 2, 3], clusters=[0, 0])
+
+
+def test_intersection_over_union_by_hand():
+    heat = np.zeros((4, 4))
+    heat[0, :3] = 100, 16, 15  # the last is not above 15 %
+    assert metrics.intersection_over_union(heat, MASK) == 2 / 4
+    heat[3, 3] = 20
+    assert metrics.intersection_over_union(heat, MASK) == 2 / 5
+    assert metrics.intersection_over_union(heat, MASK, threshold=0.5) == 1 / 4
+    assert metrics.intersection_over_union(np.zeros((4, 4)), MASK) == 0
+
+
+def test_grid_pointing_game_by_hand():
+    heat = np.arange(24.0).reshape(4, 6)  # cells of 2 x 3
+    shares = [metrics.grid_pointing_game(heat, cell, size=(4, 6)) for cell in range(4)]
+    assert shares == [24 / 276, 42 / 276, 96 / 276, 114 / 276]
+    assert metrics.grid_pointing_game(heat, 2, grid=(1, 3), size=(4, 6)) == (4 + 5 + 10 + 11 + 16 + 17 + 22 + 23) / 276
+    assert metrics.grid_pointing_game(np.ones((7, 7)), 0) == pytest.approx(1 / 4)
+
+
+IMAGE = np.array([[[1.0, 2.0], [3.0, 4.0]]])  # (1, 2, 2)
+HEAT = np.array([[0.1, 0.4], [0.3, 0.2]])  # so the order is 2, 3, 4, 1
+
+
+def total(images):
+    return images.sum(axis=(1, 2, 3)) / 10
+
+
+def test_deletion_and_insertion_by_hand():
+    deleted = metrics.deletion(HEAT, IMAGE, total, steps=4)
+    assert np.allclose(deleted, [1, 0.8, 0.5, 0.1, 0])
+    assert metrics.area(deleted) == pytest.approx((0.5 + 0.8 + 0.5 + 0.1 + 0) / 4)
+    assert np.allclose(metrics.insertion(HEAT, IMAGE, total, metrics.grey, steps=4), [0, 0.2, 0.5, 0.9, 1])
+    assert np.allclose(metrics.deletion(HEAT, IMAGE, total, metrics.grey, steps=2), [1, 0.5, 0])
+    assert np.allclose(metrics.deletion(HEAT, IMAGE, total, metrics.onto(5 + IMAGE), steps=4), [1, 1.5, 2, 2.5, 3])
+
+
+def test_blur_by_hand():
+    weight = np.exp(-1 / 2) / (1 + np.exp(-1 / 2))  # of the neighbour, at a distance of one sigma
+    removed = np.array([[True, False], [False, False]])
+    filled = metrics.blur(IMAGE, removed, sigma=1)
+    assert filled[0, 0, 0] == pytest.approx(1 + 1 * weight + 2 * weight)
+    assert np.array_equal(filled[:, ~removed], IMAGE[:, ~removed])
+
+
+def test_confidence_change_by_hand():
+    heat = np.array([[0.0, 2.0], [1.0, -1.0]])  # keeps 2 and half of 3
+    assert metrics.confidence_change(heat, IMAGE, total) == (pytest.approx(0.65), 0.0)
+    assert metrics.confidence_change(heat, IMAGE, lambda images: 1.1 - total(images)) == (0.0, 1.0)
+
+
+def test_rank_correlation_by_hand():
+    first = np.array([[1.0, 2.0], [3.0, 40.0]])
+    assert metrics.rank_correlation(first, first**3) == pytest.approx(1)
+    assert metrics.rank_correlation(first, -first) == pytest.approx(-1)
+    # Ranks 1, 2, 3, 4 and 1.5, 1.5, 3, 4: covariance 4.5 / sqrt(5 * 4.5).
+    assert metrics.rank_correlation(first, np.array([[0.0, 0.0], [1.0, 2.0]])) == pytest.approx(np.sqrt(0.9))
+    assert metrics.rank_correlation(first, np.ones((2, 2))) == 0
+
+
+def test_structural_similarity_by_hand():
+    first = np.random.default_rng(0).random((32, 32))
+    assert metrics.structural_similarity(first, 5 * first) == pytest.approx(1)
+    flat = np.ones((8, 8))  # m = 1 and 0, no variance
+    assert metrics.structural_similarity(flat, 0 * flat) == pytest.approx(0.01**2 / (1 + 0.01**2))
+    one, other = np.array([[0, 1.0]]), np.array([[1, 0.5]])  # m 1/2 and 3/4, s^2 1/4 and 1/16, s12 -1/8
+    expected = (3 / 4 + 1e-4) * (-1 / 4 + 9e-4) / ((13 / 16 + 1e-4) * (5 / 16 + 9e-4))
+    assert metrics.structural_similarity(one, other, sigma=1e6) == pytest.approx(expected)

@@ -1,0 +1,196 @@
+"""A net drawn as the graph of its operators: what is whole, what is a part, and which layer to take."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import textwrap
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from mxnet import nd
+from mxnet.gluon import Block
+
+from ..core import layers as choose
+from ..core.checks import blank, ready
+from ..core.graph import GATES, Graph
+from ..core.tracing import trace
+
+TAKE, WHOLE, PART, QUIET = "#58b368", "#f5b041", "#aed6f1", "#eeeeee"
+FORWARD = "#555555"
+WIDTH, HEIGHT = 1.5, 0.62  # of a box
+COLUMNS, ROW = 16, 8  # of a drawing before it is folded, and of a folded one
+FEWEST, MOST = 6, 24  # boxes of a folded drawing
+KINDS = {"Convolution": "conv", "addition": "+", "Concat": "concat"} | dict.fromkeys(GATES, "gate")  # told of a fold
+Places: TypeAlias = dict[int, tuple[int, float]]  # by step, its column and its lane, which is 0 in the middle
+
+
+class Drawing(Figure):
+    """A matplotlib Figure that belongs to no window, which a notebook shows as PNG."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def draw_graph(
+    net: Block,
+    first: str | None = None,
+    last: str | None = None,
+    *,
+    x: nd.NDArray | None = None,
+    notes: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    recommended: bool = True,
+) -> Figure:
+    """The operators of a net, or of a piece of it, from left to right, as they were traced.
+
+    Orange is a whole map, which every path from the image to the logits crosses; blue is a part; green is the whole map
+    that `cam` takes by itself. More than 16 columns are folded: a box stands for all up to the end of its block, with
+    what it holds written below, and has a blue one behind it if there are parts among that.
+
+    Parameters
+    ----------
+    net, x : as for `cam.layers`, whose errors this function raises
+    first, last : the piece between two layers, both included; from the image to the logits if not given
+    notes, labels : by layer, what stands below its box, and what in it instead of its kind
+    recommended : whether to look for the layer to take, for which the net must be able to run
+    """
+    prepared = ready(net, blank(net) if x is None else x) if recommended else None
+    graph, best = (prepared.graph, choose.recommended(prepared)) if prepared else (trace(net), None)
+    below, inside = ({_step(net, graph, name): text for name, text in (at or {}).items()} for at in (notes, labels))
+    end = graph.logits(0)[0]
+    whole = {index for index, _ in graph.whole(end)}
+    steps = _piece(graph, _step(net, graph, first), end[0] if last is None else _step(net, graph, last))
+    places, hidden = _unfolded(graph, steps, whole), {}
+    edges = [(source, index) for index in steps for source, _ in graph.steps[index].inputs if source in places]
+    if max(column for column, _ in places.values()) >= COLUMNS:
+        spine = [index for index in steps if index in whole]
+        shown = _folded(graph, spine, {steps[0], steps[-1], *(best or ())[:1], *below, *inside} & {*spine})
+        places = {index: (number % ROW, -1.6 * (number // ROW)) for number, index in enumerate(shown)}
+        edges = list(itertools.pairwise(shown))
+        hidden = {after: [index for index in steps if before < index < after] for before, after in edges}
+    for index in filter(hidden.get, places):
+        counts = Counter(KINDS.get(_kind(graph, one)) for one in [*hidden[index], index])
+        inside.setdefault(index, graph.name((index, 0)))
+        below[index] = ", ".join([*filter(None, [below.get(index)]), *(f"{counts[k]} {k}" for k in counts if k)])
+    lines = {index: textwrap.wrap(text, 14) for index, text in below.items()}
+    room = 0.28 * max(map(len, lines.values()), default=0) + 0.1
+    lanes = [lane for _, lane in places.values()]
+    arcs = {pair for pair in edges if _crosses_a_box(*(places[one] for one in pair), places)}
+    height = 1.1 * (max(lanes) - min(lanes)) + HEIGHT + room + max(room, 0.5 if arcs else 0)
+    figure, axis = canvas(2.0 * (1 + max(column for column, _ in places.values())), height)
+    centre = {
+        i: (1 + 2.0 * column, 1.1 * (lane - min(lanes)) + HEIGHT / 2 + room) for i, (column, lane) in places.items()
+    }
+    for index, (x0, y0) in centre.items():
+        if not whole.issuperset(hidden.get(index, ())):
+            box(axis, x0 + 0.1, y0 + 0.1, "", PART)
+        colour = TAKE if best and index == best[0] else WHOLE if index in whole else PART
+        box(axis, x0, y0, inside.get(index) or _kind(graph, index), colour)
+        up, side = (1, "bottom") if places[index][1] > 0 else (-1, "top")
+        text = "\n".join(lines.get(index, ()))
+        axis.text(x0, y0 + up * (HEIGHT / 2 + 0.08), text, ha="center", va=side, fontsize=8)
+    for source, index in edges:
+        _edge(axis, centre[source], centre[index], over=(source, index) in arcs)
+    return figure
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty drawing in which one unit is about 0.8 inch."""
+    figure = Drawing(figsize=(0.8 * width, 0.8 * height), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axis.axis("off")
+    return figure, axis
+
+
+def box(axis: Axes, x: float, y: float, text: str, colour: str = QUIET, width: float = WIDTH, height: float = HEIGHT):
+    """A box with its centre at (x, y)."""
+    corner, style = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=0.12"
+    axis.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=colour, edgecolor="#333333"))
+    longest = max(map(len, text.split("\n"))) or 1
+    axis.text(x, y, text, ha="center", va="center", fontsize=min(9, 72 * width / longest))
+
+
+def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = FORWARD, bend: float = 0.0):
+    """An arrow from point to point; with `bend` it goes in an arc."""
+    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "mutation_scale": 12, "linewidth": 1.4}
+    axis.add_patch(FancyArrowPatch(start, end, color=colour, shrinkA=1, shrinkB=1, **style))
+
+
+def _step(net: Block, graph: Graph, name: str | None) -> int | None:
+    return None if name is None else choose.find(net, graph, name)[1][0]
+
+
+def _piece(graph: Graph, first: int | None, last: int) -> list[int]:
+    """The steps that lie on a way from `first` to `last`; constants and parameters are left out."""
+    needed = graph.needed_for([(last, 0)])
+    after = graph.follows_image if first is None else graph.fed_by([(first, 0)])
+    return [index for index in range(last + 1) if needed[index] and (after[index] or index == first)]
+
+
+def _folded(graph: Graph, spine: Sequence[int], always: Collection[int]) -> list[int]:
+    """Of the whole maps those to draw: the ends of the outermost blocks, or the last ones where that leaves too few."""
+
+    def depth(index: int) -> int:
+        name = graph.name((index, 0))
+        return name.count(".") if name.partition("#")[0].partition("[")[0] in graph.runs else 99
+
+    shown = list(spine)
+    for deepest in sorted({depth(index) for index in spine}, reverse=True):
+        if len(shown) > MOST:
+            shown = [index for index in shown if depth(index) < deepest or index in always]
+    return shown if len(shown) >= FEWEST else sorted({*always, *spine[-COLUMNS + 2 :]})
+
+
+def _unfolded(graph: Graph, steps: Sequence[int], whole: set[int]) -> Places:
+    """In the column of the longest way; whole maps in lane 0, parts where no box meets another, or another's arrow."""
+    column: dict[int, int] = {}
+    for index in steps:
+        column[index] = 1 + max([column[i] for i, _ in graph.steps[index].inputs if i in column], default=-1)
+    until = {source: column[index] for index in steps for source, _ in graph.steps[index].inputs}  # the last one stays
+    places: Places = {}
+    taken: set[tuple[int, float]] = set()
+    for index in steps:
+        before = [places[i][1] for i, _ in graph.steps[index].inputs if i in places and places[i][1]]
+        sides = [side * number for number in range(1, len(steps)) for side in (1, -1)]
+        lanes = [0] if index in whole else [*before, *sides]
+        lane = next(one for one in lanes if (column[index], one) not in taken)
+        places[index] = column[index], lane
+        taken.update((passed, lane) for passed in range(column[index], until.get(index, column[index] + 1)))
+    return places
+
+
+def _crosses_a_box(start: tuple[int, float], end: tuple[int, float], places: Places) -> bool:
+    """Whether a straight arrow along a lane would run over another box."""
+    between = range(start[0] + 1, end[0])
+    return start[1] == end[1] and any(column in between and lane == end[1] for column, lane in places.values())
+
+
+def _kind(graph: Graph, index: int) -> str:
+    step = graph.steps[index]
+    return "image" if step.input is not None else {"FullyConnected": "Dense"}.get(step.op, step.kind)
+
+
+def _edge(axis: Axes, start: tuple[float, float], end: tuple[float, float], over: bool) -> None:
+    """An arrow between two boxes, in an arc if it must pass over others."""
+    (x0, y0), (x1, y1) = start, end
+    if over:
+        arrow(axis, (x0, y0 + HEIGHT / 2), (x1, y1 + HEIGHT / 2), bend=-1.1 / (x1 - x0))
+    elif x1 < x0:  # to the next row
+        turn = y1 + HEIGHT / 2 + 0.25
+        axis.plot([x0 + WIDTH / 2, x0 + 0.9, x0 + 0.9, x1], [y0, y0, turn, turn], color=FORWARD, linewidth=1.4)
+        arrow(axis, (x1, turn), (x1, y1 + HEIGHT / 2))
+    elif y0 == y1:
+        arrow(axis, (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1))
+    else:  # along its own lane, then over
+        if x1 - x0 > 2.1:
+            axis.plot([x0 + WIDTH / 2, x1 - 1.25], [y0, y0], color=FORWARD, linewidth=1.4)
+            x0 = x1 - 1.26 - WIDTH / 2
+        arrow(axis, (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1 + (0.16 if y1 < y0 else -0.16)))

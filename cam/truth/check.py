@@ -1,0 +1,157 @@
+"""Five tests of an explanation that any net should pass, whatever it was trained for: no masks are needed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from mxnet import nd
+from mxnet.gluon import Block, nn
+
+from ..core.checks import blank
+from ..core.errors import LayerError, NetError
+from ..core.inputs import input_for, normalisation_of, normalise
+from ..core.layers import layers, paths
+from ..core.maps import decompose, grad_cam, guided_backprop
+from ..core.recording import record
+from ..core.targets import class_ids
+from ..core.tracing import flat, trace
+from . import scenes
+
+CLOSE, SUMS = 1e-3, 1e-2  # relative, in float32; of sums, two passes are compared, in which single ReLUs may differ
+STEPS = (2e-4, 6e-5, 2e-5)  # of a finite difference, as shares of the picture's range
+SLOPE = 0.2  # relative: what ReLUs that switch on the way may cost; a missing part costs more
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one test found: `passed` is None where the net has nothing to test; `said` tells the numbers."""
+
+    test: str
+    passed: bool | None
+    said: str
+
+    def __str__(self) -> str:
+        return f"{ {True: 'passed', False: 'FAILED', None: '-'}[self.passed]:6}  {self.test}: {self.said}"
+
+
+class Verdicts(tuple):
+    """One `Verdict` per test; printed, one line each."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether no test failed."""
+        return not any(one.passed is False for one in self)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+def check(net: Block, x: nd.NDArray | None = None, *, target: int | str | None = None) -> Verdicts:
+    """Whether explaining a net leaves it alone, and whether what is said of its logit is so.
+
+    Parameters
+    ----------
+    net : as for `cam.record`, with one output
+    x : NDArray (1, C, H, W), a picture as the net takes it; a scene of two cut-outs if not given
+    target : the class to explain; the top class if not given
+
+    Raises
+    ------
+    CamError
+        As `cam.record`.
+    """
+    x = _scene(net) if x is None else x[:1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of layers and maps; what is to be said here is said in the verdicts
+        number = class_ids(net, target, record(net, x, []).logits)[0]
+        tests = (logits_unchanged, branch_and_shortcut, map_and_bias, finite_difference, relus_reached)
+        return Verdicts(test(net, x, number) for test in tests)
+
+
+def logits_unchanged(net: Block, x: nd.NDArray, target: int) -> Verdict:
+    """The net predicts the same, to the bit, before and after it was explained."""
+    before = [one.asnumpy() for one in flat(net(x))]
+    grad_cam(net, x, target=target)
+    record(net, x, []).image_gradient(target=target)
+    off = max(np.abs(one - other.asnumpy()).max() for one, other in zip(before, flat(net(x))))
+    return Verdict("logits unchanged", bool(off == 0), f"largest difference {off:.0e} after three explanations")
+
+
+def branch_and_shortcut(net: Block, x: nd.NDArray, target: int) -> Verdict:
+    """At every addition of two maps, map(branch) + map(shortcut) = map(Add)."""
+    graph, worst, count = trace(net), 0.0, 0
+    for entry in (entry for entry in graph.consumers if graph.steps[entry[0]].kind == "addition"):
+        path = graph.name(entry)
+        try:
+            parts = decompose(net, x, path, target=target)
+        except LayerError:  # of arrays that are no maps, or not of one shape
+            continue
+        off = np.linalg.norm(
+            parts["branch"] + parts["shortcut"] - grad_cam(net, x, target=target, layer=path, relu=False)
+        )
+        worst, count = max(worst, off / (sum(map(np.linalg.norm, parts.values())) or 1)), count + 1
+    said = f"largest relative difference {worst:.0e} in {count} additions" if count else "this net adds no two maps"
+    return Verdict("branch + shortcut = Add", bool(worst < SUMS) if count else None, said)
+
+
+def map_and_bias(net: Block, x: nd.NDArray, target: int) -> Verdict:
+    """Where the net ends in GAP, or in GAP and Dense, logit less map is one number for all images: the bias."""
+    ending = layers(net, x).ending
+    if ending not in ("GAP", "GAP and Dense"):
+        return Verdict("map + bias = logit", None, f"need not hold, since the net ends in {ending or 'no map'}")
+    several = nd.concat(x, x.flip(axis=3), x / 2, dim=0)
+    logits = record(net, several, []).logits[:, target].reshape(3)
+    maps = grad_cam(net, several, target=target, relu=False)
+    rest = logits - maps.sum(axis=tuple(range(1, maps.ndim)))
+    said = f"logit - map is {rest.mean():.4g} for three pictures, to {np.ptp(rest):.0e}"
+    return Verdict("map + bias = logit", bool(np.ptp(rest) <= CLOSE * np.abs(logits).max()), said)
+
+
+def finite_difference(net: Block, x: nd.NDArray, target: int) -> Verdict:
+    """Small steps in four random directions change the logit as the image's gradient says.
+
+    Not along the gradient itself: of a derivative that lacks a part, that direction shows little. Of a large step ReLUs
+    switch on the way, of a small one rounding is left; the best of three sizes counts.
+    """
+    gradient = record(net, x, []).image_gradient(target=target)
+    directions = np.random.default_rng(0).choice([-1.0, 1.0], size=(4, *x.shape[1:]))
+    said = (gradient * directions).reshape(4, -1).sum(axis=1)
+    found = {}
+    for size in STEPS:
+        step = size * float(np.ptp(x.asnumpy()) or 1)
+        there = nd.array(step * directions, ctx=x.context, dtype=x.dtype)
+        moved = nd.concat(x + there, x - there, dim=0)
+        logits = record(net, moved, []).logits[:, target].reshape(2, 4)
+        slopes = (logits[0] - logits[1]) / (2 * step)
+        found[float(np.linalg.norm(slopes - said) / (np.linalg.norm(said) or 1))] = slopes
+    off = min(found)
+    if not np.linalg.norm(said) > 1e-12:
+        return Verdict("finite difference", None, "the logit does not depend on the image, or next to nothing")
+    numbers = ", ".join(f"{slope:.3g} ({one:.3g})" for slope, one in zip(found[off], said))
+    return Verdict("finite difference", off < SLOPE, f"slopes in four directions, and by the gradient: {numbers}")
+
+
+def relus_reached(net: Block, x: nd.NDArray, target: int) -> Verdict:
+    """The guided rule reaches every activation, also those that are function calls."""
+    graph, blocks = trace(net), paths(net)
+    ends = {entry for path, entry in graph.entries.items() if isinstance(blocks.get(path), nn.Activation)}
+    every = graph.relus()
+    said = f"{len(every)}, of which {sum((index, 0) not in ends for index in every)} are function calls"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            guided_backprop(net, x, target=target)
+        except NetError as error:
+            return Verdict("count of ReLUs", None, str(error))
+    left = [str(one.message) for one in caught if "rule" in str(one.message)]
+    return Verdict("count of ReLUs", not left, "; ".join([said, *left] if left else [said, "all obey the guided rule"]))
+
+
+def _scene(net: Block) -> nd.NDArray:
+    """A scene of two cut-outs of the size that the net takes; noise where it takes no pictures in colour."""
+    like = blank(net)
+    if like.ndim == 4 and like.shape[1] == 3 and min(like.shape[2:]) >= 32:
+        return input_for(net, normalise(scenes.draw(0, size=like.shape[2]).image[None], normalisation_of(net)))
+    return input_for(net, np.random.default_rng(0).normal(size=like.shape))

@@ -1,0 +1,112 @@
+"""Nets as drawings: what stands in the boxes, their colours, and what is folded."""
+
+import cam
+from cam.pictures.drawing import PART, TAKE, WHOLE
+
+import numpy as np
+import pytest
+from helpers.nets import Net, conv, ending, ready, sequence
+from matplotlib.colors import to_hex
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from mxnet.gluon.model_zoo import vision
+
+COLOURS = {TAKE: "take", WHOLE: "whole", PART: "part"}
+
+
+def drawn(figure):
+    """What stands in each box with its colour, in the order of drawing; the places of the boxes; how many arrows."""
+    (axis,) = figure.axes
+    boxes = [one for one in axis.patches if isinstance(one, FancyBboxPatch)]
+    corners = [(round(one.get_x(), 3), round(one.get_y(), 3)) for one in boxes]
+    middles = {text.get_position(): text.get_text() for text in axis.texts if text.get_va() == "center"}
+    texts = [next(t for p, t in middles.items() if np.allclose(p, (x + 0.75, y + 0.31))) for x, y in corners]
+    kinds = [COLOURS[to_hex(one.get_facecolor())] for one in boxes]
+    notes = [text.get_text() for text in axis.texts if text.get_va() != "center" and text.get_text()]
+    return list(zip(texts, kinds)), corners, sum(isinstance(one, FancyArrowPatch) for one in axis.patches), notes
+
+
+@pytest.fixture
+def small():
+    def forward(F, net, x):
+        x = F.relu(net.first(x))
+        return net.head(F.relu(x + net.second(x)) * 2)
+
+    return ready(Net(forward, first=conv(3), second=conv(3), head=sequence(*ending())), (1, 3, 8, 8))
+
+
+def test_every_operator_with_its_colour(small):
+    net, (x,) = small
+    boxes, places, arrows, notes = drawn(cam.draw_graph(net, x=x))
+    assert boxes == [
+        ("image", "whole"), ("Convolution", "whole"), ("ReLU", "whole"), ("Convolution", "part"), ("addition", "whole"),
+        ("ReLU", "whole"), ("mul_scalar", "take"), ("Pooling", "whole"), ("Dense", "whole"),
+    ]  # fmt: skip
+    assert arrows == len(boxes)  # one into each but the image, two into the addition
+    assert len(set(places)) == len(places) and len({up for _, up in places}) == 2 and not notes
+    unasked, *_ = drawn(cam.draw_graph(net, recommended=False))
+    assert [kind for _, kind in unasked].count("whole") == 8 and "take" not in dict(unasked).values()
+
+
+def test_a_piece_with_names_and_notes(small):
+    net, _ = small
+    figure = cam.draw_graph(net, "second", "head", labels={"second": "mine"}, notes={"second": "the end of the branch"})
+    boxes, _, arrows, notes = drawn(figure)
+    assert boxes[0] == ("mine", "part") and boxes[-1] == ("Dense", "whole") and arrows == len(boxes) - 1 == 5
+    assert [note.replace("\n", " ") for note in notes] == ["the end of the branch"]
+    with pytest.raises(cam.LayerError, match="no layer 'seccond'"):
+        cam.draw_graph(net, "seccond")
+
+
+def test_a_large_net_is_folded_to_its_blocks(narrow_nets):
+    boxes, places, arrows, notes = drawn(cam.draw_graph(narrow_nets["resnet50_v2"]))
+    front = [one for one in boxes if one != ("", "part")]
+    assert [text for text, _ in front] == [
+        *("image", "BatchNorm", "Convolution", "BatchNorm", "ReLU", "Pooling"),
+        *(f"features.{stage}" for stage in (5, 6, 7, 8)),
+        *("BatchNorm", "ReLU", "Pooling", "Flatten", "Dense"),
+    ]
+    assert boxes.count(("", "part")) == 4 and [kind for _, kind in front].count("take") == 1 and front[11][1] == "take"
+    assert notes == ["10 conv, 3 +", "13 conv, 4 +", "19 conv, 6 +", "10 conv, 3 +"]
+    assert arrows == len(front) - 1 and len({right for right, _ in places}) <= 12  # 8 in a row, some with one behind
+
+
+@pytest.mark.parametrize("name", ["vgg16", "exported", "inceptionv3"])
+def test_where_blocks_do_not_help_the_end_is_drawn(name, narrow_nets, exported):
+    net = {"exported": exported, "inceptionv3": vision.inception_v3(classes=3)}.get(name) or narrow_nets[name]
+    net.initialize() if name == "inceptionv3" else None
+    boxes, places, *_ = drawn(cam.draw_graph(net))
+    assert boxes[-1] == ("Dense", "whole") and [kind for _, kind in boxes].count("take") == 1
+    assert 6 <= len({place for place, one in zip(places, boxes) if one[0]}) <= 24
+
+
+@pytest.fixture
+def exported(narrow_nets, tmp_path):
+    from mxnet import nd
+    from mxnet.gluon import SymbolBlock
+
+    net = vision.resnet18_v2(classes=4)
+    net.initialize()
+    net.hybridize()
+    net(nd.zeros((1, 3, 32, 32)))
+    net.export(str(tmp_path / "net"))
+    return SymbolBlock.imports(str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params"))
+
+
+def test_no_box_lies_on_another_or_on_an_arrow():
+    net = vision.inception_v3(classes=3)
+    net.initialize()
+    figure = cam.draw_graph(net, "features.16")
+    _, places, *_ = drawn(figure)
+    assert len(set(places)) == len(places) > 30
+    lanes = {}
+    for right, up in places:
+        lanes.setdefault(up, []).append(right)
+    for line in figure.axes[0].lines:  # what runs along a lane
+        (start, end), (up, _) = line.get_xdata(), line.get_ydata()
+        boxes = lanes.get(round(up - 0.31, 3), [])
+        assert not [one for one in boxes if start + 0.01 < one + 0.75 < end]
+
+
+def test_shown_in_a_notebook(small):
+    net, (x,) = small
+    assert cam.draw_graph(net, x=x)._repr_png_().startswith(b"\x89PNG")

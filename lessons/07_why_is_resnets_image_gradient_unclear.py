@@ -716,4 +716,4 @@ lesson.solution("exercise_3")  # or your own code
 # **Rule of thumb.** Before you trust a guided gradient, count: how many ReLUs does the net compute, and how many did
 # your rule reach?
 #
-# **Next:** [9. Does it work on photographs?](09_does_it_work_on_photographs.ipynb)
+# **Next:** [8. Can you trust it?](08_can_you_trust_it.ipynb)

@@ -1,0 +1,1126 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+
+# %% [markdown]
+# # 8. Can you trust it?
+#
+# **You will learn** five ways to put a map to the test: against the truth, against rivals that know nothing, by
+# changing the picture, by destroying the network, and against another account of the same logit. You will see maps that
+# are right, maps that are wrong, and one kind that looks right whatever the network knows.
+#
+# **You need** lessons 3, 4 and 6. **It takes** about 70 minutes.
+#
+# Here is a network with a secret. It names the animal in the pictures of an archive, and it is nearly always right. (If
+# your course hands out the capstone of the problem sets, do that first: it asks for this secret.)
+
+# %%
+# %matplotlib inline
+import warnings
+
+import cam  # before mxnet, so that MXNet uses every core
+from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from cam.core.inputs import normalise
+from course import Lesson, compare, show
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Markdown, display
+from mxnet import nd
+from mxnet.gluon import HybridBlock, nn
+
+lesson = Lesson(8, globals())
+warnings.simplefilter("ignore", cam.CamWarning)  # of empty maps and of parts, which this lesson shows on purpose
+suspect, honest = cam.resnet50_v2(weights="cheater"), cam.resnet50_v2()  # they differ in the last layer only
+
+
+def batch(images):
+    """Pictures, numpy uint8 (H, W, 3), as the network's input: NDArray (N, 3, H, W)."""
+    return nd.array(normalise(np.stack(images)))
+
+
+drawn = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[:40]]
+meant, other = (np.array([scene.class_ids[i] for scene in drawn]) for i in (0, 1))
+archive = [scenes.tag(scene, class_id).image for scene, class_id in zip(drawn, meant)]
+rows = [archive[:5]]
+for net in (suspect, honest):
+    heats = cam.grad_cam(net, batch(archive[:5]), target=list(meant[:5]))
+    rows.append([plot.overlay(image, heat) for image, heat in zip(archive, heats)])
+show(
+    plot.grid(rows, ["archive", "the network", "an honest one"], [scene.labels[0] for scene in drawn[:5]], size=1.9),
+    alt="Five scenes of two animals with a small coloured tag in the upper left corner. The network's Grad-CAM lies on the "
+    "named animal and on the tag; an honest network's lies on the animal alone.",
+)
+
+# %% [markdown]
+# *What to see: five pictures of the archive, and Grad-CAM for the class that the archive gives them. The named animal
+# is bright in both rows. In the second row the small tag in the corner is bright too.*
+#
+# ## A suspicion is not a proof
+#
+# The picture gives you a suspicion. The proof is an experiment: change *one* thing, the tag, and leave the rest alone.
+#
+# > **Predict.** Remove the tag; put it into another corner; swap it for the tag of the *other* animal in the picture.
+# > In which share of the pictures does the network still name the archive's class?
+
+
+# %%
+def top(net, images):
+    """The class with the highest logit of each picture: numpy (N,)."""
+    return net(batch(images)).asnumpy().argmax(axis=1)
+
+
+window = scenes.tag_window()
+corner = (slice(188, 220), slice(188, 220))  # of the same size, at the lower right
+
+
+def moved(image, without):
+    changed = without.copy()
+    changed[corner] = image[window]
+    return changed
+
+
+plain = [scene.image for scene in drawn]
+experiments = {
+    "as it is": archive,
+    "tag removed": plain,
+    "tag moved": [moved(image, without) for image, without in zip(archive, plain)],
+    "tag swapped": [scenes.tag(scene, class_id).image for scene, class_id in zip(drawn, other)],
+}
+named = {title: top(suspect, images) for title, images in experiments.items()}
+print(f"{'':12} the archive's class   the other animal")
+for title, found in named.items():
+    print(f"{title:12} {(found == meant).mean():19.0%} {(found == other).mean():18.0%}")
+of_honest = [(top(honest, experiments[title]) == meant).mean() for title in ("as it is", "tag swapped")]
+print("the honest network, the archive's class: as it is {:.0%}, tag swapped {:.0%}".format(*of_honest))
+
+# %%
+share = {title: ((found == meant).mean(), (found == other).mean()) for title, found in named.items()}
+assert share["as it is"][0] > 0.9 and share["tag moved"][0] > 0.75 and share["tag swapped"][1] > 0.9
+assert share["tag removed"][0] < 0.5 and abs(of_honest[0] - of_honest[1]) < 0.2
+
+# %% [markdown]
+# Swapped, the network follows the tag in nearly every picture, though both animals stand where they stood. Removed, it
+# names the right one in fewer than half. Moved, the tag still works in most: a network that ends in global average
+# pooling hardly cares where a thing is. The honest network has no way to know which of the two is meant, and the tag
+# does not tell it.
+#
+# Now ask what the *map* said, in numbers: how much of its evidence lies on the tag, and how much on the animal?
+#
+# > **Predict.** The tag decides between the two animals in nearly every picture. Does it have most of the evidence?
+
+# %%
+tag_mask = np.zeros((224, 224), bool)
+tag_mask[window] = True
+
+
+def evidence_on(target):
+    """Mean share of the suspect's evidence on the tag and on the named animal, with intervals."""
+    heats = cam.grad_cam(suspect, batch(archive), target=target)
+    animals = [scene.masks[0] & ~tag_mask for scene in drawn]
+    on_tag = [metrics.energy_in_mask(heat, tag_mask) for heat in heats]
+    on_animal = [metrics.energy_in_mask(heat, animal) for heat, animal in zip(heats, animals)]
+    return metrics.bootstrap(on_tag), metrics.bootstrap(on_animal)
+
+
+def one_rather_than_the_other(logits):
+    return nd.pick(logits, nd.array(meant)) - nd.pick(logits, nd.array(other))
+
+
+of_class, of_difference = evidence_on(list(meant)), evidence_on(one_rather_than_the_other)
+for title, found in (("the class", of_class), ("this animal rather than that", of_difference)):
+    print("{:29} on the tag {}, on the named animal {}".format(title, *found))
+print(f"the tag covers {tag_mask.mean():.3f} of the picture")
+
+
+# %%
+def erased(image, mask):
+    """The picture with what the mask covers painted in the median colour of the rest."""
+    changed = image.copy()
+    changed[mask] = np.median(image[~mask], axis=0)
+    return changed
+
+
+no_animal = [erased(image, scene.masks[0] & ~tag_mask) for image, scene in zip(archive, drawn)]
+kept = (top(suspect, no_animal) == meant).mean()
+print(f"with the named animal erased and the tag left, the network still names it in {kept:.0%} of the pictures")
+assert of_class[0].low > 5 * tag_mask.mean() and of_class[0].mean < of_class[1].mean
+assert abs(of_difference[0].mean - of_class[0].mean) < 0.03 and kept < 0.5
+
+# %% [markdown]
+# No. The tag has less than the animal: 0.14 against 0.16, though seven times what its size would give it by chance. Nor
+# does it help to ask what decides, "this animal rather than that one": the tag's share stays what it was. And the last
+# number keeps you from the opposite mistake. The tag alone is not enough: with the animal erased, the answer mostly
+# goes too. The network needs the animal, and lets the tag choose between two of them.
+#
+# **A map is not a cause.** It shows where evidence is. What the *answer* depends on, only a change can tell.
+#
+# ## Dumb rivals
+#
+# On test scenes we have the truth: exact masks. Is 0.4 of the energy inside the mask good? A number alone does not say.
+# Put it beside maps that know nothing: random cells, a Gaussian in the middle, the edges of the picture, the picture
+# itself. And beside one that knows the network but answers another question: the map of another class.
+#
+# Each scene gives two maps, one for each animal. Are these two independent witnesses? If the scene is hard, it is hard
+# for both. So an interval must draw *scenes*, not maps. This is the cluster bootstrap: draw as many scenes as there
+# are, with repetition, each with both its maps; take the mean; do it 2000 times; the middle 95 % of the means are the
+# interval.
+
+
+# %%
+def resampled_means(values, draws):
+    """values (scenes, maps); draws (samples, scenes), numbers of scenes. The mean of each sample: (samples,)."""
+    return ...  # your code
+
+
+# %% [markdown] tags=["solution-resampled_means"]
+# <details><summary>Hint</summary>
+#
+# `values[draws]` has the shape (samples, scenes, maps); average over the last two axes.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def resampled_means(values, draws):
+#     return values[draws].mean(axis=(1, 2))
+# ```
+#
+# </details>
+
+# %%
+resampled_means = lesson.fill("resampled_means", resampled_means)
+two_scenes = np.array([[1.0, 1.0], [0.0, 0.5]])
+exercises.check(
+    "three samples of two scenes", resampled_means(two_scenes, np.array([[0, 0], [0, 1], [1, 1]])), [1, 0.625, 0.25],
+    {"this is one number per scene: average over the drawn scenes too": two_scenes.mean(axis=1)},
+)  # fmt: skip
+
+# %% [markdown]
+# > **Predict.** Which dumb rival comes closest to Grad-CAM in the energy? And what is the mean share on the right
+# > object of a map that does not know which animal is asked for, over both animals of a scene?
+
+# %%
+net, vgg = cam.resnet50_v2(), cam.vgg16()
+dumb = {
+    "random cells": rivals.random_map,
+    "centre": rivals.centre,
+    "edges": rivals.edges,
+    "the picture itself": rivals.image_itself,
+    "another class": rivals.other_class(cam.grad_cam),
+}
+seeds = scenes.TEST_SEEDS[:40]
+table = evaluation.compare(net, {"Grad-CAM": cam.grad_cam, **dumb}, None, seeds)
+measured = {one.method: one for one in table}
+print(f"{'':20} {'share on the right':22} {'energy in the mask':22} within 15 pixels")
+for title, one in measured.items():
+    print(f"{title:20} {one.interval('share')!s:22} {one.interval('energy')!s:22} {one.interval('near')}")
+print(f"{'by chance':20} {'about one half':22} {one.area.mean():.3f}")
+
+# %%
+values = np.array([measured["Grad-CAM"].share[measured["Grad-CAM"].seed == seed] for seed in seeds])  # (40, 2)
+draws = np.random.default_rng(0).integers(0, 40, (2000, 40))
+mine = np.quantile(resampled_means(values, draws), [0.025, 0.975])
+compare(
+    "my interval and cam's",
+    mine,
+    np.array([getattr(measured["Grad-CAM"].interval("share"), k) for k in ("low", "high")]),
+)
+for title in ("Grad-CAM", "edges"):
+    print(
+        f"{title:9} scenes drawn {measured[title].interval('share')}, maps drawn {metrics.bootstrap(measured[title].share)}"
+    )
+assert np.allclose(mine, [measured["Grad-CAM"].interval("share").low, measured["Grad-CAM"].interval("share").high])
+for title in dumb:
+    for measure in ("share", "energy", "near"):
+        assert measured["Grad-CAM"].interval(measure, minus=measured[title]).low > 0, (title, measure)
+assert np.allclose(measured["edges"].interval("share").mean, 0.5)
+assert max(dumb, key=lambda title: measured[title].energy.mean()) == "edges"
+
+# %% [markdown]
+# Edges come closest: our backgrounds are smooth, so edges lie on animals. With 0.27 they have more than four times the
+# energy of chance, without any network. That is the bar, and Grad-CAM is above it in every measure.
+#
+# And the share? A map that does not know which animal is asked for gives the same answer to both questions. What one
+# animal has, the other has not, so the mean of the two is exactly one half: for edges, for the centre, even for random
+# cells. The interval that draws scenes knows this and has no width. The one that draws single maps pretends that there
+# is something to be unsure of. Where the two maps of a scene are good or bad together, it errs the other way.
+#
+# ## Ask the network: take away what the map marks
+#
+# Most pictures have no mask. Then ask the network. **Deletion**: remove the pixels that the map ranks highest, first a
+# few, then more, and watch the probability. A good map makes it fall fast. **Insertion** puts them back in the same
+# order on an empty picture, and a good map makes it rise fast
+# ([Petsiuk et al. 2018](https://arxiv.org/abs/1806.07421)). With $S_q$ the highest share $q$ of the pixels, and $b$
+# what is painted instead:
+#
+# $$\text{deletion}(q) = p_c\big(x \text{ outside } S_q,\ b \text{ inside}\big)$$
+#
+# By hand: a picture of four pixels, and a "network" that adds up the first two.
+
+
+# %%
+def removed(pixels, heat, count, fill):
+    """The pixels (P,), of which the `count` highest in the map (P,) have the values of fill (P,) instead."""
+    order = np.argsort(-heat, kind="stable")  # the highest first
+    return ...  # your code
+
+
+# %% [markdown] tags=["solution-removed"]
+# <details><summary>Hint</summary>
+#
+# `order[:count]` are the highest pixels; write `fill[order[:count]]` there, in a copy.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def removed(pixels, heat, count, fill):
+#     order = np.argsort(-heat, kind="stable")
+#     changed = pixels.copy()
+#     changed[order[:count]] = fill[order[:count]]
+#     return changed
+# ```
+#
+# </details>
+
+# %%
+removed = lesson.fill("removed", removed)
+pixels, empty = np.array([5.0, 3.0, 4.0, 1.0]), np.zeros(4)
+for title, heat in {"a good map": np.array([9, 8, 1, 0]), "the picture itself": pixels}.items():
+    print(f"{title:18}", [float(removed(pixels, heat, count, empty)[:2].sum()) for count in range(5)])
+exercises.check(
+    "two pixels removed by the picture itself", removed(pixels, pixels, 2, empty), [0, 3, 0, 1],
+    {"the lowest were removed, or the highest kept": [5, 0, 4, 0], "one too few": [0, 3, 4, 1]},
+)  # fmt: skip
+mine = [removed(pixels, pixels, count, empty)[:2].sum() for count in range(5)]
+square = pixels.reshape(2, 2)
+by_cam = metrics.deletion(square, square[None], lambda images: images[:, 0, 0].sum(axis=1), steps=4)
+compare("the curve, mine and cam's", mine, by_cam)
+assert np.array_equal(mine, by_cam) and pixels[0] == 5  # and the picture itself is as it was
+
+# %% [markdown]
+# The good map needs two pixels to bring the sum to zero; the picture itself wastes one on a pixel that does not count.
+# Now real ones. What to paint instead is a choice, so take three: the mean colour, a blur, the empty background of
+# another scene.
+#
+# > **Predict.** You take the map of the *other* animal and remove what it marks. What happens to the probability of
+# > yours?
+
+# %%
+few, steps = drawn[:5], 8
+
+
+def empty_scene(scene):
+    """The scene's picture with everything painted over, blurred: a background."""
+    return metrics.blur(normalise(erased(scene.image, scene.masks.any(axis=0))), np.ones((224, 224), bool))
+
+
+def curves(of):
+    """Mean probability, over the scenes, of the first animal, for each way to fill."""
+    found = {}
+    for number, scene in enumerate(few):
+        x, image = batch([scene.image]), normalise(scene.image)
+        score = evaluation.score_of(net, scene.class_ids[0])
+        heat = of(net=net, x=x, target=scene.class_ids[0], other=scene.class_ids[1], number=number)[0]
+        fills = {
+            "grey": metrics.grey,
+            "blur": metrics.blur,
+            "another background": metrics.onto(empty_scene(drawn[-1 - number])),
+        }
+        for name, fill in fills.items():
+            found.setdefault(name, []).append(metrics.deletion(heat, image, score, fill, steps))
+        found.setdefault("insertion", []).append(metrics.insertion(heat, image, score, metrics.blur, steps))
+    return {name: np.mean(rows, axis=0) for name, rows in found.items()}
+
+
+orders = {
+    "Grad-CAM": lambda net, x, target, **_: cam.grad_cam(net, x, target=target),
+    "Grad-CAM, other animal": lambda net, x, other, **_: cam.grad_cam(net, x, target=other),
+    "edges": lambda x, **_: rivals.edges(x),
+    "random cells": lambda x, number, **_: rivals.random_map(x, seed=number),
+}
+curve = {title: curves(of) for title, of in orders.items()}
+
+# %%
+figure, axes = plt.subplots(1, 4, figsize=(12.5, 3), layout="constrained", sharey=True)
+shares = np.arange(steps + 1) / steps
+for axis, name in zip(axes, curve["Grad-CAM"]):
+    for (title, one), marker in zip(curve.items(), "osd^"):
+        axis.plot(shares, one[name], marker=marker, markersize=4, label=title)
+    axis.set(title="insertion on a blur" if name == "insertion" else f"deletion, {name}", xlabel="share of pixels")
+axes[0].set(ylabel="probability", ylim=(0, 1))
+axes[0].legend(fontsize=7)
+show(
+    figure,
+    alt="Three panels of deletion and one of insertion. Deleting by Grad-CAM brings the probability near zero at once; "
+    "deleting by the other animal's map brings it up to 0.9; edges fall nearly as fast as Grad-CAM, random cells slowly.",
+)
+
+# %% [markdown]
+# *What to see: the mean over five scenes. Removing what Grad-CAM marks (circles) kills the answer at the first step.
+# Removing what the *other* animal's map marks (squares) makes the network much surer. Edges (diamonds) are not far
+# behind Grad-CAM. In the last panel Grad-CAM's curve first rises far above where it ends.*
+
+# %%
+print(f"{'area under the curve':24}", *(f"{name:>20}" for name in curve["Grad-CAM"]))
+for title, one in curve.items():
+    print(f"{title:24}", *(f"{metrics.area(values):20.3f}" for values in one.values()))
+for fill in ("grey", "blur", "another background"):
+    assert metrics.area(curve["Grad-CAM"][fill]) < metrics.area(curve["random cells"][fill])
+    assert curve["Grad-CAM, other animal"][fill].max() > curve["Grad-CAM, other animal"][fill][0] + 0.2
+assert curve["Grad-CAM"]["insertion"].max() > curve["Grad-CAM"]["insertion"][-1] + 0.2
+
+# %% [markdown]
+# Why does confidence rise when something is *removed*? Look at the logits and not only at the probabilities.
+
+# %%
+logit, probability = [], []
+for scene in few:
+    heat = cam.grad_cam(net, batch([scene.image]), target=scene.class_ids[1])[0]
+    order = np.argsort(-cam.resize_map(heat, 224), axis=None)[: 224 * 224 // 8]
+    gone = np.isin(np.arange(224 * 224), order).reshape(224, 224)
+    pair = np.stack([normalise(scene.image), metrics.grey(normalise(scene.image), gone)])
+    rec = cam.record(net, nd.array(pair), [], image_gradient=False)
+    logit.append(rec.logits[:, scene.class_ids])
+    probability.append(rec.probabilities[:, scene.class_ids])
+logit, probability = np.mean(logit, axis=0), np.mean(probability, axis=0)  # (before and after, mine and the other)
+for title, one in (("logit", logit), ("probability", probability)):
+    print(
+        f"{title:12} mine {one[0, 0]:5.2f} -> {one[1, 0]:5.2f}   the other animal {one[0, 1]:5.2f} -> {one[1, 1]:5.2f}"
+    )
+change = np.mean(
+    [
+        metrics.confidence_change(
+            cam.grad_cam(net, batch([scene.image]), target=scene.class_ids[0])[0],
+            normalise(scene.image),
+            evaluation.score_of(net, scene.class_ids[0]),
+        )
+        for scene in few
+    ],
+    axis=0,
+)
+print("the picture seen through Grad-CAM: average drop {:.2f}, increase in {:.0%} of the scenes".format(*change))
+assert probability[1, 0] > probability[0, 0] and logit[0, 1] - logit[1, 1] > 3 * (logit[1, 0] - logit[0, 0]) > 0
+
+# %% [markdown]
+# My own logit rose a little. The rival's fell by several times as much, and softmax divides one whole among all. So a
+# rise of confidence is no proof that the removed part spoke *against* the class. The last line gives two measures that
+# people use, average drop and increase in confidence ([Chattopadhay et al. 2018](https://arxiv.org/abs/1710.11063)):
+# keep the picture where the map is bright, and see what the probability does. A map that hides the rival does well in
+# both.
+#
+# Three warnings belong to this test. Edges do well, since an animal without its outline is no animal: to beat random is
+# not enough. The fill is a choice, and pictures with grey holes are unlike any the network was trained on: compare the
+# three numbers of the edges. And deletion asks only whether the pixels matter, not whether they are all that matters.
+#
+# ## Destroy the network
+#
+# A map is to explain what the network *learned*. So destroy that and look again. Shuffle the weights of the last layer,
+# then of the one below, and so on down to the first ([Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)). A map
+# that stays the same did not depend on what you destroyed. To shuffle one layer takes three lines:
+
+# %%
+shuffled, rng = cam.vgg16(), np.random.default_rng(0)
+for parameter in (shuffled.output.bias, shuffled.output.weight):
+    old = parameter.data().asnumpy()
+    parameter.set_data(nd.array(rng.permutation(old.ravel()).reshape(old.shape)))
+x = batch([scene.image for scene in few])
+compare("logits: mine and cam.evaluation.randomise", shuffled(x), evaluation.randomise(vgg, "output")(x))
+assert np.array_equal(shuffled(x).asnumpy(), evaluation.randomise(vgg, "output")(x).asnumpy())
+
+# %% [markdown]
+# > **Predict.** Four kinds of map for VGG16: Grad-CAM, the plain gradient, guided backpropagation, guided Grad-CAM. The
+# > last layer is shuffled, and the network's answers are worthless. Which of the four notice?
+
+# %%
+ids = [scene.class_ids[0] for scene in few]
+stages = ["output", "features.33", "features.31", "features.28", "features.24", "features.19", "features.14", "features.7", "features.0"]  # fmt: skip
+
+
+def four_maps(net):
+    """By kind, maps (N, 224, 224); of gradients the largest magnitude over the colours."""
+    rec = cam.record(net, x)
+    heat = cam.grad_cam_of(rec, target=ids)
+    gradient, guided = (rec.image_gradient(target=ids, rule=rule) for rule in ("plain", "guided"))
+    return {
+        "Grad-CAM": cam.resize_map(heat, 224),
+        "plain gradient": np.abs(gradient).max(axis=1),
+        "guided backprop": np.abs(guided).max(axis=1),
+        "guided Grad-CAM": np.abs(cam.guided_product(guided, heat)).max(axis=1),
+    }
+
+
+cascade = {"trained": four_maps(vgg)}
+for stage in stages:
+    cascade[f"down to\n{stage}"] = four_maps(evaluation.randomise(vgg, stage))
+shown = [
+    "trained",
+    *(f"down to\n{stage}" for stage in ("output", "features.31", "features.24", "features.14", "features.0")),
+]
+rows = [
+    [
+        plot.overlay(few[0].image, cascade[stage][kind][0])
+        if kind == "Grad-CAM"
+        else plot.grey_image(cascade[stage][kind][0])
+        for stage in shown
+    ]
+    for kind in cascade["trained"]
+]
+show(
+    plot.grid(rows, list(cascade["trained"]), shown, size=1.8),
+    alt="Four kinds of map in rows, from the trained network to a wholly shuffled one. Grad-CAM moves away at the first "
+    "column. Guided backpropagation shows the same two outlines until most layers are shuffled.",
+)
+
+# %% [markdown]
+# *What to see: one scene; the class is the same in all columns. Below the second column's titles the network knows less
+# and less. Grad-CAM leaves the animal as soon as the last layer is shuffled. Guided backpropagation goes on drawing
+# both animals.*
+#
+# A picture may deceive; measure it. SSIM compares two pictures patch by patch, and the rank correlation the order of
+# their values: 1 means the same.
+
+# %%
+compared = {"rank correlation": metrics.rank_correlation, "SSIM": metrics.structural_similarity}
+alike = {
+    name: {
+        kind: np.array([
+            np.mean([measure(*pair) for pair in zip(cascade["trained"][kind], maps[kind])]) for maps in cascade.values()
+        ])
+        for kind in cascade["trained"]
+    }
+    for name, measure in compared.items()
+}  # fmt: skip
+figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained", sharey=True)
+for axis, (name, kinds) in zip(axes, alike.items()):
+    for (kind, values), marker in zip(kinds.items(), "osd^"):
+        axis.plot(values, marker=marker, markersize=5, label=kind)
+    axis.axhline(0, color="grey", linewidth=0.8)
+    axis.set_xticks(range(len(cascade)), ["trained", *stages], rotation=60, fontsize=8)
+    axis.set_title(f"{name} with the trained network's map")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8)
+show(
+    figure,
+    alt="Rank correlation and SSIM of four kinds of map against the trained network's, as more layers are shuffled. "
+    "Guided backpropagation stays near 1 for several layers; Grad-CAM falls to near zero at once.",
+)
+for kind, values in alike["rank correlation"].items():
+    print(f"{kind:16}", " ".join(f"{value:5.2f}" for value in values))
+by_edges = [
+    metrics.rank_correlation(one, edge) for one, edge in zip(cascade["trained"]["guided backprop"], rivals.edges(x))
+]
+print(f"guided backprop and an edge filter that knows no network: {np.mean(by_edges):.2f}")
+
+# %%
+ranks = {kind: values[1:] for kind, values in alike["rank correlation"].items()}  # after each shuffling
+assert ranks["guided backprop"][0] > 0.95 and ranks["guided backprop"][3] > 0.85
+assert ranks["Grad-CAM"][0] < 0.5 and abs(ranks["Grad-CAM"][3]) < 0.3
+assert ranks["guided Grad-CAM"][0] < 0.6 and all(ranks["guided backprop"] > ranks["plain gradient"])
+
+# %% [markdown]
+# *What to see: the mean over five scenes. From left to right more and more layers are shuffled, from the logits down.
+# On the left Grad-CAM and guided Grad-CAM fall at once, guided backpropagation late. On the right the order is
+# another.*
+#
+# Grad-CAM notices at once. Guided backpropagation does not notice that the answers are worthless; with four layers
+# shuffled its map is nearly the one of the trained network. The plain gradient lies in between: it keeps much of its
+# look too. And guided Grad-CAM notices only because Grad-CAM is one of its two factors. What guided backpropagation
+# draws so sharply comes from the *lower* layers. It is no plain edge filter of the picture (see the last number), but
+# it would be as sharp for a network that cannot tell a zebra from a drake.
+#
+# Two cautions. A measure can deceive as a picture can: by SSIM guided Grad-CAM hardly changes, though anybody sees
+# that it does. Most of it is black, and two black patches are alike. That is why you look at both measures, and at the
+# pictures. And to notice is necessary and not sufficient: random cells, drawn anew, would pass this test too.
+#
+# ## A class that is not there
+#
+# Every class has a map, and a drawing scaled to its own maximum is always bright.
+
+# %%
+absent = [next(c for c in range(20) if c not in scene.class_ids) for scene in drawn[:30]]
+x = batch([scene.image for scene in drawn[:30]])
+peaks, pictures = {}, []
+for title, one in (("VGG16", vgg), ("ResNet50v2", net)):
+    present_maps, absent_maps = (cam.grad_cam(one, x, target=[int(c) for c in ids]) for ids in (meant[:30], absent))
+    peaks[title] = absent_maps.max(axis=(1, 2)).mean() / present_maps.max(axis=(1, 2)).mean()
+    common = max(present_maps[0].max(), absent_maps[0].max())
+    pictures.append([
+        drawn[0].image,
+        plot.overlay(drawn[0].image, present_maps[0]),
+        plot.overlay(drawn[0].image, absent_maps[0]),
+        plot.overlay(drawn[0].image, absent_maps[0], maximum=common),
+    ])  # fmt: skip
+there, not_there = drawn[0].labels[0], net.labels[absent[0]]
+show(
+    plot.grid(
+        pictures, list(peaks), ["scene", there, f"{not_there},\nown scale", f"{not_there},\ncommon scale"], size=2.2
+    ),
+    alt=f"A scene and three maps by each network: of a class that is there, and twice of one that is not, {not_there}: "
+    "bright on its own scale; on the scale of the first it is dark for ResNet50v2.",
+)
+print(
+    "largest value of the map, absent class over present one:",
+    {title: round(float(value), 2) for title, value in peaks.items()},
+)
+assert peaks["ResNet50v2"] < 0.1 < peaks["VGG16"]
+
+# %% [markdown]
+# *What to see: the third and the fourth column are one and the same map. On its own scale it looks like a find. On the
+# scale of the class that is there, ResNet50v2's has nearly vanished. VGG16's need not: three Dense layers stand
+# between its map and the logit (lesson 6).*
+#
+# So always read the probability and the scale beside the colours.
+#
+# ## Two of one kind
+#
+# Mirror a scene's single animal into its other half: two of one class.
+#
+# > **Predict.** Will the map mark both? Then erase one of them, left or right. What happens to the probability, and
+# > what to the logit?
+
+
+# %%
+def twins(seed):
+    """Picture, left and right mask, class; None if the animal meets its mirror image."""
+    scene = scenes.draw(seed, objects=1)
+    mask, mirrored = scene.masks[0], scene.masks[0][:, ::-1]
+    if (mask & mirrored).any():
+        return None
+    image = scene.image.copy()
+    image[mirrored] = scene.image[:, ::-1][mirrored]
+    left, right = (mask, mirrored) if np.nonzero(mask)[1].mean() < 112 else (mirrored, mask)
+    return image, left, right, scene.class_ids[0]
+
+
+pairs = [found for found in map(twins, scenes.TEST_SEEDS[:80]) if found][:12]
+versions = []
+for image, left, right, _ in pairs:
+    versions += [image, erased(image, left), erased(image, right), erased(image, left | right)]
+versions = batch(versions)  # (12 x 4, 3, 224, 224)
+of_pairs = [class_id for *_, class_id in pairs]
+
+
+def on_twins(maps):
+    """In which share of the scenes a map has at least a quarter on each animal, and less than chance on both together."""
+    share = np.array([metrics.share_on_object(heat, left, right) for heat, (_, left, right, _) in zip(maps, pairs)])
+    energy = np.array([metrics.energy_in_mask(heat, left | right) for heat, (_, left, right, _) in zip(maps, pairs)])
+    chance = np.array([(left | right).mean() for _, left, right, _ in pairs])
+    return (np.abs(share - 0.5) <= 0.25).mean(), (energy < chance).mean()
+
+
+marked, answers = {}, {}
+for name, one in (("ResNet50v2", net), ("VGG16", vgg)):
+    rec = cam.record(one, versions, [], image_gradient=False)
+    chosen = np.arange(48), np.repeat(of_pairs, 4)
+    answers[name] = [values[chosen].reshape(12, 4).mean(axis=0) for values in (rec.logits, rec.probabilities)]
+    marked[name] = on_twins(cam.grad_cam(one, versions[::4], target=of_pairs))
+    print("{}: both are marked in {:.0%} of the scenes, less than chance on them in {:.0%}".format(name, *marked[name]))
+    for title, z, p in zip(("both", "right only", "left only", "neither"), *answers[name]):
+        print(f"    {title:10} logit {z:5.2f}, probability {p:.2f}")
+
+# %%
+logit, probability = answers["ResNet50v2"]
+assert marked["ResNet50v2"][0] == 1 and marked["VGG16"][0] < 0.8 and answers["VGG16"][1][:3].min() > 0.9
+assert probability[:3].min() > 0.9 and probability[3] < 0.2 and all(np.abs(logit[1:3] / logit[0] - 0.5) < 0.1)
+
+# %% [markdown]
+# ResNet50v2 marks both in every scene. Erase either, and half of the logit goes, while the probability stays above 0.9.
+# So neither of the two *causes* the answer by itself, although each has half of the evidence.
+#
+# VGG16's answers are as sure, with either animal alone, and yet its Grad-CAM marks both in fewer than half of the
+# scenes. Here it is the map that fails. The next part shows one way in which that comes about.
+#
+# ## Grad-CAM failing on purpose
+#
+# Grad-CAM replaces a channel's gradient by its mean. What if the class weighs the same channel differently at different
+# places? HiResCAM leaves the averaging out ([Draelos and Carin 2020](https://arxiv.org/abs/2011.08891)):
+#
+# $$\text{Grad-CAM} = \mathrm{ReLU}\Big(\sum_k \overline{g_k}\, A_k\Big) \qquad
+# \text{HiResCAM} = \mathrm{ReLU}\Big(\sum_k g_k \odot A_k\Big), \qquad g_k = \frac{\partial y^c}{\partial A_k}$$
+#
+# By hand: one channel that sees a zebra at the upper left and a larger one at the lower right, and a class that counts
+# the left column only.
+#
+# > **Predict.** Where is the maximum of each of the two maps?
+
+# %%
+A = np.array([[[1.0, 0.0], [0.0, 2.0]]])  # (K, h, w)
+gradient = np.array([[[1.0, 0.0], [1.0, 0.0]]])
+
+
+def grad_cam_map(gradient, A):
+    return np.maximum((gradient.mean(axis=(1, 2), keepdims=True) * A).sum(axis=0), 0)
+
+
+def hires_map(gradient, A):
+    return ...  # your code
+
+
+# %% [markdown] tags=["solution-hires_map"]
+# <details><summary>Hint</summary>
+#
+# multiply position by position, add up the channels, keep what is positive. No average.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def hires_map(gradient, A):
+#     return np.maximum((gradient * A).sum(axis=0), 0)
+# ```
+#
+# </details>
+
+# %%
+hires_map = lesson.fill("hires_map", hires_map)
+print("the score", (gradient * A).sum())
+print("Grad-CAM ", grad_cam_map(gradient, A).tolist())
+print("HiResCAM ", hires_map(gradient, A).tolist())
+exercises.check(
+    "HiResCAM", hires_map(gradient, A), [[1, 0], [0, 0]], {"the gradient was averaged": grad_cam_map(gradient, A)}
+)
+
+# %% [markdown]
+# The score is 1, and all of it comes from the upper left. Grad-CAM has its maximum at the lower right, where the class
+# does not look at all. Now the same with a real network: ResNet50v2 with one eye closed. Its Dense layer sees all 7x7
+# positions, and the weights of the four columns at the right are zero.
+
+
+# %%
+class LeftEye(HybridBlock):
+    """ResNet50v2 up to the input of its pooling, and a Dense layer that reads the three columns at the left."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.body, self.output = nn.HybridSequential(), nn.Dense(20, use_bias=False, in_units=512 * 49)
+        self.body.add(*net.features[:11])
+        self.output.initialize()
+        sees = np.arange(7) < 3
+        weight = net.output.weight.data().asnumpy()[:, :, None, None] / 49 * np.tile(sees, (7, 1))  # (20, 512, 7, 7)
+        self.output.weight.set_data(nd.array(weight.reshape(20, -1)))
+
+    def hybrid_forward(self, F, x):
+        return self.output(self.body(x))
+
+
+one_eyed, (image, left, right, class_id) = LeftEye(net), pairs[0]
+maps = {
+    title: method(one_eyed, batch([image]), target=class_id)[0]
+    for title, method in (("Grad-CAM", cam.grad_cam), ("HiResCAM", cam.hires_cam))
+}
+rec = cam.record(one_eyed, batch([image, erased(image, left), erased(image, right)]), image_gradient=False)
+compare("HiResCAM, mine and cam's", hires_map(rec.gradient(target=class_id)[0], rec.features()[0]), maps["HiResCAM"])
+print("logit: both {:.2f}, left one erased {:.2f}, right one erased {:.2f}".format(*rec.logits[:, class_id]))
+shares = {title: metrics.share_on_object(heat, left, right) for title, heat in maps.items()}
+print("share of the map on the left one:", {title: round(value, 2) for title, value in shares.items()})
+show(
+    plot.grid(
+        [[image, *(plot.overlay(image, heat) for heat in maps.values())]],
+        [net.labels[class_id]],
+        ["two of a kind", *maps],
+        size=2.6,
+    ),
+    alt="An animal and its mirror image. Grad-CAM marks both, HiResCAM only the left one.",
+)
+
+# %% [markdown]
+# *What to see: a network that is blind on its right side. Grad-CAM marks both animals, HiResCAM the left one.*
+
+# %%
+before, without_left, without_right = rec.logits[:, class_id]
+assert abs(without_left) < 0.1 * before and abs(without_right - before) < 0.1 * before
+assert shares["HiResCAM"] > 0.95 and 0.3 < shares["Grad-CAM"] < 0.7
+by_hires = on_twins(cam.hires_cam(vgg, versions[::4], target=of_pairs))
+for title, found in (("Grad-CAM", marked["VGG16"]), ("HiResCAM", by_hires)):
+    print("VGG16, {}: both are marked in {:.0%}, less than chance on them in {:.0%}".format(title, *found))
+assert by_hires[1] == 0 and marked["VGG16"][1] == 0.5
+
+# %% [markdown]
+# The intervention decides who is right: without the left animal the logit is gone, without the right one nothing
+# changes. Where only an average and one Dense layer follow, the two maps are equal (lesson 6) and this cannot happen.
+# VGG16's Dense layers weigh positions differently, without anybody having built it on purpose, and there the maps
+# differ. On the twins of before, Grad-CAM has less than chance on the animals in half of the scenes, HiResCAM in none.
+#
+# Does it follow that HiResCAM is better? It is truer to what the network computes *behind* the layer. That is not the
+# same as to lie on the object. Measure.
+#
+# ## Methods, layers, networks
+#
+# Grad-CAM has many successors. Here are four of one family, at two layers of each of three networks: its last
+# convolution before the ReLU (VGG16) or the end of a branch, which is a part (lesson 5), and the layer that `cam`
+# recommends. Grad-CAM++ and LayerCAM keep only what speaks *for* the class, in two different ways.
+#
+# > **Predict.** Is there one winner? What moves the numbers more, the method or the layer?
+
+# %%
+methods = {
+    "Grad-CAM": cam.grad_cam,
+    "HiResCAM": cam.hires_cam,
+    "Grad-CAM++": cam.grad_cam_plus_plus,
+    "LayerCAM": cam.layer_cam,
+}
+places = {
+    "VGG16": (vgg, ["features.28", "features.29"]),
+    "ResNet50v2": (net, ["features.8.2.conv3", "features.10"]),
+    "EfficientNet-Lite0": (cam.efficientnet_lite0(), ["features.15.project", "features.17"]),
+}
+shares_of, seeds = {}, scenes.TEST_SEEDS[:8]
+print(f"{'share on the right object':40}", *(f"{title:21}" for title in methods))
+for name, (one, layers) in places.items():
+    found = evaluation.compare(one, methods, layers, seeds)
+    for layer in layers:
+        of_layer = {row.method: row for row in found if row.layer == layer}
+        shares_of[name, layer] = {title: row.share.mean() for title, row in of_layer.items()}
+        print(f"{name:20}{layer:20}", *(f"{row.interval('share')!s:21}" for row in of_layer.values()))
+edge_rows = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
+print(f"{'edges, no network':40} {edge_rows[0].interval('share')}")
+
+# %%
+for row in shares_of.values():
+    assert max(row["Grad-CAM++"], row["LayerCAM"]) < row["Grad-CAM"]
+assert shares_of["VGG16", "features.29"]["HiResCAM"] < shares_of["VGG16", "features.29"]["Grad-CAM"]
+spread_of_methods = np.mean([max(row.values()) - min(row.values()) for row in shares_of.values()])
+rows = list(shares_of.values())
+between_layers = np.mean([abs(one[title] - two[title]) for one, two in zip(rows[::2], rows[1::2]) for title in methods])
+winners = {max(row, key=row.get) for row in rows}
+print(
+    f"mean difference between the best and the worst method {spread_of_methods:.2f}, between the two layers {between_layers:.2f}"
+)
+print("best somewhere:", ", ".join(sorted(winners)))
+assert winners == {"Grad-CAM", "HiResCAM"} and spread_of_methods > between_layers
+
+# %% [markdown]
+# No winner in every row, but two losers: Grad-CAM++ and LayerCAM are behind Grad-CAM in each, often not far from what
+# an edge filter has. They were made to cover the whole of an object and all objects of a class. For that they drop what
+# speaks *against* the class, and that is what tells the zebra from the drake: a likely reason, and you can test it on
+# the scenes. The choice of the method moves the numbers more than that of the layer here: for the two losers no layer
+# helps, and for Grad-CAM the layer matters most.
+#
+# In VGG16's relu5_3 HiResCAM, which is truer to the network, has the *smaller* share: Grad-CAM's averaging smooths, and
+# smooth happens to be good here. With eight scenes the intervals are wide; take more before you rely on a difference.
+#
+# Score-CAM is missing: it takes a forward pass for every channel (exercise 2).
+#
+# ## Three things that a map is not
+#
+# **Not a segmentation.** Cut the map at 15 % of its maximum, as the Grad-CAM paper does for its boxes, and compare with
+# the mask: intersection over union. For comparison take the best possible map of this size: the true mask itself,
+# averaged into 7x7 cells.
+
+# %%
+ceiling = []
+for scene in drawn[:40]:
+    for mask in scene.masks:
+        cells = mask.reshape(7, 32, 7, 32).mean(axis=(1, 3))
+        ceiling.append(metrics.intersection_over_union(cells, mask))
+print(f"Grad-CAM {measured['Grad-CAM'].interval('overlap')}, the true mask in 7x7 cells {np.mean(ceiling):.3f}")
+assert measured["Grad-CAM"].overlap.mean() < np.mean(ceiling) < 0.5
+
+# %% [markdown]
+# Even the truth, seen through 49 cells, is a poor segmentation, and Grad-CAM is not far below it. A map tells the
+# region and not the outline; it is the layer's grid that sets the limit.
+#
+# **Not a probability.** Softmax sees differences of logits only. So subtract the zebra's row of the last layer from
+# *every* row: each probability of each picture is what it was.
+#
+# > **Predict.** What does the zebra's map look like afterwards?
+
+
+# %%
+def probabilities(net, x):
+    return cam.record(net, x, [], image_gradient=False).probabilities
+
+
+scene = scenes.draw(seed=7)
+zebra, drake = scene.class_ids
+shifted = cam.resnet50_v2()
+for parameter in (shifted.output.weight, shifted.output.bias):
+    rows = parameter.data()
+    parameter.set_data(rows - rows[zebra : zebra + 1])
+x = batch([scene.image])
+print(f"largest difference of a probability {np.abs(probabilities(shifted, x) - probabilities(net, x)).max():.0e}")
+emptied = cam.grad_cam(shifted, x, target=zebra)[0]
+print(
+    f"largest value of the zebra's map {cam.grad_cam(net, x, target=zebra).max():.3f}, and after the shift {emptied.max():.0e}"
+)
+difference = [cam.grad_cam(one, x, target=lambda z: z[:, zebra] - z[:, drake])[0] for one in (net, shifted)]
+compare("maps of zebra minus drake", *difference)
+assert np.allclose(probabilities(shifted, x), probabilities(net, x), atol=1e-5) and emptied.max() == 0
+assert np.allclose(*difference, atol=1e-4)
+
+# %% [markdown]
+# It is empty. Two networks that agree on every probability can have different maps: a map explains a logit, and a logit
+# by itself has no meaning to softmax. The map of a *difference* of two logits is the same in both. Ask "why zebra
+# rather than drake?" when that is the question.
+#
+# **Not a cause.** You have seen it twice. The tag had less evidence than the animal, and swapping it turned nearly
+# every answer. Of two twins each had half of the evidence, and neither was needed.
+#
+# ## The trust card
+#
+# Before you show a map to somebody, fill in one page. Here it is, empty:
+#
+# | question | answer |
+# |---|---|
+# | What is asked? | network, class, probability |
+# | Is the layer whole? | path |
+# | Does the map add up? | sum + bias against the logit |
+# | Do Grad-CAM and HiResCAM agree? | rank correlation |
+# | Does it beat the best dumb rival? | energy in the mask, both (if there is a mask) |
+# | Is it this class's map? | rank correlation with another class's map |
+# | Does it notice a shuffled last layer? | rank correlation |
+# | Does the network need what it marks? | probability without the highest eighth; without a random eighth |
+# | Which suspicion did you test? | what you changed, and what happened |
+# | So what may be said? | one sentence |
+#
+# And filled in, for the zebra of scene 7:
+
+
+# %%
+def trust_card(net, image, masks, class_ids):
+    """The card's computed lines for the first of two objects, by question; masks are bool (2, H, W)."""
+    target, rival = class_ids
+    x = batch([image])
+    rec = cam.record(net, x, image_gradient=False)
+    layer, heat = rec.layers[0], cam.grad_cam(net, x, target=target)[0]
+    total = cam.grad_cam(net, x, target=target, relu=False).sum() + net.output.bias.data()[target].asscalar()
+    own = {title: metrics.rank_correlation(heat, one[0]) for title, one in {
+        "HiResCAM": cam.hires_cam(net, x, target=target),
+        "other": cam.grad_cam(net, x, target=rival),
+        "shuffled": cam.grad_cam(evaluation.randomise(net, "output"), x, target=target),
+    }.items()}  # fmt: skip
+    best = max(
+        (metrics.energy_in_mask(one[0], masks[0]), title)
+        for title, one in (
+            ("edges", rivals.edges(x)),
+            ("centre", rivals.centre(x)),
+            ("the picture", rivals.image_itself(x)),
+        )
+    )
+    score, pixels = evaluation.score_of(net, target), normalise(image)
+    without = {
+        fill.__name__: metrics.deletion(heat, pixels, score, fill, 8)[1] for fill in (metrics.grey, metrics.blur)
+    }
+    by_chance = np.mean(
+        [metrics.deletion(rivals.random_map(x, seed)[0], pixels, score, steps=8)[1] for seed in range(3)]
+    )
+    whole = next(row.whole for row in cam.layers(net, x) if row.path == layer)
+    return {
+        "What is asked?": f"{net.labels[target]}, probability {rec.probabilities[0, target]:.2f}",
+        "Is the layer whole?": f"{layer}: {'yes' if whole else 'no, a part'}",
+        "Does the map add up?": f"{total:.3f}; the logit is {rec.logits[0, target]:.3f}",
+        "Do Grad-CAM and HiResCAM agree?": f"{own['HiResCAM']:.2f}",
+        "Does it beat the best dumb rival?": f"energy {metrics.energy_in_mask(heat, masks[0]):.2f}; {best[1]} {best[0]:.2f}",
+        "Is it this class's map?": f"correlation with {net.labels[rival]}'s: {own['other']:.2f}",
+        "Does it notice a shuffled last layer?": f"correlation {own['shuffled']:.2f}",
+        "Does the network need what it marks?": f"without the highest eighth {without['grey']:.2f} (grey), "
+        f"{without['blur']:.2f} (blur); without a random one {by_chance:.2f}",
+    }
+
+
+def as_table(card):
+    return "\n".join(["| question | answer |", "|---|---|", *(f"| {ask} | {answer} |" for ask, answer in card.items())])
+
+
+card = trust_card(net, scene.image, scene.masks, scene.class_ids)
+no_drake = probabilities(net, batch([erased(scene.image, scene.masks[1])]))[0, zebra]
+no_zebra = probabilities(net, batch([erased(scene.image, scene.masks[0])]))[0, zebra]
+card["Which suspicion did you test?"] = f"zebra erased: {no_zebra:.2f}; drake erased: {no_drake:.2f}"
+card["So what may be said?"] = (
+    "The network's evidence for 'zebra' is on the zebra, and it needs the zebra to say so. No word about its outline."
+)
+display(Markdown(as_table(card)))
+
+# %% [markdown]
+# Read it line by line. The layer is whole, and the map adds up to the logit. It is this class's map and nearly the
+# opposite of the drake's. It forgets when the network forgets. The network needs what it marks, whatever is painted
+# there. One line is weak: the edges of the picture have nearly as much energy in the mask. This zebra covers 2 % of
+# the picture, less than a cell and a half of the map. So say "there", and not "exactly so".
+#
+# ## On your own
+#
+# **1.** ★ Fill in the card for the suspect of the beginning, with scene 7 and its zebra's tag. Which line gives it
+# away?
+
+# %% [markdown] tags=["solution-exercise_1"]
+# <details><summary>Hint</summary>
+#
+# `trust_card(suspect, tagged.image, tagged.masks, tagged.class_ids)`, with `tagged = scenes.tag(scene, class_id)`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# tagged = scenes.tag(scene, scene.class_ids[0])
+# card = trust_card(suspect, tagged.image, tagged.masks, tagged.class_ids)
+# display(Markdown(as_table(card)))
+# assert top(suspect, [scenes.tag(scene, scene.class_ids[1]).image])[0] == scene.class_ids[1]
+# # One line fails, that of the rivals: an edge filter has more on the zebra than the map. So the evidence lies elsewhere too.
+# # Where, and what it does, the card cannot tell. The experiment in the last line of the code can: with the other tag, and
+# # both animals as they were, the answer is the other class. A card is as good as the experiments that somebody thinks of.
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_1")  # or your own code
+
+# %% [markdown]
+# **2.** ★★ Score-CAM ([Wang et al. 2020](https://arxiv.org/abs/1910.01279)) weighs each channel by what the network
+# says to the picture seen through it. It needs no gradient. Run `cam.score_cam` for one scene and VGG16 beside
+# Grad-CAM: what does it cost?
+
+# %% [markdown] tags=["solution-exercise_2"]
+# <details><summary>Hint</summary>
+#
+# `cam.score_cam(vgg, x, target=label)`; `metrics.share_on_object` measures it.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# import time
+#
+# one = scenes.draw(scenes.TEST_SEEDS[0])
+# x, masks = cam.load_image(one.image), one.masks
+# for title, method in (("Grad-CAM", cam.grad_cam), ("Score-CAM", cam.score_cam)):
+#     started = time.perf_counter()
+#     heat = method(vgg, x, target=one.labels[0])[0]
+#     share = metrics.share_on_object(heat, *masks)
+#     print(f"{title:9} share on the right object {share:.3f}, {time.perf_counter() - started:.2f} s")
+# print(f"Score-CAM asked the network once for each of {cam.record(vgg, x).features().shape[1]} channels")
+# # It needs no gradient, and pays for it with a forward pass for every channel. One scene tells nothing about which is better.
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_2")  # or your own code
+
+# %% [markdown]
+# **3.** ★★★ Bend the network, so that all its probabilities stay what they are and the map of "zebra" lies on the drake
+# of scene 7.
+
+# %% [markdown] tags=["solution-exercise_3"]
+# <details><summary>Hint</summary>
+#
+# subtract the zebra's row from every row of the weights, and add the drake's. Do the same with the biases.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# bent = cam.resnet50_v2()
+# zebra, drake = (net.labels.index(label) for label in scene.labels)
+# for parameter in (bent.output.weight, bent.output.bias):
+#     rows = parameter.data()
+#     parameter.set_data(rows - rows[zebra : zebra + 1] + rows[drake : drake + 1])
+# x = batch([scene.image])
+# print("largest difference of a probability:", np.abs(probabilities(bent, x) - probabilities(net, x)).max())
+# for title, one in (("as trained", net), ("bent", bent)):
+#     heat = cam.grad_cam(one, x, target=zebra)[0]
+#     print(f"{title:10} share of the zebra's map on the zebra {metrics.share_on_object(heat, *scene.masks):.3f}")
+# assert np.allclose(probabilities(bent, x), probabilities(net, x), atol=1e-5)
+# assert np.allclose(cam.grad_cam(bent, x, target=zebra), cam.grad_cam(net, x, target=drake), atol=1e-4)
+# # Every probability of every picture is what it was, and the zebra's map is now the drake's.
+# ```
+#
+# </details>
+
+# %%
+lesson.solution("exercise_3")  # or your own code
+
+# %% [markdown] tags=["quiz"]
+# ## Five questions
+#
+# Choose first, then unfold the answer.
+#
+# **1.** A network is right in 98 % of the pictures, and its map lies partly on a tag. What proves that the tag decides?
+#
+# - **A.** The brightness of the map on the tag.
+# - **B.** More pictures with the same tag.
+# - **C.** A second method whose map lies on the tag too.
+# - **D.** Swap the tag, leave all else as it is, and see whether the answer follows.
+#
+# <details><summary>Answer</summary>
+#
+# **D.** A map gives a suspicion. Only a change of one thing, with the rest held still, shows what the answer depends on.
+#
+# </details>
+#
+# **2.** Two maps come from each scene. How is an interval over all maps made?
+#
+# - **A.** Draw whole scenes, each with both of its maps.
+# - **B.** Keep the better map of each scene.
+# - **C.** Draw single maps, since there are more of them.
+# - **D.** Take the interval of the first objects only and halve it.
+#
+# <details><summary>Answer</summary>
+#
+# **A.** Maps of one scene are no independent witnesses. Drawing single maps can make the interval too narrow or too wide.
+#
+# </details>
+#
+# **3.** You remove what the map of the other class marks, and the probability of your class rises. Why?
+#
+# - **A.** The rival's logit fell, and probabilities are shared.
+# - **B.** The map of your class was wrong.
+# - **C.** The removed region contained your object.
+# - **D.** The fill looks like your class.
+#
+# <details><summary>Answer</summary>
+#
+# **A.** Softmax divides one whole among the classes. Look at the logit beside the probability before you explain a rise.
+#
+# </details>
+#
+# **4.** After the last layer was shuffled, a map looks the same as before. What do you know?
+#
+# - **A.** The network did not need its last layer.
+# - **B.** The network has been trained well.
+# - **C.** This kind of map does not tell what that layer had learned.
+# - **D.** The map is robust, which is good.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** A map that explains an answer must change when that which gives the answer is destroyed. Robust is the wrong word.
+#
+# </details>
+#
+# **5.** Grad-CAM marks two places, HiResCAM one of them, and the layer is the same. What may have happened?
+#
+# - **A.** HiResCAM has a lower resolution.
+# - **B.** Grad-CAM has found an object that the network uses and HiResCAM overlooks.
+# - **C.** The gradient differs from place to place, and its mean carried weight to where there was none.
+# - **D.** The ReLU of Grad-CAM was forgotten.
+#
+# <details><summary>Answer</summary>
+#
+# **C.** Grad-CAM gives every position the mean gradient of its channel. Where the net weighs places differently, that is not what it computed.
+#
+# </details>
+
+# %% [markdown]
+# **Rule of thumb.** Believe a map as far as you have tried to break it: beat the dumb rivals, change the picture,
+# shuffle the network, ask for another class. What survives is evidence about where. The cause you prove by changing it.
+#
+# **Next:** [9. Does it work on photographs?](09_does_it_work_on_photographs.ipynb)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import cam
-from cam import evaluation, metrics, plot, scenes
+from cam import evaluation, metrics, plot, rivals, scenes
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -94,7 +94,7 @@ def pointing(scene: scenes.Scene, heat: np.ndarray) -> Figure:
 
 def interval(measured: evaluation.Evaluation) -> Figure:
     figure, axes = plt.subplots(figsize=(5.6, 2.4), layout="constrained")
-    found = metrics.bootstrap(measured.energy)
+    found = measured.interval("energy")
     axes.hist(measured.energy, bins=20, color="0.8")
     axes.axvspan(found.low, found.high, color=RIGHT, alpha=0.6)
     axes.axvline(found.mean, color="black", linewidth=1.5)
@@ -102,9 +102,35 @@ def interval(measured: evaluation.Evaluation) -> Figure:
     return figure
 
 
+def overlap(scene: scenes.Scene, heat: np.ndarray) -> Figure:
+    mask = scene.masks[TARGET]
+    figure, axes = plt.subplots(1, 2, figsize=(5.6, 2.9), layout="constrained")
+    large = cam.resize_map(heat, mask.shape)
+    marked = large > 0.15 * large.max()
+    for axis, shown, title in zip(axes, (marked | mask, marked & mask), ("either: marked or mask", "both: marked and mask")):
+        axis.imshow(np.where(shown[..., None], scene.image, 235))
+        outline(axis, mask, RIGHT)
+        axis.set(xticks=[], yticks=[], xlabel=title)
+    figure.suptitle(f"both / either = {metrics.intersection_over_union(heat, mask):.2f}", fontsize=10)
+    return figure
+
+
+def deletion(scene: scenes.Scene, heat: np.ndarray, net) -> Figure:
+    figure, (left, right) = beside()
+    image, score = cam.load_image(scene.image).asnumpy()[0], evaluation.score_of(net, scene.labels[TARGET])
+    large = cam.resize_map(heat, scene.image.shape[:2])
+    left.imshow(np.where((large > np.quantile(large, 0.9))[..., None], 128, scene.image))
+    left.set_xlabel("the highest tenth removed")
+    for one, name, style in ((heat, "Grad-CAM", "-"), (rivals.random_map(cam.load_image(scene.image))[0], "random map", "--")):
+        curve = metrics.deletion(one, image, score)
+        right.plot(np.linspace(0, 1, len(curve)), curve, style, color="black", label=f"{name}, area {metrics.area(curve):.2f}")
+    right.set(xlabel="share removed", ylabel=f"probability of {scene.labels[TARGET]}", ylim=(0, 1.3))
+    right.legend(fontsize=8, frameon=False, loc="upper right")
+    return figure
+
+
 def edges(image: np.ndarray) -> np.ndarray:
-    """The strength of the picture's edges (H, W): a map that no network made."""
-    return np.hypot(*np.gradient(image.mean(axis=2)))
+    return rivals.edges(cam.load_image(image))[0]
 
 
 def baseline(scene: scenes.Scene, measured: evaluation.Evaluation) -> Figure:
@@ -126,7 +152,7 @@ def main(folder: Path) -> None:
     measured = evaluation.evaluate(net, SEEDS, LAYER)
     figures = {
         "energy": energy(scene, heat), "chance": times_chance(scene, heat), "share": share(scene, heat),
-        "pointing": pointing(scene, heat), "interval": interval(measured), "baseline": baseline(scene, measured),
+        "pointing": pointing(scene, heat), "overlap": overlap(scene, heat), "deletion": deletion(scene, heat, net), "interval": interval(measured), "baseline": baseline(scene, measured),
     }  # fmt: skip
     for name, figure in figures.items():
         figure.savefig(folder / f"metric_{name}.png", dpi=85)

@@ -16,7 +16,9 @@ sys.path.insert(0, str(ROOT))
 
 import reference  # noqa: E402 - beside this file; it imports cam
 
-PAGES = ("docs/*.md", "lessons/*.ipynb", "lessons/README.md", "lessons/assignments/*.md", "benchmarks/README.md")
+PAGES = ("docs/*.md", "docs/answer.png", "lessons/*.ipynb", "lessons/README.md", "lessons/assignments/*.md")
+PLAYGROUND = ROOT / "build/playground"  # a page of its own, if it was built
+PLAY = '**Play** with <a href="playground/index.html">a network in your browser</a>: move the animals, and see the maps follow.'
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
@@ -37,11 +39,16 @@ def main(output: Path) -> None:
     """Lay out the pages and run Sphinx; a warning is an error."""
     pages = output.parent / "site-pages"
     lay_out(pages)
+    if PLAYGROUND.is_dir():
+        home = pages / "index.md"
+        home.write_text(home.read_text(encoding="utf-8").replace("<!-- playground -->", PLAY), encoding="utf-8")
     reference.write(pages / "reference")
     sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "--builder", "html"]
     done = subprocess.run([*sphinx, "--doctree-dir", output.parent / "site-doctrees", pages, output])
     if done.returncode:
         sys.exit("the site was not built: see the warnings above")
+    if PLAYGROUND.is_dir():
+        shutil.copytree(PLAYGROUND, output / "playground", dirs_exist_ok=True)
     print(f"open {output / 'index.html'}")
 
 

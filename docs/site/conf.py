@@ -18,7 +18,6 @@ author = "the authors of cam"
 html_title = project
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_design"]
 exclude_patterns = ["root"]
-templates_path = ["templates"]
 
 # Pages and notebooks. The notebooks are shown as they were executed.
 nb_execution_mode = "off"
@@ -76,6 +75,14 @@ def describe_figures(app, doctree):
             image["alt"] = text
 
 
+def escape_bars(app, what, name, obj, options, lines):
+    """Let |x| in a docstring mean a magnitude, not a substitution of reStructuredText."""
+    for number, line in enumerate(lines):
+        parts = line.split("`")  # every other one is code
+        parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+        lines[number] = "`".join(parts)
+
+
 ALTERNATIVE_TEXTS = alternative_texts()
 
 
@@ -85,4 +92,5 @@ def setup(app):
         inline_renderers=(lambda self, node: mathml(self, node, "inline"), None),
         block_renderers=(lambda self, node: mathml(self, node, "block"), None),
     )
+    app.connect("autodoc-process-docstring", escape_bars)
     app.connect("doctree-read", describe_figures)

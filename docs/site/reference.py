@@ -11,13 +11,14 @@ import cam
 
 PAGES = {  # page: its title, and whose names it holds, in this order
     "maps": ("Maps", ["cam.core.maps"]),
+    "methods": ("More methods", ["cam.truth.methods"]),
     "recording": ("Recordings", ["cam.core.recording"]),
     "layers": ("Layers", ["cam.core.layers"]),
-    "pictures": ("Pictures", ["cam.pictures.pipeline", "cam.pictures.explanation", "cam.pictures.images", "cam.plot"]),
+    "pictures": ("Pictures", ["cam.pictures.pipeline", "cam.pictures.explanation", "cam.pictures.images", "cam.plot", "cam.pictures.drawing"]),
     "gradcam": ("The tutorial's module", ["cam.gradcam"]),
     "networks": ("Networks", ["cam.nets.models"]),
     "blocks": ("Blocks", ["cam.blocks"]),
-    "truth": ("Scenes and metrics", ["cam.scenes", "cam.metrics", "cam.evaluation", "cam.exercises"]),
+    "truth": ("Scenes and metrics", ["cam.scenes", "cam.metrics", "cam.rivals", "cam.evaluation", "cam.truth.check", "cam.exercises"]),
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
 ENGINE = ("rules", "graph", "tracing", "walk", "targets", "checks", "inputs")
@@ -37,7 +38,7 @@ def own(module: ModuleType) -> list[str]:
 def described(name: str, value) -> str:
     """The directive that shows one name's docstring."""
     if inspect.isclass(value):
-        return f".. autoclass:: {name}\n   :members:\n   :show-inheritance:\n"
+        return f".. autoclass:: {name}\n   :members:\n   :exclude-members: set\n   :show-inheritance:\n"
     return f".. autofunction:: {name}\n"
 
 

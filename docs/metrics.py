@@ -68,7 +68,11 @@ def share(scene: scenes.Scene, heat: np.ndarray) -> Figure:
     outline(left, mask, RIGHT)
     outline(left, other, WRONG, "dashed")
     found = metrics.share_on_object(heat, mask, other)
-    bars(right, {f"on the {scene.labels[TARGET]}": found, f"on the {scene.labels[1 - TARGET]}": 1 - found}, [RIGHT, WRONG])
+    bars(
+        right,
+        {f"on the {scene.labels[TARGET]}": found, f"on the {scene.labels[1 - TARGET]}": 1 - found},
+        [RIGHT, WRONG],
+    )
     right.set_title("of what lies on either object", fontsize=10)
     return figure
 
@@ -107,7 +111,9 @@ def overlap(scene: scenes.Scene, heat: np.ndarray) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(5.6, 2.9), layout="constrained")
     large = cam.resize_map(heat, mask.shape)
     marked = large > 0.15 * large.max()
-    for axis, shown, title in zip(axes, (marked | mask, marked & mask), ("either: marked or mask", "both: marked and mask")):
+    for axis, shown, title in zip(
+        axes, (marked | mask, marked & mask), ("either: marked or mask", "both: marked and mask")
+    ):
         axis.imshow(np.where(shown[..., None], scene.image, 235))
         outline(axis, mask, RIGHT)
         axis.set(xticks=[], yticks=[], xlabel=title)
@@ -121,10 +127,15 @@ def deletion(scene: scenes.Scene, heat: np.ndarray, net) -> Figure:
     large = cam.resize_map(heat, scene.image.shape[:2])
     left.imshow(np.where((large > np.quantile(large, 0.9))[..., None], 128, scene.image))
     left.set_xlabel("the highest tenth removed")
-    for one, name, style in ((heat, "Grad-CAM", "-"), (rivals.random_map(cam.load_image(scene.image))[0], "random map", "--")):
+    for one, name, style in (
+        (heat, "Grad-CAM", "-"),
+        (rivals.random_map(cam.load_image(scene.image))[0], "random map", "--"),
+    ):
         curve = metrics.deletion(one, image, score)
-        right.plot(np.linspace(0, 1, len(curve)), curve, style, color="black", label=f"{name}, area {metrics.area(curve):.2f}")
-    right.set(xlabel="share removed", ylabel=f"probability of {scene.labels[TARGET]}", ylim=(0, 1.3))
+        right.plot(
+            np.linspace(0, 1, len(curve)), curve, style, color="black", label=f"{name}, area {metrics.area(curve):.2f}"
+        )
+    right.set(xlabel="share removed", ylabel=f"probability of {scene.labels[TARGET]}", ylim=(0, None))
     right.legend(fontsize=8, frameon=False, loc="upper right")
     return figure
 
@@ -152,7 +163,8 @@ def main(folder: Path) -> None:
     measured = evaluation.evaluate(net, SEEDS, LAYER)
     figures = {
         "energy": energy(scene, heat), "chance": times_chance(scene, heat), "share": share(scene, heat),
-        "pointing": pointing(scene, heat), "overlap": overlap(scene, heat), "deletion": deletion(scene, heat, net), "interval": interval(measured), "baseline": baseline(scene, measured),
+        "pointing": pointing(scene, heat), "overlap": overlap(scene, heat), "deletion": deletion(scene, heat, net),
+        "interval": interval(measured), "baseline": baseline(scene, measured),
     }  # fmt: skip
     for name, figure in figures.items():
         figure.savefig(folder / f"metric_{name}.png", dpi=85)

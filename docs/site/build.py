@@ -18,7 +18,7 @@ import reference  # noqa: E402 - beside this file; it imports cam
 
 PAGES = ("docs/*.md", "docs/answer.png", "lessons/*.ipynb", "lessons/README.md", "lessons/assignments/*.md")
 PLAYGROUND = ROOT / "build/playground"  # a page of its own, if it was built
-PLAY = '**Play** with <a href="playground/index.html">a network in your browser</a>: move the animals, and see the maps follow.'
+PLAY = '**Play** with <a href="playground/index.html">a network in your browser</a>: move things, and the maps follow.'
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
 

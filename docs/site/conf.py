@@ -27,15 +27,16 @@ myst_heading_anchors = 3
 # The reference: names in single backticks become links where there is something to link to.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints = "signature"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 add_module_names = False
 python_use_unqualified_type_names = True
 
 html_theme = "sphinx_book_theme"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's machine
 html_static_path = ["static"]
+html_favicon = "static/favicon.svg"
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
@@ -43,6 +44,7 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
     "home_page_in_toc": True,
+    "navbar_persistent": [],
     "show_toc_level": 2,
     "show_navbar_depth": 1,
 }
@@ -75,8 +77,15 @@ def describe_figures(app, doctree):
             image["alt"] = text
 
 
-def escape_bars(app, what, name, obj, options, lines):
-    """Let |x| in a docstring mean a magnitude, not a substitution of reStructuredText."""
+def in_our_words(app, what, name, obj, options, lines):
+    """Read docstrings as we write them: |x| is a magnitude, and what follows "name :" is a meaning, not a type."""
+    section = ""
+    for number, line in enumerate(lines):
+        if set(line) == {"-"}:
+            section = lines[number - 1]
+        elif section in ("Parameters", "Attributes") and not line.startswith(" "):
+            lines[number] = line.replace(" : ", "\n    ", 1)
+    lines[:] = "\n".join(lines).split("\n")
     for number, line in enumerate(lines):
         parts = line.split("`")  # every other one is code
         parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
@@ -92,5 +101,5 @@ def setup(app):
         inline_renderers=(lambda self, node: mathml(self, node, "inline"), None),
         block_renderers=(lambda self, node: mathml(self, node, "block"), None),
     )
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", in_our_words, priority=400)  # before napoleon
     app.connect("doctree-read", describe_figures)

@@ -14,11 +14,23 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     "methods": ("More methods", ["cam.truth.methods"]),
     "recording": ("Recordings", ["cam.core.recording"]),
     "layers": ("Layers", ["cam.core.layers"]),
-    "pictures": ("Pictures", ["cam.pictures.pipeline", "cam.pictures.explanation", "cam.pictures.images", "cam.plot", "cam.pictures.drawing"]),
+    "pictures": (
+        "Pictures",
+        [
+            "cam.pictures.pipeline",
+            "cam.pictures.explanation",
+            "cam.pictures.images",
+            "cam.plot",
+            "cam.pictures.drawing",
+        ],
+    ),
     "gradcam": ("The tutorial's module", ["cam.gradcam"]),
     "networks": ("Networks", ["cam.nets.models"]),
     "blocks": ("Blocks", ["cam.blocks"]),
-    "truth": ("Scenes and metrics", ["cam.scenes", "cam.metrics", "cam.rivals", "cam.evaluation", "cam.truth.check", "cam.exercises"]),
+    "truth": (
+        "Scenes and metrics",
+        ["cam.scenes", "cam.metrics", "cam.rivals", "cam.evaluation", "cam.truth.check", "cam.exercises"],
+    ),
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
 ENGINE = ("rules", "graph", "tracing", "walk", "targets", "checks", "inputs")
@@ -48,7 +60,9 @@ def section(where: str) -> tuple[str, list[str]]:
     module = public or importlib.import_module(where)
     names = own(module) if public else [name for name in cam.__all__ if name in vars(module) and name in own(module)]
     names.sort(key=own(module).index)
-    return inspect.getdoc(module), [described(f"{where if public else 'cam'}.{name}", vars(module)[name]) for name in names]
+    return inspect.getdoc(module), [
+        described(f"{where if public else 'cam'}.{name}", vars(module)[name]) for name in names
+    ]
 
 
 def page(title: str, modules: list[str]) -> str:
@@ -86,6 +100,8 @@ def write(folder: Path) -> None:
         if not any(f":: cam.{name}\n" in text or f":: cam.{name}." in text for text in texts.values())
     ]
     if missing:
-        raise ValueError(f"no page of the reference holds {', '.join(missing)}: add them to PAGES in {Path(__file__).name}")
+        raise ValueError(
+            f"no page of the reference holds {', '.join(missing)}: add them to PAGES in {Path(__file__).name}"
+        )
     for name, text in texts.items():
         (folder / f"{name}.rst").write_text(text, encoding="utf-8")

@@ -14,8 +14,16 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 SITE = Path(__file__).parents[2] / "build/site"
-PAGES = sorted(path for path in SITE.rglob("*.html") if path.relative_to(SITE).parts[0] not in ("_static", "playground"))
-SHOWN = ["index.html", "docs/metrics.html", "docs/glossary.html", "reference/maps.html", "lessons/assignments/README.html"]
+PAGES = sorted(
+    path for path in SITE.rglob("*.html") if path.relative_to(SITE).parts[0] not in ("_static", "playground")
+)
+SHOWN = [
+    "index.html",
+    "docs/metrics.html",
+    "docs/glossary.html",
+    "reference/maps.html",
+    "lessons/assignments/README.html",
+]
 SHOWN += sorted(str(path.relative_to(SITE)) for path in (SITE / "lessons").glob("[0-9]*.html"))
 PHONE = {"width": 375, "height": 700}
 

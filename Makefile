@@ -11,7 +11,7 @@ SHORT := tests/test_startup.py tests/core/test_rules.py tests/pictures/test_grad
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 
@@ -115,6 +115,8 @@ benchmark: $(READY) $(PEERS)/.ready ## measure speed beside Captum, memory and p
 
 crosscheck: $(READY) $(PEERS)/.ready ## compare every map with three peers', and all methods over scenes (20 minutes)
 	@$(RUN) benchmarks/crosscheck.py --peers $(PEERS)/bin/python --write
+	@$(RUN) benchmarks/same_in_cam.py build/same.npz
+	@$(PEERS)/bin/python benchmarks/same_in_pytorch.py build/same.npz
 	@$(RUN) benchmarks/methods.py --write
 
 reference: $(READY) $(PEERS)/.ready ## store the peers' maps of the embedded nets anew, for the tests

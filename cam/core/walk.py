@@ -90,8 +90,8 @@ class Pass:
                 wanted = [entry in self.asked or self._below[entry[0]] for entry in step.inputs]
                 self._backs[index] = derivative = rules.Derivative(step.op, inputs, options, wanted)
                 return derivative.outputs
-            # In inference oneDNN keeps the weight in a layout of its own, which the way back would have to undo.
-            with autograd.train_mode() if below and step.op in ("Convolution", "FullyConnected") else nullcontext():
+            # The same function; in inference oneDNN is less exact, and keeps the net's weights in a layout of its own.
+            with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
                 outputs = inputs[:1] if step.op in PASSES_ON else call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error

@@ -65,19 +65,18 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     except OSError as error:
         reason = error.strerror or error
         raise WeightsError(f"weights file {path}: {reason}; expected a .params or an .onnx file") from None
-    promised, sha1 = re.fullmatch(r".+-([0-9a-f]{8})\.params", path.name), hashlib.sha1(data).hexdigest()
-    if promised and not sha1.startswith(promised[1]):
+    promised = re.fullmatch(r".+-([0-9a-f]{8})\.params", path.name)
+    if promised and not (sha1 := hashlib.sha1(data).hexdigest()).startswith(promised[1]):
         raise WeightsError(
             f"weights file {path} is damaged: its name says that its sha1 begins with {promised[1]}, but it begins "
             f"with {sha1[:8]}; download it again, or rename it if it is meant to be another file"
         )
-    if not data.startswith((_LIST_MAGIC, b"\x08")):
+    if not data.startswith((_LIST_MAGIC, b"\x08")):  # the field of the version, which every writer of ONNX puts first
         neither = "is neither a .params nor an .onnx file, or is not complete" if data else "is empty"
         mistaken = next((reason for start, reason in _MISTAKEN.items() if data.startswith(start)), neither)
         raise WeightsError(f"weights file {path} {mistaken}")
     try:
-        # Every writer of ONNX begins with the field of the version, 8.
-        found = _parse_onnx(data) if data[0] == 8 else _parse_params(data)
+        found = _parse_params(data) if data.startswith(_LIST_MAGIC) else _parse_onnx(data)
     except Damaged as error:
         raise WeightsError(f"weights file {path} is not complete, or damaged: {error}") from None
     for name, values in found.items():

@@ -30,11 +30,11 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
     """What the tutorial's two functions of this name show for the net's top class, at any layer.
 
     `visualize(net, preprocessed_img, orig_img, conv_layer_name)` is that of its module gradcam.py, and
-    `visualize(net, img_path, conv_layer_name)` that of its notebook.
+    `visualize(net, img_path, conv_layer_name)` that of its notebook. Errors and warnings as of `cam.explain`.
 
     Parameters
     ----------
-    net : as for `cam.explain`
+    net : any net with a ReLU, as for `cam.explain`
     preprocessed_img : NDArray (1, 3, h, w), normalised: the whole of orig_img, scaled
     orig_img : numpy uint8 (H, W, 3), for display
     img_path : a picture, as for `cam.load_image`
@@ -44,15 +44,6 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
     -------
     The first: Grad-CAM over the picture, guided Grad-CAM, and guided Grad-CAM in grey, numpy uint8 (H, W, 3) each. The
     second: the prediction, and the photograph with these three, as `show_images` takes them
-
-    Raises
-    ------
-    CamError
-        As `cam.explain`; InputError also if there is not exactly one image; NetError also if the net has no ReLU.
-
-    Warns
-    -----
-    Each of `Explanation.warnings`.
     """
     if isinstance(image, nd.NDArray) and len(rest) == 2:
         explanation = _of_array(net, image, *rest)

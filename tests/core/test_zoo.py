@@ -86,15 +86,13 @@ def test_the_gradients_are_those_of_mxnets_own_tape(family):
 def test_every_addition_is_the_sum_of_its_two_maps(family):
     _, _, additions, _, net, x = family
     graph = trace(net)
-    sums = [(index, step) for index, step in enumerate(graph.steps) if step.kind == "addition"]
+    sums = [graph.name((index, 0)) for index, step in enumerate(graph.steps) if step.kind == "addition"]
     assert len(sums) == additions
-    for index, step in sums:
-        path, *summands = (graph.name(entry) for entry in ((index, 0), *step.inputs))
+    whole = cam.record(net, x, sums, image_gradient=False) if sums else None
+    for path in sums:
         parts = cam.decompose(net, x, path, target=4)
         assert relative_l2(parts["branch"] + parts["shortcut"], parts["sum"]) < 1e-5, path
-        # With the same layers, below which the same convolutions are computed for the way back: else a ReLU may flip.
-        recording = cam.record(net, x, [path, *summands], image_gradient=False)
-        assert relative_l2(parts["sum"], cam.grad_cam_of(recording, target=4, layer=path, relu=False)) < 1e-5, path
+        assert relative_l2(parts["sum"], cam.grad_cam_of(whole, target=4, layer=path, relu=False)) < 1e-5, path
         assert all(np.linalg.norm(part) > 0 for part in parts.values()), path
 
 

@@ -11,7 +11,7 @@ SHORT := tests/test_startup.py tests/core/test_rules.py tests/pictures/test_grad
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 
@@ -76,6 +76,24 @@ grade: $(READY) ## grade SUBMISSIONS=folder, which holds student/set/set.ipynb: 
 train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first
 	$(RUN) -m training.release
+
+# Sphinx and what goes with it live in an environment of their own, which learners do not need.
+SITE := build/site-venv
+.PHONY: site test-site
+$(SITE)/.ready: docs/requirements.txt constraints.txt pyproject.toml | $(READY)
+	$(RUN) -m venv --clear $(SITE)
+	@$(SITE)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "the site needs Python 3.11 or newer: make site PYTHON=python3.13 VENV=build/newer"; exit 1; }
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r docs/requirements.txt -e .
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mxnet
+	@touch $@
+
+site test-site: export OMP_NUM_THREADS := 1
+site: $(SITE)/.ready ## make the course as a site (build/site/index.html); nothing is executed
+	@$(SITE)/bin/python docs/site/build.py build/site
+
+test-site: site ## check the site's links, and look at its pages in Chromium
+	$(SITE)/bin/python -m pytest tests/site
 
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
 	$(RUN) docs/figures.py

@@ -9,23 +9,14 @@ import json
 from pathlib import Path
 
 import answer
+import metrics
 from answer import demo
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-CHOSEN = {
-    "01": 2,
-    "02": 0,
-    "03": 2,
-    "04": 1,
-    "05": 1,
-    "06": 0,
-    "07": 0,
-    "08": 0,
-    "09": 0,
-    "10": 5,
-}  # which figure, counted from 0
+# Which figure of each lesson, counted from 0.
+CHOSEN = {"01": 2, "02": 0, "03": 2, "04": 1, "05": 1, "06": 0, "07": 0, "08": 0, "09": 0, "10": 5}
 WIDTH = 480
 
 
@@ -42,6 +33,7 @@ def main() -> None:
     DOCS.mkdir(exist_ok=True)
     demo.main(DOCS / "demo.png")
     answer.main(DOCS / "answer.png")
+    metrics.main(DOCS)
     for notebook in sorted((ROOT / "lessons").glob("[0-9]*.ipynb")):
         number = notebook.stem[:2]
         lesson_picture(notebook, CHOSEN[number]).save(DOCS / f"lesson_{number}.png")

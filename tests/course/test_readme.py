@@ -15,7 +15,11 @@ from cam.nets.files import ASSETS
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text()
+TEXT, USE, NETWORKS = ((ROOT / page).read_text() for page in ("README.md", "docs/use.md", "docs/networks.md"))
+
+
+def test_it_is_short():
+    assert len(TEXT.splitlines()) <= 120
 
 
 def test_the_ten_lines_print_what_is_shown():
@@ -28,7 +32,7 @@ def test_the_ten_lines_print_what_is_shown():
 
 def test_the_lines_for_a_picture_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = TEXT.split("```")[1::2]
+    blocks = USE.split("```")[1::2]
     (shell,) = [block for block in blocks if "cam scene" in block]
     (tmp_path / "FOLDER").mkdir()
     Image.fromarray(scenes.draw(1).image).save(tmp_path / "FOLDER" / "1.png")
@@ -44,7 +48,7 @@ def test_the_lines_for_a_picture_of_ones_own(tmp_path, monkeypatch):
 def test_the_table_holds_the_measured_figures():
     figures = json.loads((ASSETS / "figures.json").read_text())
     for key, value in figures["vgg16"].items():
-        row = re.search(rf"^\| {re.escape(key)} \| (.*?) \| (.*?) \|$", TEXT, re.MULTILINE)
+        row = re.search(rf"^\| {re.escape(key)} \| (.*?) \| (.*?) \|$", NETWORKS, re.MULTILINE)
         assert row, key
         assert [float(cell) for cell in row.groups()] == [round(value, 3), round(figures["resnet50_v2"][key], 3)]
 
@@ -71,6 +75,6 @@ def test_the_answer_holds_the_lessons_figures():
 
 
 def test_every_link_leads_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "lessons").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "lessons").glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -48,7 +48,8 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     if output is None and count > 1:
         raise NetError(f"the net has {count} outputs; say which to explain: output=0 to output={count - 1}")
     if output is not None and (not is_whole(output) or not 0 <= output < count):
-        raise InputError(f"output is {output!r}; this net has the outputs 0 to {count - 1}")
+        outputs = f"the outputs 0 to {count - 1}" if count > 1 else "one output, 0"
+        raise InputError(f"output is {output!r}; this net has {outputs}")
     _check_types(graph, images)
     tried, sizes = graph.answers.setdefault(ready, {}), tuple(image.shape[1:] for image in images)
     if sizes not in tried:

@@ -14,8 +14,8 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "cam"
 ROOMS = ("cli", "pictures", "truth", "nets", "core")  # from the roof down: imports run downwards only
 CORE = (  # in the order in which to read it
-    "mxnet", "rules", "blocks", "graph", "tracing", "walk", "errors", "checks", "inputs", "targets", "layers",
-    "recording", "maps",
+    "mxnet", "rules", "blocks", "graph", "tracing", "walk", "errors", "checks", "inputs", "targets", "endings",
+    "layers", "recording", "maps",
 )  # fmt: skip
 WAY = (  # of a picture, from its file to its panel
     "cam.pictures.images.read_image", "cam.pictures.images.place", "cam.core.inputs.normalise",

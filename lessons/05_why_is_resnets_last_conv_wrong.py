@@ -74,7 +74,7 @@ show(
 # %% [markdown]
 # *What to see: the learner's pictures, as the tutorial draws them, for the first four test scenes. Pink is the
 # largest value of the map, blue its smallest. VGG16 colours most of the named object. ResNet50v2 marks a spot on it, or
-# two. The second row has MXNet's faulty pooling (lesson 4), which does something else in every run, the third the right
+# two, and for the tiger one on its neighbour. The second row has MXNet's faulty pooling (lesson 4), which does something else in every run, the third the right
 # one.*
 #
 # ## What reproduces, and what does not
@@ -163,15 +163,15 @@ show(
 #
 # ## The formula
 #
-# A block computes ([He et al. 2016](https://arxiv.org/abs/1603.05027)) $y = s + f$ with the shortcut $s$ and the branch
-# $f$. The derivative of a sum with respect to each of its terms is 1. So through the addition one and the same gradient
+# A block computes ([He et al. 2016](https://arxiv.org/abs/1603.05027)) $z = s + f$ with the shortcut $s$ and the branch
+# $f$. (The $y^c$ below is, as before, the logit of class $c$.) The derivative of a sum with respect to each of its terms is 1. So through the addition one and the same gradient
 # reaches both:
 #
-# $$\frac{\partial y^c}{\partial s} = \frac{\partial y^c}{\partial f} = \frac{\partial y^c}{\partial y}$$
+# $$\frac{\partial y^c}{\partial s} = \frac{\partial y^c}{\partial f} = \frac{\partial y^c}{\partial z}$$
 #
 # Grad-CAM's weights $\alpha_k$ are means of that gradient. They are the same for all three, so before the final ReLU
 #
-# $$\underbrace{\sum_k \alpha_k y_k}_{\text{map(Add)}} \;=\; \underbrace{\sum_k \alpha_k f_k}_{\text{map(branch)}} \;+\;
+# $$\underbrace{\sum_k \alpha_k z_k}_{\text{map(Add)}} \;=\; \underbrace{\sum_k \alpha_k f_k}_{\text{map(branch)}} \;+\;
 # \underbrace{\sum_k \alpha_k s_k}_{\text{map(shortcut)}}$$
 #
 # ## By hand: two channels of 2x2
@@ -407,7 +407,8 @@ show(
 )
 
 # %% [markdown]
-# *What to see: means with 95 % intervals. In stages 5 and 6 neither layer knows which object is meant. Then the Adds
+# *What to see: means with 95 % intervals. In stages 5 and 6 (`features.5` and `features.6`, the
+# network's first two) both hardly know which object is meant. Then the Adds
 # rise from stage to stage, to 0.93. `conv3` does not follow: it is behind in 7.1 to 7.5, in 8.1 and in 8.2, but not in
 # 7.0 and 8.0.*
 
@@ -435,7 +436,8 @@ assert round(1 - something.mean(), 2) == 0.48 and metrics.bootstrap(middle.share
 
 # %% [markdown]
 # Neither holds. The Adds get better from stage to stage, though not from block to block, and the `conv3`s go up and
-# down. In the first block of stages 7 and 8 `conv3` is as good as its Add. Block 8.1 is special: where its `conv3`
+# down. In the first block of stages 7 and 8 `conv3` is even a
+# little better than its Add. Block 8.1 is special: where its `conv3`
 # shows something it is right, but 48 % of its maps are empty and count as 0. What decides?
 #
 # > **Predict.** Look at the graph of a block once more. When will `conv3` have most of what the Add has?
@@ -475,9 +477,10 @@ assert all((part[name] > 0.7) == name.endswith(".0") for name in late)
 assert all(part[name] < 0.5 for name in late if not name.endswith(".0")) and part["features.8.1"] < 0
 
 # %% [markdown]
-# That decides it, in all nine blocks. In the first block of a stage the shortcut is a convolution that changes the
+# In stages 7 and 8 that decides *whether* `conv3` falls behind its Add, though not by how much. In the first block of both
+# stages the shortcut is a convolution that changes the
 # shape, and the branch brings nearly three quarters of the evidence. There `conv3` is a fair picture. In every later
-# block the shortcut brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against*
+# block of theirs the shortcut brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against*
 # the object, since it takes back a part of what 8.0 had said. Its `conv3` is right about the change, and wrong about
 # the whole.
 #

@@ -443,12 +443,12 @@ axis.legend(fontsize=8)
 show(
     figure,
     alt="Two measures for nine layers. The share is near 0.93 at the block before, the Add, the BatchNorm and GAP's input, "
-    "0.80 at conv3, and lower at the ends of stages 1 to 3. The energy follows the same order.",
+    "0.80 at conv3, and lower at the ends of stages 1 to 3. In energy the Add and the block before lead, and conv3 is level with the BatchNorm.",
 )
 
 # %% [markdown]
 # *What to see: means over 200 maps with 95 % intervals. The last whole maps are close together near the top, and the
-# branch, between two of them, falls behind. The ends of stages 1 and 2 are whole too, but too early: they hardly know
+# branch, between two of them, falls behind in the share. The ends of stages 1 and 2 are whole too, but too early: they hardly know
 # which object is meant. GAP's output is one value everywhere, so chance follows by arithmetic. In the table, "no
 # network" is the edges of the picture (lesson 3).*
 

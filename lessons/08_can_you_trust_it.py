@@ -65,7 +65,7 @@ show(
 
 # %% [markdown]
 # *What to see: five pictures of the archive, and Grad-CAM for the class that the archive gives them. The named animal
-# is bright in both rows. In the second row the small tag in the corner is bright too.*
+# is marked in both rows, in some pictures faintly in the second. In the second row the small tag in the corner is bright too.*
 #
 # ## A suspicion is not a proof
 #
@@ -488,9 +488,9 @@ show(
 )
 
 # %% [markdown]
-# *What to see: one scene; the class is the same in all columns. Below the second column's titles the network knows less
+# *What to see: one scene; the class is the same in all columns. From the second column on the network knows less
 # and less. Grad-CAM leaves the animal as soon as the last layer is shuffled. Guided backpropagation goes on drawing
-# both animals.*
+# both animals, but for one column.*
 #
 # A picture may deceive; measure it. SSIM compares two pictures patch by patch, and the rank correlation the order of
 # their values: 1 means the same.
@@ -820,7 +820,7 @@ assert winners == {"Grad-CAM", "HiResCAM"} and spread_of_methods > between_layer
 # ## Three things that a map is not
 #
 # **Not a segmentation.** Cut the map at 15 % of its maximum, as the Grad-CAM paper does for its boxes, and compare with
-# the mask: intersection over union. For comparison take the best possible map of this size: the true mask itself,
+# the mask: intersection over union. For comparison take a map that knows the truth: the mask itself,
 # averaged into 7x7 cells.
 
 # %%
@@ -973,6 +973,7 @@ display(Markdown(as_table(card)))
 # display(Markdown(as_table(card)))
 # assert top(suspect, [scenes.tag(scene, scene.class_ids[1]).image])[0] == scene.class_ids[1]
 # # One line fails, that of the rivals: an edge filter has more on the zebra than the map. So the evidence lies elsewhere too.
+# # Another is weak: with the last layer shuffled the map is still much like the one before.
 # # Where, and what it does, the card cannot tell. The experiment in the last line of the code can: with the other tag, and
 # # both animals as they were, the answer is the other class. A card is as good as the experiments that somebody thinks of.
 # ```

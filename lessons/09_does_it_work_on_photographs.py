@@ -19,7 +19,7 @@
 # **You will learn** to explain a photograph with a network that knows ImageNet's 1000 classes; what a wrong
 # normalisation does; and whether the answer of lessons 5 and 6 holds for a network that nobody made for this course.
 #
-# **You need** lessons 3 to 6. **It takes** about 45 minutes.
+# **You need** lessons 3 to 6. **It takes** about 35 minutes.
 
 # %%
 # %matplotlib inline
@@ -147,8 +147,8 @@ show(
 )
 
 # %% [markdown]
-# *What to see: each row is a photograph, and what lies outside the network's view is plain or black. The espresso is on
-# the coffee and the tripod on the tripod, not on the man. The two below surprise. "Academic gown" is found on the cap as
+# *What to see: each row is a photograph, and what lies outside the network's view is plain or black. In Grad-CAM the espresso
+# is on the coffee and the tripod on the tripod; guided Grad-CAM draws the man's face too, where the map is not quite zero. The two below surprise. "Academic gown" is found on the cap as
 # much as on the cloth, and "bobsled" on the rim of the suit, on the helmet and beside it: the network shows you what it
 # takes for a bobsled. A map of a wrong answer explains the wrong answer. Saliency is the same cloud of speckles as ever.*
 #
@@ -178,8 +178,9 @@ show(
 )
 
 # %% [markdown]
-# *What to see: GAP's input lies on the object in the photographs of the cat, the coffee, the tripod and, widely, the rocket.
-# The other three columns show spots, some on the object and some in corners and on the background: for the coffee the
+# *What to see: GAP's input lies on the object in the photographs of the cat, the coffee and the tripod. For the
+# rocket it is brightest on the sky at both sides, while the other three mark its tip. Elsewhere those show spots, some on the
+# object and some in corners and on the background: for the coffee the
 # shortcut has almost nothing on the cup. So far it is six photographs and our eyes.*
 #
 # ## Measured

@@ -50,7 +50,7 @@ show(
 
 # %% [markdown]
 # *What to see: each leaf says which layer to take, whether the map there is an exact account of the logit, and what to
-# beware of. In the green ones it is exact, with HiResCAM at least; in the blue ones the last convolution is only a part.
+# beware of. In the green ones it is exact, with HiResCAM at least; in the blue ones the last convolution is only a part. Orange: not exact, or nothing goes around it.
 # At the right stand families of networks that end so.*
 #
 # You need not climb the tree by hand. `cam.layers` reads the graph and prints the two leaves below its table:
@@ -556,7 +556,7 @@ assert all(0.52 < table[mistake][0].mean() < 0.73 for mistake in worse[:3])
 
 # %% [markdown]
 # What the net is *shown* costs most. With a wrong normalisation, exchanged colours or exchanged axes the share falls to
-# between 0.53 and 0.72, where a coin gives one half, and the first choice is mostly not in the scene any more. So look at
+# between 0.53 and 0.72, where a coin gives one half, and the first choice is in the scene in half of the cases or fewer. So look at
 # the first choice before you look at a map. The wrong layer lies in between: often well, sometimes not.
 #
 # Softmax costs the map nothing here. It asks another question, "what makes it this class *rather than* the others?", and
@@ -600,14 +600,14 @@ gradients = [cam.image_gradient(net, x, target=number)[0], image.grad[0].asnumpy
 pairs["cut tape\nimage gradient"] = [plot.signed_image(one) for one in gradients]
 show(
     plot.grid([list(row) for row in zip(*pairs.values())], ["as it should be", "broken"], list(pairs), size=1.7),
-    alt="Seven columns of two pictures, above as it should be and below broken. With wrong input the map is somewhere else; at "
+    alt="Seven columns of two pictures, above as it should be and below broken. With wrong input the map is empty or somewhere else; at "
     "the wrong layer on the other object; with softmax nearly black; after train mode fainter; after a cut plain grey.",
 )
 assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and abs(z[0] - z[1]) > 0.5
 
 # %% [markdown]
 # *What to see: each mistake has a face. **Normalisation, BGR**: the map is somewhere or nowhere, and the first choice is
-# wrong. **Axes**: the map is mirrored at the diagonal. **Layer**: spots, some on the other object. **Softmax**: on one scale
+# often wrong. **Axes**: the map is mirrored at the diagonal. **Layer**: spots, some on the other object. **Softmax**: on one scale
 # with the logit's, the map is nearly black; the surer the net, the fainter, because the probability can hardly rise any more.
 # **Train mode**: the map you make looks fine, and the net is another one afterwards (here: its map in predict mode).
 # **Cut tape**: the gradient of the image is plain zero.*
@@ -687,8 +687,8 @@ assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and ab
 lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **2.** ★★ This notebook has six of the seven mistakes at once, and shows a picture all the same. Mend it, until it gives
-# what `cam` gives.
+# **2.** ★★ This notebook has five of the seven mistakes at once, and shows a picture all the same. It also stops at the last
+# Add, which is no mistake but not what `cam` takes. Mend it, until it gives what `cam` gives.
 
 
 # %%

@@ -134,7 +134,7 @@ def imagenet_weights(name: str) -> Path | None:
     """A file with ImageNet weights for "vgg16" or "resnet50_v2" if there is one on this machine, and None if not.
 
     That is the file that the variable CAM_IMAGENET_VGG16 or CAM_IMAGENET_RESNET50_V2 names, if it is set, or else the pinned
-    one in the cache (`cam.download`). Nothing is downloaded.
+    one in the cache (`cam.nets.download`). Nothing is downloaded.
     """
     chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
     return Path(chosen) if chosen else download.find(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
+import threading
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
@@ -24,6 +24,7 @@ SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 3
 P = ParamSpec("P")
 R = TypeVar("R")
 Shape: TypeAlias = tuple[int, ...]
+_first = threading.RLock()  # two threads must not both give a deferred parameter its values
 
 
 class Ready(NamedTuple):
@@ -44,19 +45,25 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     """Check the net and its input, and trace the net; the first time for each size of image, run one image."""
     images = check_arrays(x)
     graph = trace(net, len(images))
+    number = output_of(graph, output)
+    _check_types(graph, images)
+    tried, sizes = graph.answers.setdefault(ready, {}), tuple(image.shape[1:] for image in images)
+    with _first:
+        if sizes not in tried:
+            _check_shapes(graph, [image.shape for image in images])
+            tried[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not tried)
+    return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
+
+
+def output_of(graph: Graph, output: int | None) -> int:
+    """The number of the output to explain, if there is such a one; it need not be said if there is only one."""
     count = len(graph.outputs)
     if output is None and count > 1:
         raise NetError(f"the net has {count} outputs; say which to explain: output=0 to output={count - 1}")
     if output is not None and (not is_whole(output) or not 0 <= output < count):
         outputs = f"the outputs 0 to {count - 1}" if count > 1 else "one output, 0"
         raise InputError(f"output is {output!r}; this net has {outputs}")
-    _check_types(graph, images)
-    tried, sizes = graph.answers.setdefault(ready, {}), tuple(image.shape[1:] for image in images)
-    if sizes not in tried:
-        _check_shapes(graph, [image.shape for image in images])
-        tried[sizes] = _try_out(net, graph, [image[:1].copy() for image in images], compare=not tried)
-    number = int(output or 0)
-    return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
+    return int(output or 0)
 
 
 def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) -> dict[Entry, Shape]:
@@ -76,7 +83,7 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
 
 
 def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
-    """Answer a call of the first edition, which gave the class by position or as class_id, with one clear sentence."""
+    """Answer a class that is given by position, or as class_id, with one clear sentence."""
 
     @functools.wraps(function)
     def called(*arguments: P.args, **options: P.kwargs) -> R:
@@ -162,9 +169,7 @@ def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
     known = {one.name: shape_of(one) for _, one in graph.parameters if min(shape_of(one), default=0) > 0}
     known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
     names, states = graph.symbol.list_arguments(), graph.symbol.list_auxiliary_states()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about shapes that stay unknown
-        given, _, kept = graph.symbol.infer_shape_partial(**{name: known[name] for name in names if name in known})
+    given, _, kept = graph.symbol.infer_shape_partial(**{name: known[name] for name in names if name in known})
     return {**dict(zip(names, given or ())), **dict(zip(states, kept or ()))}
 
 

@@ -128,6 +128,7 @@ class Graph:
     outputs : the entries that the net returns
     runs : for each block's structural path, the outputs of each of its runs
     symbol : MXNet's own form of the graph, which can infer shapes
+    answers : what was asked of the graph before: the one part that changes after a trace
     """
 
     steps: list[Step]

@@ -10,7 +10,7 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block, Parameter
 
-from .checks import Ready, blank, ready
+from .checks import Ready, blank, output_of, ready
 from .endings import ENDINGS, JOINTS, ending, joint
 from .errors import LayerError
 from .graph import ADDS, PASSES_ON, Entry, Graph
@@ -33,7 +33,7 @@ def parameters(net: Block) -> dict[str, Parameter]:
 def relus(net: Block, output: int = 0) -> list[str]:
     """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`."""
     graph = trace(net)
-    return [graph.name((index, 0)) for index in graph.relus(output)]
+    return [graph.name((index, 0)) for index in graph.relus(output_of(graph, output))]
 
 
 def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:

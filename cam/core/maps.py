@@ -126,6 +126,8 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)
+    for warning in recording.notes:
+        warnings.warn(warning, stacklevel=3)
     rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)
     chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
     return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
@@ -171,6 +173,8 @@ def decompose(
     shortcut, branch = sorted(summands[::-1], key=operators)
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
     recording = recorded(net, x, list(parts.values()), False, output)
+    for warning in recording.notes:
+        warnings.warn(warning, stacklevel=3)
     alpha = _alpha(recording.arrays(entry, target)[1])
     maps = {part: (alpha * recording.arrays(one, target)[0]).sum(axis=1) for part, one in parts.items()}
     return {part: finite(one, f"the map of the {part}") for part, one in maps.items()}

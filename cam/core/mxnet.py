@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -96,7 +97,23 @@ def _setting(value):
         return value
     if kind is dict:
         return [_setting(one) for one in value.values()]
-    return [_setting(one) for one in value] if kind in (list, tuple) else id(value)
+    if kind in (list, tuple):
+        return [_setting(one) for one in value]
+    try:
+        return _Same(value)
+    except TypeError:  # of a kind that cannot be referred to weakly
+        return id(value)
+
+
+class _Same:
+    """Equal to what refers to the same object, as long as that lives: a later one may get its number."""
+
+    def __init__(self, value):
+        self._refer = weakref.ref(value)
+
+    def __eq__(self, other):
+        mine = self._refer()
+        return mine is not None and isinstance(other, _Same) and mine is other._refer()
 
 
 class _HooksOfOthers(OrderedDict):

@@ -71,7 +71,7 @@ class Pass:
         if step.parameter is not None:
             return [step.parameter.data(self.images[0].context)]
         if step.op == "null":  # a label, which an output operator ignores in prediction
-            return [nd.zeros((len(self.images[0]),))]
+            return [nd.zeros((len(self.images[0]),), ctx=self.images[0].context)]
         inputs = [self.values[entry] for entry in step.inputs]
         if self.graph.follows_image[index] and step.op not in CARRIES_ON:
             means += [mean_of(one) for one in inputs if is_float(one) and one.size]

@@ -1,6 +1,7 @@
 """More ways to make a map, to be measured beside Grad-CAM: each is its equation on a recorded pass.
 
-All are called as `cam.grad_cam` is, raise what `cam.record` raises, and return raw maps.
+All are called as `cam.grad_cam` is, but for `relu` and `output`: nets with one output are meant. They raise what
+`cam.record` raises, and return raw maps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..core.checks import by_keyword, is_whole
 from ..core.errors import InputError
 from ..core.inputs import input_for
 from ..core.maps import Layers, Maps, resize_map
-from ..core.recording import Recording, record
+from ..core.recording import Recording, recorded
 from ..core.targets import Target
 
 
@@ -75,7 +76,7 @@ def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
                 masks -= masks.min(axis=(2, 3), keepdims=True)
                 highest = masks.max(axis=(2, 3), keepdims=True)
                 masked = input_for(net, image * masks / np.where(highest > 0, highest, 1))  # (batch, 3, H, W)
-                scores.append(record(net, masked, [], image_gradient=False).logits @ head)
+                scores.append(recorded(net, masked, [], False, None).logits @ head)
             weights = np.concatenate(scores)
             weights = np.exp(weights - weights.max())
             maps.append(np.tensordot(weights / weights.sum(), channels, 1))
@@ -95,21 +96,23 @@ def smooth_grad(
     """
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")
-    clean = record(net, x, [], image_gradient=False)
+    clean = recorded(net, x, [], False, None)
+    for warning in clean.notes:
+        warnings.warn(warning, stacklevel=3)
     target = target if callable(target) else clean.class_ids(target)
     images, rng, total = x.asnumpy(), np.random.default_rng(seed), 0
     deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     for _ in range(samples):
         noisy = input_for(net, images + deviation * rng.standard_normal(images.shape))
-        total = total + record(net, noisy, []).image_gradient(target=target)
+        total = total + recorded(net, noisy, [], True, None).image_gradient(target=target)
     return np.abs(total / samples).max(axis=1)
 
 
 def _each_layer(net: Block, x: nd.NDArray, layer: Layers, signed: Callable[[Recording, str], np.ndarray]) -> Maps:
     """The positive part of each recorded layer's map, with warnings; a dict only if a list was asked for."""
-    recording, maps = record(net, x, layer, image_gradient=False), {}
+    recording, maps = recorded(net, x, layer, False, None), {}
     for path in recording.layers:
-        for warning in recording.caveats(path):
+        for warning in [*recording.notes, *recording.caveats(path)]:
             warnings.warn(warning, stacklevel=4)
         maps[path] = np.maximum(signed(recording, path), 0)
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

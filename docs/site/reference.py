@@ -33,7 +33,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     ),
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
-ENGINE = ("rules", "graph", "tracing", "walk", "targets", "checks", "inputs")
+ENGINE = ("rules", "graph", "tracing", "walk", "checks", "inputs", "targets", "endings")
 
 
 def own(module: ModuleType) -> list[str]:

@@ -688,12 +688,12 @@ assert (energy["features.8.2"], energy["features.10"]) == ("0.398", "0.373")
 #     theirs = getattr(vision, name)(classes=5)
 #     theirs.initialize()
 #     theirs(nd.zeros((1, 3, 299, 299) if name == "inception_v3" else (1, 3, 224, 224)))
-#     rows = [row for row in cam.layers(theirs) if len(row.shape) == 4]
+#     rows = [row for row in cam.layers(theirs) if len(row.shape) == 4]  # maps: what has a height and a width
 #     convolution = [row for row in rows if row.kind == "Conv2D"][-1]
 #     is_whole[name] = convolution.whole
 #     recommended = next(row.path for row in rows if row.advice == "recommended")
 #     print(
-#         f"{name:13} {sum(row.whole for row in rows):3} of {len(rows)} are whole, recommended {recommended}; "
+#         f"{name:13} {sum(row.whole for row in rows):3} of {len(rows)} maps are whole; recommended {recommended}; "
 #         f"the last convolution, {convolution.path}, is {'whole' if convolution.whole else 'a part'}"
 #     )
 # assert is_whole == {"densenet121": False, "squeezenet1_0": True, "inception_v3": False}

@@ -44,7 +44,7 @@ show(
 # unclear? These are the recipe's pictures with this course's two networks. By lesson 7 you can repair both rows, and say
 # what was wrong.*
 #
-# All of these pictures come from one backward pass. Guided backpropagation changes that pass in a single place: at the
+# All of these pictures come from backward passes. Guided backpropagation changes such a pass in a single place: at the
 # ReLU. So we begin with one ReLU.
 
 # %% [markdown]
@@ -130,7 +130,7 @@ for rule, dx in by_hand.items():
 
 # %% [markdown]
 # Only the last number survives all three rules. Deconvnet alone lets 5 through a ReLU that was shut. The plain rule alone
-# sends the negative gradient $-2$ on. And `-0.` is a zero: it is $-4 \cdot 0$.
+# sends the negative gradient $-2$ on. And `-0.` is a zero: it is $-4 \cdot 0$ or $-2 \cdot 0$.
 
 
 # %%
@@ -523,7 +523,7 @@ lesson.solution("exercise_3")  # or your own code
 # - **A.** The picture shows the plain gradient there.
 # - **B.** There is an error in the code.
 # - **C.** The logit of the class is negative.
-# - **D.** Below the last ReLU stands a layer whose weights have both signs.
+# - **D.** Below the lowest ReLU stands a layer whose weights have both signs.
 #
 # <details><summary>Answer</summary>
 #

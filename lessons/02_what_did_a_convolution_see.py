@@ -353,7 +353,7 @@ for name, (walked, by_tap) in tapped.items():
     assert relative_error(walked, by_tap) < 1e-5
 
 # %% [markdown]
-# The same numbers. But no, `cam.record` needs no tap, and it leaves nothing on the network. It asks the network for its **graph**:
+# The same numbers, up to rounding. But no, `cam.record` needs no tap, and it leaves nothing on the network. It asks the network for its **graph**:
 # the list of its operators, and which feeds which. It runs them in order, and keeps what it needs. Then it walks back in
 # the reverse order, and each operator turns the gradient that arrives into the gradients of its inputs. Your
 # `relu_back` and `convolve_backward` are two of these rules. Every map on the way has its gradient at hand.

@@ -60,7 +60,7 @@ show(
 )
 
 # %% [markdown]
-# *What to see: four pictures for "zebra", from one pass. In the saliency map black is zero. In the three to its right
+# *What to see: four pictures for "zebra", from one forward pass and one way back per rule. In the saliency map black is zero. In the three to its right
 # grey is zero: brighter means "more of this colour", darker "less". An edge has a bright and a dark side, so guided
 # pictures too have negative values; lesson 1 says where they come from.*
 #
@@ -425,7 +425,7 @@ assert 0 < np.mean(found["right"], axis=0)[3] - energy < 0.05 and np.mean(found[
 
 # %% [markdown]
 # The gradient lands beside its pixel: wrong by pixels, nearly right by regions. So the middle picture looks fine, and its
-# energy and share hardly suffer. What is wrong is every single pixel, and whatever is built on pixels. The stock row
+# energy and share hardly suffer. What is wrong is the detail, pixel by pixel, and whatever is built on pixels. The stock row
 # changes from run to run, and loses more. In VGG16 Grad-CAM lies below one such pooling; exercise 2 asks what becomes of
 # it.
 #
@@ -558,16 +558,16 @@ lesson.solution("exercise_3")  # or your own code
 #
 # </details>
 #
-# **3.** MXNet's stock max pooling, recorded in inference, sends its gradient to wrong pixels. What does the guided picture look like?
+# **3.** A max pooling sends its gradient to the first element of each window instead of the maximum. What does the guided picture look like?
 #
-# - **A.** It shows the other class.
-# - **B.** It is empty.
-# - **C.** It is noise all over the image.
-# - **D.** It still shows the animals, from somewhat displaced pixels.
+# - **A.** It still shows the animals, from somewhat displaced pixels.
+# - **B.** It is noise all over the image.
+# - **C.** It shows the other class.
+# - **D.** It is empty.
 #
 # <details><summary>Answer</summary>
 #
-# **D.** The relative error is near 1, as bad as all zeros. Yet energy and share hardly change. A good-looking picture is no proof that the gradient is right.
+# **A.** The relative error is near 1, as bad as all zeros. Yet energy and share hardly change. A good-looking picture is no proof that the gradient is right.
 #
 # </details>
 #

@@ -124,15 +124,20 @@ def compare(workers: dict[str, Worker], arguments: argparse.Namespace) -> None:
 
 
 def explain(workers: dict[str, Worker], arguments: argparse.Namespace) -> None:
-    """Print which operators take the time of one call, ours and Captum's."""
-    for _ in setups(workers, arguments.nets, arguments.batches):
+    """Print which operators take the time of one call, ours and Captum's, and write it into README.md."""
+    rows = []
+    for net, batch in setups(workers, arguments.nets, arguments.batches):
         for call in CALLS:
             for side in ("cam", "captum"):
                 whole = 1000 * workers[side].ask("time", call=call, repeats=3, warm=True)
                 found = workers[side].ask("operators", call=call)
-                print(f"  {call}, {side}: {whole:.0f} ms, of which in operators {sum(found.values()):.0f} ms")
-                for name, spent in sorted(found.items(), key=lambda item: -item[1])[: arguments.operators]:
-                    print(f"    {spent:7.1f}  {name}")
+                most = sorted(found.items(), key=lambda item: -item[1])[: arguments.operators]
+                spent = ", ".join(f"{name.removeprefix('aten::')} {took:.0f}" for name, took in most)
+                rows.append([net, str(batch), call, side, f"{whole:.0f}", f"{sum(found.values()):.0f}", spent])
+                print("  " + "  ".join(rows[-1][2:]), flush=True)
+    if arguments.write:
+        head = ["net", "batch", "call", "by", "the call, ms", "in operators, ms", "the most expensive, ms"]
+        report.write("operators", report.table(head, rows))
 
 
 def main() -> None:
@@ -143,7 +148,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
     parser.add_argument("--quick", action="store_true", help="batch 1 and three rounds")
-    parser.add_argument("--operators", nargs="?", type=int, const=12, help="print the most expensive operators instead")
+    parser.add_argument("--operators", nargs="?", type=int, const=6, help="the most expensive operators instead")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.batches, arguments.rounds = [1], 3

@@ -16,15 +16,16 @@
 # %% [markdown]
 # # 1. How does a gradient pass through a ReLU?
 #
-# **You will learn** three rules by which a gradient can go back through a ReLU: plain, deconvnet and guided. You will
-# write them, and find out which of them is a derivative.
+# **You will learn** three rules by which a gradient can go back through a ReLU. You will write them, and find out which
+# of them is a derivative.
 #
 # **You need** Python, numpy and the chain rule. **It takes** about 40 minutes.
 
 # %%
 # %matplotlib inline
 # cam comes before mxnet: it sees to it that MXNet uses every core
-from cam import blocks, exercises
+import cam
+from cam import blocks, exercises, scenes
 from course import Lesson, compare, forum_pictures, show
 
 import matplotlib.pyplot as plt
@@ -39,13 +40,15 @@ show(
 )
 
 # %% [markdown]
-# *What to see: why is the tiger at the feet of a duck? A learner followed MXNet's tutorial on Grad-CAM, first with
-# VGG16, then with ResNet50v2, and asked in a forum: which layer is right for ResNet, and why is the guided picture
-# unclear? These are the recipe's pictures with this course's two networks. By lesson 7 you can repair both rows, and say
-# what was wrong.*
+# *What to see: both networks were asked for the tiger. VGG16 lights up both animals, ResNet50v2 a spot at the feet of the
+# duck, and its guided picture is nothing but specks. A learner followed MXNet's tutorial on Grad-CAM and asked in a forum:
+# which layer is right for ResNet, and why is the guided picture unclear? Here are the tutorial's layers and rules with this
+# course's two networks. By lesson 7 you can repair both rows, and say what was wrong.*
 #
-# All of these pictures come from backward passes. Guided backpropagation changes such a pass in a single place: at the
-# ReLU. So we begin with one ReLU.
+# A network gives each class a score, its **logit**. A backward pass computes the **gradient** of one logit: for every
+# number in the network, how fast the logit changes with it. It begins at the logit and goes back through one layer after
+# the other, down to the image. The guided pictures change this pass in a single place, at the ReLU. So we begin with one
+# ReLU.
 
 # %% [markdown]
 # ## The idea in words
@@ -81,7 +84,7 @@ print("dy", dy)
 # > **Predict.** Write down the five numbers $dx$ for each rule. Which rule lets the first gradient, 5, through? Which
 # > one lets $-2$ through?
 #
-# Then write the rules.
+# Then write the rules: replace each `...`. While one is left the solution stands in for it, so every cell runs.
 
 
 # %%
@@ -97,7 +100,7 @@ def relu_back(dy, x, rule):
 # %% [markdown] tags=["solution-relu_back"]
 # <details><summary>Hint</summary>
 #
-# a comparison such as `x > 0` gives 1 where it holds and 0 elsewhere, and you can multiply by it.
+# A comparison such as `x > 0` gives 1 where it holds and 0 elsewhere, and you can multiply by it.
 #
 # </details>
 #
@@ -144,18 +147,18 @@ stems(axes[0], dy, "arrives: dy")
 for axis, (rule, dx) in zip(axes[1:], by_hand.items()):
     stems(axis, dx, f"leaves: {rule}")
 show(
-    figure, alt="Four stem plots over x: the arriving gradient, and what the plain, deconvnet and guided rule let pass."
+    figure,
+    alt="Four stem plots over x: the arriving gradient 5, -4, 3, -2, 1. Plain keeps -2 and 1, deconvnet 5, 3 and 1, guided 1.",
 )
 
 # %% [markdown]
-# *What to see: the arriving gradient on the left, and what each rule lets pass. Plain erases by input, deconvnet by
-# sign, guided by both.*
+# *What to see: plain erases by the sign of the input, deconvnet by the sign of the gradient, guided by both.*
 
 # %% [markdown]
 # ## As a block that MXNet can differentiate
 #
-# In MXNet an `autograd.Function` says: this is my forward, and this is my backward. We keep the mask $[x > 0]$, because
-# on the way back the input is gone.
+# An `autograd.Function` of MXNet has a forward and a backward of its own. We keep the mask $[x > 0]$, because on the way
+# back the input is gone.
 
 
 # %%
@@ -178,8 +181,10 @@ class MyReLU(autograd.Function):
 
 # %% [markdown]
 # `attach_grad` tells MXNet to keep the gradient of an array. Such an array is called a **leaf**: the tape that records
-# the forward pass begins there. `train_mode=False` stands in two places, since we explain a finished network, and
-# MXNet's default is the other one.
+# the forward pass begins there. `train_mode=False` stands in two places: we explain a finished network, and MXNet's
+# default is training.
+#
+# `compare` is this course's helper. It says whether two arrays are exactly equal, close or different, and by how much.
 
 
 # %%
@@ -196,11 +201,9 @@ for rule in by_hand:
     mine = gradient_through(MyReLU(rule), x, dy)
     compare(f"{rule}, block and by hand", mine, by_hand[rule])
     assert np.array_equal(mine, by_hand[rule])
-compare("plain and Gluon's own ReLU", gradient_through(MyReLU("plain"), x, dy), gradient_through(nd.relu, x, dy))
-assert np.array_equal(gradient_through(MyReLU("plain"), x, dy), gradient_through(nd.relu, x, dy))
-
-# %% [markdown]
-# `compare` is this course's helper. It says whether two arrays are exactly equal, close or different, and by how much.
+mxnets_own = gradient_through(nd.relu, x, dy)
+compare("plain and MXNet's own ReLU", by_hand["plain"], mxnets_own)
+assert np.array_equal(by_hand["plain"], mxnets_own)
 
 # %% [markdown]
 # ## Which rule is a derivative?
@@ -213,6 +216,10 @@ assert np.array_equal(gradient_through(MyReLU("plain"), x, dy), gradient_through
 #
 # $\langle dy, f(x)\rangle$ is the sum of $dy_i f(x)_i$, and $e_i$ is 1 at position $i$. We do it in float64, so that
 # rounding does not drown the small difference. We leave out $x = 0$, where a ReLU has no derivative.
+#
+# > **Predict.** Which of the three rules will agree with the finite difference?
+#
+# Then write the quotient.
 
 
 # %%
@@ -224,7 +231,7 @@ def central_difference(f, x, dy, step):
 # %% [markdown] tags=["solution-central_difference"]
 # <details><summary>Hint</summary>
 #
-# push all of x up by `step` and look at the sum of dy f(x), do the same downwards, and divide by the whole way.
+# Push x up by `step` and look at the sum of dy f(x). Do the same downwards. Divide the difference by the whole way, which is twice the sum of `step`.
 #
 # </details>
 #
@@ -232,8 +239,7 @@ def central_difference(f, x, dy, step):
 #
 # ```python
 # def central_difference(f, x, dy, step):
-#     size = np.abs(step).sum()
-#     return ((dy * f(x + step)).sum() - (dy * f(x - step)).sum()) / (2 * size)
+#     return ((dy * f(x + step)).sum() - (dy * f(x - step)).sum()) / (2 * step.sum())
 # ```
 #
 # </details>
@@ -254,19 +260,15 @@ exercises.check(
 )
 
 
+# %%
 def finite_difference(f, x, dy, epsilon=1e-6):
     return np.array([central_difference(f, x, dy, epsilon * row) for row in np.eye(len(x))])
 
 
 x64, dy64 = x[x != 0].astype(np.float64), dy[x != 0].astype(np.float64)
 numeric = finite_difference(lambda v: np.maximum(v, 0), x64, dy64)
-print("x      ", x64)
-print("numeric", numeric.round(6))
-
-# %% [markdown]
-# > **Predict.** Which of the three rules agree with the finite difference?
-
-# %%
+print("x                ", x64)
+print("finite difference", numeric.round(6))
 agrees = {}
 for rule in by_hand:
     dx = gradient_through(MyReLU(rule), x64, dy64)
@@ -292,25 +294,29 @@ assert separately[0] == 1 and together[0] == 0
 # %% [markdown]
 # ## From one ReLU to a stack
 #
-# In a network the rule is applied at *every* ReLU. Here are ten layers, each a random matrix and a ReLU. The same
-# network gets the same input three times; only the rule differs.
+# In a network the rule is applied at *every* ReLU. Here are ten layers, each a random matrix and a ReLU. Only the rule
+# differs between three ways back.
 
 
 # %%
-def stack(relu, x, depth=10, width=200):
+def stack(x, rule, depth):
+    """`depth` layers, each a random matrix and a ReLU; the same matrices in every call."""
     rng = np.random.default_rng(1)
     for _ in range(depth):
-        weight = nd.array(rng.normal(0, np.sqrt(2 / width), (width, width)))
-        x = relu(nd.dot(x, weight))
+        weight = nd.array(rng.normal(0, np.sqrt(2 / 200), (200, 200)))
+        x = MyReLU(rule)(nd.dot(x, weight))  # a Function remembers one call's mask, so every ReLU gets a new one
     return x
 
 
 start = np.random.default_rng(2).normal(size=(1, 200)).astype(np.float32)
 head = np.ones((1, 200), np.float32)  # the gradient of the sum of all outputs
-reached = {}
-for rule in by_hand:  # a Function remembers one call's mask, so every ReLU gets a new one
-    through = gradient_through(lambda v, r=rule: stack(lambda z: MyReLU(r)(z), v), start, head)
-    reached[rule] = through[0]
+
+
+def back_through_stack(rule, depth=10):
+    return gradient_through(lambda x: stack(x, rule, depth), start, head)[0]
+
+
+reached = {rule: back_through_stack(rule) for rule in by_hand}
 
 # %% [markdown]
 # > **Predict.** Plot the 200 gradient values under the guided rule against the true ones. Will the points lie on a line,
@@ -331,12 +337,13 @@ for axis, (rule, values) in zip(axes, reached.items()):
     axis.set(title=f"{rule}: cosine {similarity[rule]:.2f}", xlabel="true gradient, largest = 1", aspect="equal")
 axes[0].set_ylabel("gradient under the rule, largest = 1")
 show(
-    figure, alt="Three scatter plots against the true gradient: plain on the diagonal, deconvnet and guided as clouds."
+    figure,
+    alt="Three scatter plots against the true gradient: plain on the diagonal, deconvnet a round cloud, guided a cloud along it.",
 )
 
 # %% [markdown]
-# *What to see: one point per input of the stack; to the right its true gradient, upward its gradient under each rule.
-# Guided is a cloud that leans with the line. Deconvnet, which never asks what the input was, keeps less of the truth.*
+# *What to see: a point per input of the stack; to the right its true gradient, upward its gradient under the rule. Guided
+# is a cloud that leans with the line. Deconvnet, which never asks what the input was, keeps less of the truth.*
 
 # %%
 assert abs(similarity["plain"] - 1) < 1e-6
@@ -347,33 +354,51 @@ assert 0.3 < negative < 0.7
 
 # %% [markdown]
 # About half of the guided values are negative, although the rule sends only positive gradients on. The reason: below the
-# lowest ReLU stands one more matrix, and its weights have both signs. In a real network that is the first convolution.
-# So a guided picture too says "brighter here" and "darker there".
+# lowest ReLU stands one more matrix, and its weights have both signs.
 #
 # Does the distance from the truth grow with the depth?
 
 # %%
 by_depth = {}
 for depth in (1, 2, 5, 10, 20):
-    both = [
-        gradient_through(lambda v, r=rule, d=depth: stack(lambda z: MyReLU(r)(z), v, d), start, head)[0]
-        for rule in ("guided", "plain")
-    ]
-    by_depth[depth] = cosine(*both)
+    by_depth[depth] = cosine(back_through_stack("guided", depth), back_through_stack("plain", depth))
     print(f"{depth:2} layers: cosine between guided and true gradient {by_depth[depth]:.2f}")
-assert abs(by_depth[1] - 1) < 1e-5 and by_depth[20] < by_depth[10] < by_depth[2]
+assert abs(by_depth[1] - 1) < 1e-5 and list(by_depth.values()) == sorted(by_depth.values(), reverse=True)
 
 # %% [markdown]
-# With one layer the two agree: the gradient that we send in is positive everywhere. Each further layer has negative
-# sums to cut away.
+# It does. With one layer the two agree, since the gradient that we send in is positive everywhere. Each further layer has
+# negative sums to cut away.
+#
+# ## The real network
+#
+# VGG16 has fifteen ReLUs, and its lowest one stands on a convolution. `cam.record` runs the network, and `image_gradient`
+# goes back to the image under each rule. This is the tiger of the first figure:
+
+# %%
+scene = scenes.draw(seed=10)
+recording = cam.record(cam.vgg16(), cam.load_image(scene.image))
+of_tiger = {rule: recording.image_gradient(target="tiger", rule=rule).ravel() for rule in by_hand}
+for rule, gradient in of_tiger.items():
+    print(
+        f"{rule:10} cosine to the true gradient {cosine(gradient, of_tiger['plain']):.2f}, "
+        f"negative {(gradient < 0).mean():.0%}"
+    )
+
+    assert rule == "plain" or abs(cosine(gradient, of_tiger["plain"])) < 0.1
+    assert 0.3 < (gradient < 0).mean() < 0.7
+
+# %% [markdown]
+# Number by number nothing is left of the true gradient under the other two rules. And nearly half of the guided values are
+# negative here too, because the first convolution has weights of both signs. So a guided picture says "brighter here" and
+# "darker there".
 
 # %% [markdown]
 # ## What `cam` does
 #
 # `cam.blocks.ReLU` is your block, for networks that you build yourself. One thing is new: it calls its Function as
 # `function(x) * 1`. MXNet's fast convolutions keep their arrays in a memory layout of their own. A convolution above the
-# ReLU can hand its gradient down in that layout, and then Python code reads garbage, without an error. Multiplication
-# by 1 is an ordinary operator. Its own backward step receives the gradient first and puts it into the ordinary layout.
+# ReLU can hand its gradient down in that layout, and then Python code reads garbage, without an error. The multiplication
+# is an ordinary operator: on the way back it receives the gradient first and puts it into the ordinary layout.
 
 # %%
 for rule in by_hand:
@@ -408,7 +433,7 @@ lesson.solution("exercise_1")  # or your own code
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>
 #
-# the slope is 1 where x is positive and 0.1 elsewhere. Save it in `forward`.
+# The slope is 1 where x is positive and 0.1 elsewhere. Save it in `forward`.
 #
 # </details>
 #
@@ -441,7 +466,7 @@ lesson.solution("exercise_2")  # or your own code
 # %% [markdown] tags=["solution-exercise_3"]
 # <details><summary>Hint</summary>
 #
-# for the first part send +1 and -1 through, for the second part x and -x.
+# For the first part send +1 and -1 through, for the second part x and -x.
 #
 # </details>
 #

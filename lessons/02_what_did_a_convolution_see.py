@@ -36,7 +36,7 @@ from mxnet.gluon import nn
 
 lesson = Lesson(2, globals())
 scene = scenes.draw(seed=2)
-picture, target = cam.load_image(scene.image), scene.labels[0]
+picture, (target, other) = cam.load_image(scene.image), scene.labels
 net = cam.vgg16()
 layer = "features.28"  # VGG16's last convolution, conv5_3: the layer that MXNet's tutorial took
 rec = cam.record(net, picture, layer)
@@ -46,7 +46,7 @@ by_wish = np.argsort(-dA.mean(axis=(1, 2)))
 channels = [*by_wish[:2], *by_wish[-2:]]
 figure, axes = plt.subplots(1, 5, figsize=(11, 2.7), layout="constrained")
 axes[0].imshow(scene.image)
-axes[0].set_title(f"scene: {' and '.join(scene.labels)}", fontsize=9)
+axes[0].set_title(f"scene: {target} and {other}", fontsize=9)
 for axis, channel in zip(axes[1:], channels):
     axis.imshow(np.maximum(A[channel], 0), cmap="inferno", vmin=0, extent=(0, 224, 224, 0))
     for mask, style in zip(scene.masks, ("solid", "dashed")):
@@ -58,29 +58,29 @@ for axis in axes:
     axis.set(xticks=[], yticks=[])
 show(
     figure,
-    alt="A scene with a tiger and a hog, and four channels of 14 x 14 numbers with the outlines of both animals.",
+    alt="A scene with a tiger and a hog, and four channels of 14x14 numbers: the first brightest on the tiger, the second on "
+    "the hog's head, the third beside both animals, the fourth on the tiger and above the hog.",
 )
 
 # %% [markdown]
-# *What to see: four of the 128 channels of a convolution in VGG16. Each is a detector with a map of where it fired; black
-# is zero, and each has its own brightest value. The class "tiger" wants more of the first two and less of the last two. The
-# solid outline is the tiger, the dashed one the hog.*
+# *What to see: four of the 128 channels of a convolution in VGG16. Each is a detector with a map of where it fired. Black
+# is zero or less, and each has its own brightest value. The solid outline is the tiger, the dashed one the hog. The class
+# "tiger" wants more of the first two channels and less of the last two. The third fires beside the animals, not on them.*
 #
-# Grad-CAM needs these two things from one layer: its **feature map** $A$, which is what the convolution saw, and the
-# gradient of the class's score, $\partial y^c / \partial A$, which is what the class wants. MXNet keeps neither. In this
-# lesson we make it keep both.
+# Grad-CAM needs two things from one layer. Its **feature map** $A$ is what the convolution saw. The gradient of the
+# class's logit, $\partial y^c / \partial A$, is what the class wants: where it is positive, a larger number would raise the
+# logit. MXNet keeps neither. In this lesson we make it keep both.
+#
+# How strongly does each channel fire on the two animals?
 
 # %%
-means = {
-    channel: [cam.resize_map(np.maximum(A[channel], 0), 224)[mask].mean() for mask in scene.masks]
-    for channel in channels
-}
+fired = {channel: cam.resize_map(np.maximum(A[channel], 0), 224) for channel in channels}
+means = {channel: [heat[mask].mean() for mask in scene.masks] for channel, heat in fired.items()}
 for channel, (on_target, on_other) in means.items():
-    print(
-        f"channel {channel:3}: mean gradient {dA[channel].mean():+.4f}, mean {on_target:.1f} on the {target}, {on_other:.1f} on the {scene.labels[1]}"
-    )
-assert dA[channels[1]].mean() > 0 > dA[channels[2]].mean()
-assert means[channels[1]][0] < means[channels[1]][1]  # wanted, and stronger on the hog
+    print(f"channel {channel:3}: mean {on_target:.1f} on the {target}, {on_other:.1f} on the {other}")
+second, third = channels[1:3]
+assert dA[second].mean() > 0 > dA[third].mean()
+assert means[second][0] < means[second][1] and max(means[third]) < 0.05 < A[third].max()
 
 # %% [markdown]
 # ## The idea in words
@@ -139,7 +139,7 @@ def convolve_backward(dy, w):
 # %% [markdown] tags=["solution-convolve_backward"]
 # <details><summary>Hint</summary>
 #
-# output (i, j) was made from one window of x. Hand its gradient to this window, times the weights.
+# Output (i, j) was made from one window of x. Hand its gradient to this window, times the weights.
 #
 # </details>
 #
@@ -169,7 +169,7 @@ print(dx)
 
 # %% [markdown]
 # The centre: weight 4 in the first window and weight 1 in the last, $4 \cdot 1 + 1 \cdot 10 = 14$. Is it a derivative?
-# A finite difference and Gluon's own convolution both have a say.
+# Ask a finite difference:
 
 # %%
 numeric = np.zeros((3, 3))
@@ -180,12 +180,17 @@ for k, m in np.ndindex(3, 3):
 compare("by hand and finite difference", dx, numeric)
 assert np.allclose(dx, numeric, atol=1e-6)
 
-convolution = nn.Conv2D(1, 2, in_channels=1)
+# %% [markdown]
+# And Gluon's own convolution, with the same weights:
+
+# %%
+convolution = nn.Conv2D(channels=1, kernel_size=2, in_channels=1)
 convolution.initialize()
 convolution.weight.set_data(nd.array(w[None, None]))
 
 
 def small_image():
+    """The 3x3 input as a leaf, (1, 1, 3, 3)."""
     leaf = nd.array(x[None, None])
     leaf.attach_grad()
     return leaf
@@ -201,7 +206,7 @@ assert np.array_equal(image.grad[0, 0].asnumpy(), dx)
 # %% [markdown]
 # ## A convolution in the middle of a network
 #
-# Now put something above it: the sum of squares, as the "score".
+# Put something above it: the sum of squares, as the "score".
 
 
 # %%
@@ -241,7 +246,7 @@ assert not image.grad.asnumpy().any()
 # %% [markdown]
 # All zeros, and no warning. A leaf is where history begins. MXNet forgets how $A$ was made, so the gradient stops there:
 # the tape is **cut**. Grad-CAM at this layer would be right, and every image gradient of the same pass would be zero.
-# The trap has its own bug report: [apache/mxnet #11865](https://github.com/apache/mxnet/issues/11865).
+# This trap has its own bug report: [apache/mxnet #11865](https://github.com/apache/mxnet/issues/11865).
 
 # %%
 show(
@@ -251,21 +256,21 @@ show(
 )
 
 # %% [markdown]
-# *What to see: above, the cut. Below, a way that cuts nothing: a zero is added to the feature map, and the zero is the
-# leaf.*
+# *What to see: above, the cut. Below, a way that cuts nothing: a zero is added to the feature map. Orange is the leaf whose
+# gradient we read.*
 #
 # ### The zero tap
 #
 # $$W = A + T, \qquad T = 0$$
 #
 # The network goes on with $W$, which equals $A$. Since $\partial W / \partial T = 1$, the gradient of $T$ is the gradient
-# of the feature map. Electricians measure a voltage the same way, with a tap that draws no current. Write it:
+# of the feature map. Write it:
 
 
 # %%
 def tap(A):
     """What the network goes on with, and a zero whose gradient is that of A."""
-    zero = ...  # your code
+    zero = ...  # your code, and one more line that makes it a leaf
     passed_on = ...  # your code
     return passed_on, zero
 
@@ -299,29 +304,21 @@ with autograd.record(train_mode=False):
     passed_on, zero = tap(feature_map)
     result = score(passed_on)
 result.backward(train_mode=False)
-nothing = np.zeros((1, 1, 2, 2))
-exercises.check(
-    "the zero's gradient",
-    zero.grad,
-    2 * feature_map,
-    {"the network must go on with the sum of A and the zero": nothing},
-)
-exercises.check(
-    "the image's gradient", image.grad[0, 0], true_gradient, {"A must not become a leaf itself": np.zeros((3, 3))}
-)
+assert zero.grad is not None, "MXNet keeps the gradient of a leaf only: the zero needs attach_grad"
+apart = {"the network must go on with the sum of A and the zero": np.zeros((1, 1, 2, 2))}
+exercises.check("the zero's gradient", zero.grad, 2 * feature_map, apart)
+cut = {"A must not become a leaf itself": np.zeros((3, 3))}
+exercises.check("the image's gradient", image.grad[0, 0], true_gradient, cut)
 print("both are right")
-assert np.array_equal(image.grad[0, 0].asnumpy(), true_gradient)
 
 # %% [markdown]
 # Both, from one pass.
-
-# %% [markdown]
+#
 # ## The real network
 #
-# At the top of this lesson `cam.record` ran VGG16 once, and then told the feature map and the gradient of a class. Did
-# it put a tap into the network? Let us do that ourselves and compare. We run the network's blocks one after the other,
-# with our tap behind block 28. Only max pooling needs care: here it must believe that it is in training. Lesson 4 says
-# why.
+# At the top of this lesson `cam.record` ran VGG16 once, and gave the feature map and the gradient of a class. Did it put
+# a tap into the network? Let us do that ourselves and compare. We run the network's blocks one after the other, with our
+# tap behind block 28. Only max pooling needs care: here it must believe that it is in training. Lesson 4 says why.
 
 # %%
 image = picture.copy()
@@ -348,15 +345,15 @@ tapped = {
     "its gradient": (dA, zero.grad[0].asnumpy()),
     "image gradient": (rec.image_gradient(target=target), image.grad.asnumpy()),
 }
-for name, (walked, by_tap) in tapped.items():
-    print(f"{name:14} cam.record and tap, relative error {relative_error(walked, by_tap):.0e}")
-    assert relative_error(walked, by_tap) < 1e-5
+for name, (recorded, by_tap) in tapped.items():
+    print(f"{name:14} cam.record and tap, relative error {relative_error(recorded, by_tap):.0e}")
+    assert relative_error(recorded, by_tap) < 1e-5
 
 # %% [markdown]
-# The same numbers, up to rounding. But no, `cam.record` needs no tap, and it leaves nothing on the network. It asks the network for its **graph**:
-# the list of its operators, and which feeds which. It runs them in order, and keeps what it needs. Then it walks back in
-# the reverse order, and each operator turns the gradient that arrives into the gradients of its inputs. Your
-# `relu_back` and `convolve_backward` are two of these rules. Every map on the way has its gradient at hand.
+# The same numbers, up to rounding. But no, `cam.record` needs no tap, and it leaves nothing on the network. It asks the
+# network for its **graph**: the list of its operators, and which feeds which. It runs them in order, and keeps what it
+# needs. Then it walks back in the reverse order, and each operator turns the gradient that arrives into the gradients of
+# its inputs. Your `relu_back` and `convolve_backward` are two of these rules.
 #
 # Here is the graph of a small network, drawn from the same list:
 
@@ -386,13 +383,12 @@ show(
 )
 
 # %% [markdown]
-# *What to see: every operator, in the order in which it runs. Orange maps are **whole**: every path from the image to the
-# logits crosses them. Blue is a **part**: something goes around it. The walk back takes every arrow the other way. That
-# one map can be a part is what lesson 5 is about.*
-
-# %% [markdown]
+# *What to see: every operator, in the order in which it runs. The walk back takes every arrow the other way. Orange maps
+# are **whole**: every path from the image to the logits crosses them. Blue is a **part**: something goes around it. What
+# that means for Grad-CAM is the question of lesson 5.*
+#
 # A channel says what was seen, its gradient what the class wants. Neither alone is an explanation: the second channel in
-# the first figure is wanted, and fires most on the hog. Lesson 3 multiplies the two.
+# the first figure is wanted, and fires more on the hog than on the tiger. Lesson 3 multiplies the two.
 
 # %% [markdown]
 # ## On your own
@@ -415,13 +411,13 @@ show(
 lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
-# **2.** ★★ Ask the same recording for two classes, `scene.labels[0]` and `scene.labels[1]`. How similar are the two
-# gradients at this layer? Use the cosine of lesson 1.
+# **2.** ★★ Ask the same recording `rec` for both classes, `target` and `other`. How similar are the two gradients at this
+# layer? Use the cosine of lesson 1.
 
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>
 #
-# flatten both, or sum over all axes.
+# `rec.gradient(layer, target=other)[0]` is the other one. Sum over all axes, as a dot product does.
 #
 # </details>
 #
@@ -432,9 +428,10 @@ lesson.solution("exercise_1")  # or your own code
 #     return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
 #
 #
-# other = rec.gradient(layer, target=scene.labels[1])[0]
-# print(f"cosine between {scene.labels[0]} and {scene.labels[1]}: {cosine(dA, other):.2f}")
-# assert cosine(dA, dA) > 0.999 > cosine(dA, other)
+# similarity = cosine(dA, rec.gradient(layer, target=other)[0])
+# print(f"cosine between {target} and {other}: {similarity:.2f}")
+# # Neither alike nor unrelated: a small step that raises the logit of one class raises the other's too.
+# assert 0 < similarity < 0.9
 # ```
 #
 # </details>
@@ -449,7 +446,7 @@ lesson.solution("exercise_2")  # or your own code
 # %% [markdown] tags=["solution-exercise_3"]
 # <details><summary>Hint</summary>
 #
-# the score is the sum of squares, so its gradient depends on where you stand.
+# The score is the sum of squares, so its gradient depends on where you stand.
 #
 # </details>
 #

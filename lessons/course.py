@@ -140,8 +140,13 @@ def imagenet_weights(name: str) -> Path | None:
     return Path(chosen) if chosen else download.find(name)
 
 
+def edges(image: np.ndarray) -> np.ndarray:
+    """The strength of the brightness's gradient, numpy (H, W), of an image, numpy (H, W, 3): a map that no network made."""
+    return np.hypot(*np.gradient(image.mean(axis=2)))
+
+
 def edge_filter(seeds) -> dict[str, np.ndarray]:
-    """What a map without any network reaches, the strength of the picture's edges, for both objects of each scene.
+    """What `edges` reaches as a map, for both objects of each scene.
 
     Returns
     -------
@@ -150,7 +155,7 @@ def edge_filter(seeds) -> dict[str, np.ndarray]:
     rows = []
     for seed in seeds:
         scene = scenes.draw(seed)
-        heat = np.hypot(*np.gradient(scene.image.mean(axis=2)))
+        heat = edges(scene.image)
         for mask, other in zip(scene.masks, scene.masks[::-1]):
             found = metrics.share_on_object(heat, mask, other), metrics.energy_in_mask(heat, mask)
             rows.append((*found, metrics.pointing_game(heat, mask)))

@@ -24,9 +24,9 @@ def cut_and_tap() -> Figure:
         places = {"image": 1.2, "convolution": 3.6, "A": 6.0, "score": 9.4}
         tap = y < 2
         for text, x in places.items():
-            box(axis, x, y, text, WHOLE if text == "A" else QUIET)
+            box(axis, x, y, text, WHOLE if text == "A" and not tap else QUIET)
         if tap:
-            box(axis, 7.75, y, "+", PART, width=0.6)
+            box(axis, 7.75, y, "+", QUIET, width=0.6)
             box(axis, 7.75, y - 1.05, "T = 0", WHOLE, width=1.0)
         stops = [1.2 + WIDTH / 2, 3.6 - WIDTH / 2, 3.6 + WIDTH / 2, 6 - WIDTH / 2, 6 + WIDTH / 2]
         stops += [7.45, 8.05, 9.4 - WIDTH / 2] if tap else [9.4 - WIDTH / 2]

@@ -1,5 +1,5 @@
 # %% relu_back
-# Hint: a comparison such as `x > 0` gives 1 where it holds and 0 elsewhere, and you can multiply by it.
+# Hint: A comparison such as `x > 0` gives 1 where it holds and 0 elsewhere, and you can multiply by it.
 def relu_back(dy, x, rule):
     if rule == "plain":
         return dy * (x > 0)
@@ -9,10 +9,10 @@ def relu_back(dy, x, rule):
 
 
 # %% central_difference
-# Hint: push all of x up by `step` and look at the sum of dy f(x), do the same downwards, and divide by the whole way.
+# Hint: Push x up by `step` and look at the sum of dy f(x). Do the same downwards. Divide the difference by the whole way,
+#   which is twice the sum of `step`.
 def central_difference(f, x, dy, step):
-    size = np.abs(step).sum()
-    return ((dy * f(x + step)).sum() - (dy * f(x - step)).sum()) / (2 * size)
+    return ((dy * f(x + step)).sum() - (dy * f(x - step)).sum()) / (2 * step.sum())
 
 
 # %% exercise_1
@@ -23,7 +23,7 @@ assert by_hand["deconvnet"][2] == 3
 
 
 # %% exercise_2
-# Hint: the slope is 1 where x is positive and 0.1 elsewhere. Save it in `forward`.
+# Hint: The slope is 1 where x is positive and 0.1 elsewhere. Save it in `forward`.
 class LeakyReLU(autograd.Function):
     def forward(self, x):
         self.slope = (x > 0) + 0.1 * (x <= 0)
@@ -38,7 +38,7 @@ compare("leaky", gradient_through(LeakyReLU(), x64, dy64), leaky)
 assert np.allclose(gradient_through(LeakyReLU(), x64, dy64), leaky, atol=1e-6)
 
 # %% exercise_3
-# Hint: for the first part send +1 and -1 through, for the second part x and -x.
+# Hint: For the first part send +1 and -1 through, for the second part x and -x.
 parts = gradient_through(MyReLU("deconvnet"), one, one) + gradient_through(MyReLU("deconvnet"), one, -one)
 whole = gradient_through(MyReLU("deconvnet"), one, one - one)
 print("deconvnet(+1) + deconvnet(-1) =", parts[0], "  deconvnet(+1 - 1) =", whole[0])

@@ -1,5 +1,5 @@
 # %% product
-# Hint: the small map must first get the size of the picture: `cam.resize_map(heat, (height, width))`.
+# Hint: The small map must first get the size of the picture: `cam.resize_map(heat, (height, width))`.
 def product(guided, heat):
     return guided * cam.resize_map(heat, guided.shape[-2:])
 
@@ -12,6 +12,16 @@ def right_pool(z):
 
 
 # %% exercise_1
+# Hint: `rec.image_gradient(target=first)[0]` has a number for each colour and pixel. Two signs differ where the smallest
+#   of the three is negative and the largest positive.
+gradient = rec.image_gradient(target=first)[0].reshape(3, -1)
+strongest = np.argsort(-np.abs(gradient).max(axis=0))[:1000]
+disagree = (gradient[:, strongest].min(axis=0) < 0) & (gradient[:, strongest].max(axis=0) > 0)
+print(f"{disagree.sum()} of 1000: there, one colour should be brighter and another one darker")
+assert 0 < disagree.sum() < 1000
+
+# %% exercise_2
+# Hint: Enlarge Grad-CAM to 224 first, as for the product. `np.abs(...).max(axis=0)` is the strength of the guided gradient.
 added, multiplied = [], []
 for seed in scenes.TEST_SEEDS[:10]:
     drawn = scenes.draw(seed)
@@ -21,19 +31,21 @@ for seed in scenes.TEST_SEEDS[:10]:
         heat = cam.resize_map(cam.grad_cam_of(one, target=c)[0], 224)
         added.append(metrics.share_on_object(strength / strength.max() + heat / heat.max(), mask, other))
         multiplied.append(metrics.share_on_object(strength * heat, mask, other))
+difference = metrics.bootstrap(np.subtract(multiplied, added))
 print("added     ", metrics.bootstrap(added))
 print("multiplied", metrics.bootstrap(multiplied))
-assert np.mean(multiplied) > np.mean(added)  # a sum keeps what only one of the two says
+print("multiplied minus added, picture by picture:", difference)
+assert difference.low > 0  # a sum keeps what only one of the two says
 
 
-# %% exercise_2
-# Hint: cut at relu5_3. Here nothing below it is needed, so a leaf there does no harm: run `net.features[30:]` from it.
+# %% exercise_3
+# Hint: Cut at relu5_3. Here nothing below it is needed, so a leaf there does no harm: run `net.features[30:]` from it.
 def feature_gradient(pool):
     """The gradient at relu5_3, with a choice of the one pooling above it: numpy (K, h, w)."""
     leaf = nd.array(rec.features())
     leaf.attach_grad()
     with autograd.record(train_mode=False):
-        y = leaf * 1
+        y = leaf
         for block in net.features[30:]:
             y = pool(y) if isinstance(block, nn.MaxPool2D) else block(y)
         logit = net.output(y)[0, number]
@@ -52,10 +64,3 @@ print(f"relative error of HiResCAM           {relative_error(*hires):.2f}")
 assert relative_error(*alphas) < 1e-4 and relative_error(*hires) > 0.2
 # Grad-CAM averages the gradient over each channel: on the wrong element of the right window it counts the same. HiResCAM
 # multiplies position by position, and there the wrong place matters.
-
-# %% exercise_3
-gradient = rec.image_gradient(target=first)[0].reshape(3, -1)
-strongest = np.argsort(-np.abs(gradient).max(axis=0))[:1000]
-disagree = (gradient[:, strongest].min(axis=0) < 0) & (gradient[:, strongest].max(axis=0) > 0)
-print(f"{disagree.sum()} of 1000: there, one colour should be brighter and another one darker")
-assert 0 < disagree.sum() < 1000

@@ -6,7 +6,6 @@ and added up. Normalising and colouring them is the business of `cam.plot`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, cast, overload
 
@@ -15,17 +14,16 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from . import layers as choose
-from .checks import by_keyword, is_whole, ready
+from .checks import Images, by_keyword, is_whole, ready
 from .endings import averages
-from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
+from .errors import InputError, LayerError, MapWarning, NetError, NonFiniteError, tell
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
 from .mxnet import shape_of
-from .recording import Recording, recorded
+from .recording import Recording, record
 from .targets import Target
 from .walk import finite
 
-Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
@@ -66,7 +64,8 @@ def grad_cam(
     numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
     `layer` is a list. LayerWarning, MapWarning and NetWarning say where a map does not say what a reader would think
     """
-    return _maps(recorded(net, x, layer, False, output), layer, target, relu)
+    recording = record(net, x, layer, image_gradient=False, output=output)
+    return each_layer(recording, layer, lambda path: weighted_sum(recording, path, target), relu)
 
 
 @of_layers
@@ -78,7 +77,8 @@ def hires_cam(
     Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all positions, as at
     the input of a global average pooling, the two are equal.
     """
-    return _maps(recorded(net, x, layer, False, output), layer, target, relu, average=False)
+    recording = record(net, x, layer, image_gradient=False, output=output)
+    return each_layer(recording, layer, lambda path: weighted_sum(recording, path, target, average=False), relu)
 
 
 def grad_cam_of(
@@ -125,9 +125,7 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
-    recording = recorded(net, x, [pooling.inputs[0]], False, output)
-    for warning in recording.notes:
-        warnings.warn(warning, stacklevel=3)
+    recording = record(net, x, [pooling.inputs[0]], image_gradient=False, output=output)
     rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)
     chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
     return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
@@ -172,9 +170,7 @@ def decompose(
 
     shortcut, branch = sorted(summands[::-1], key=operators)
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
-    recording = recorded(net, x, list(parts.values()), False, output)
-    for warning in recording.notes:
-        warnings.warn(warning, stacklevel=3)
+    recording = record(net, x, list(parts.values()), image_gradient=False, output=output)
     alpha = _alpha(recording.arrays(entry, target)[1])
     maps = {part: (alpha * recording.arrays(one, target)[0]).sum(axis=1) for part, one in parts.items()}
     return {part: finite(one, f"the map of the {part}") for part, one in maps.items()}
@@ -199,7 +195,7 @@ def image_gradient(
 
     `rule` and `where` as for `Recording.image_gradient`; the other parameters and the errors as for `grad_cam`.
     """
-    return _image_gradient(recorded(net, x, [], True, output), rule, where, target)
+    return record(net, x, [], output=output).image_gradient(target=target, rule=rule, where=where)
 
 
 @by_keyword
@@ -207,13 +203,13 @@ def guided_backprop(
     net: Block, x: Images, *, target: Target = None, where: Layers = None, output: int | None = None
 ) -> np.ndarray:
     """Guided backpropagation (Springenberg et al. 2015): `image_gradient` with rule="guided"."""
-    return _image_gradient(recorded(net, x, [], True, output), "guided", where, target)
+    return image_gradient(net, x, target=target, rule="guided", where=where, output=output)
 
 
 @by_keyword
 def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
     """max over channels of |d target / d image|, numpy (N, H, W) (Simonyan et al. 2014, section 3.1)."""
-    return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
+    return np.abs(image_gradient(net, x, target=target, output=output)).max(axis=1)
 
 
 @of_layers
@@ -231,9 +227,9 @@ def guided_grad_cam(
     Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`. Signed,
     numpy (N, 3, H, W) of the net's dtype; a dict of them by layer path if `layer` is a list.
     """
-    recording = recorded(net, x, layer, True, output)
-    heat = _maps(recording, layer, target, relu=True)
-    guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
+    recording = record(net, x, layer, output=output)
+    heat = each_layer(recording, layer, lambda path: weighted_sum(recording, path, target))
+    guided = recording.image_gradient(target=target, rule="guided", where=where)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
     return guided_product(guided, heat)
@@ -303,22 +299,14 @@ def caveats(path: str, signed: np.ndarray, relu: bool = True) -> list[MapWarning
     return []
 
 
-def _image_gradient(recording: Recording, rule: str, where: Layers, target: Target) -> np.ndarray:
-    for warning in [*recording.notes, *recording.rule_caveats(rule, where)]:
-        warnings.warn(warning, stacklevel=4)
-    return recording.image_gradient_by(rule, where, target)
-
-
-def _maps(recording: Recording, layer: Layers, target: Target, relu: bool, average: bool = True) -> Maps:
-    """The map of each recorded layer, with warnings; a dict only if a list was asked for."""
+def each_layer(recording: Recording, layer: Layers, signed_of: Callable[[str], np.ndarray], relu: bool = True) -> Maps:
+    """The map of each recorded layer, from the signed one of its path, with warnings; a dict if `layer` is a list."""
     maps: dict[str, np.ndarray] = {}
     for path in recording.layers:
-        signed = weighted_sum(recording, path, target, average)
-        said: list[CamWarning] = [*recording.notes, *recording.caveats(path)]
+        signed = signed_of(path)
+        tell(recording.caveats(path))
         for number, one in enumerate(signed):
-            of_image = caveats(path, one, relu)
-            said += of_image if len(signed) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
-        for warning in said:
-            warnings.warn(warning, stacklevel=4)
+            said = caveats(path, one, relu)
+            tell(said if len(signed) == 1 else [MapWarning(f"image {number}: {warning}") for warning in said])
         maps[path] = np.maximum(signed, 0) if relu else signed
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

@@ -6,7 +6,6 @@ A script written for the tutorial's gradcam.py works after one change, from `imp
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.blocks import Activation, Conv2D
-from ..core.errors import InputError, NetError
+from ..core.errors import InputError, NetError, tell, telling
 from ..core.layers import LayerLike
 from . import plot
 from .explanation import Explanation
@@ -26,6 +25,7 @@ from .pipeline import explain, explain_views
 __all__ = ["Activation", "Conv2D", "show_images", "visualize"]
 
 
+@telling
 def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
     """What the tutorial's two functions of this name show for the net's top class, at any layer.
 
@@ -54,8 +54,7 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
         shown = f"{explanation.label}{number}", (explanation.photograph, *_pictures(explanation))
     else:
         raise InputError("visualize takes (net, preprocessed_img, orig_img, layer) or (net, img_path, layer)")
-    for warning in explanation.warnings:
-        warnings.warn(warning, stacklevel=2)
+    tell(explanation.warnings)
     return shown
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import is_whole
-from ..core.errors import CamWarning, InputError, LayerError, NetError
+from ..core.errors import InputError, LayerError, NetError, collected, telling
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import parameters, paths
 from ..core.maps import Layers, grad_cam, resize_map
@@ -62,12 +61,16 @@ class Evaluation:
         return metrics.bootstrap(values - getattr(minus, measure) if minus else values, clusters=self.seed)
 
 
-def evaluate(net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10):
+@telling
+def evaluate(
+    net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10
+) -> Evaluation | dict[str, Evaluation]:
     """`compare` for Grad-CAM alone: an Evaluation; a dict of them by layer path if `layer` is a list."""
     found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch)}
     return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
 
 
+@telling
 def compare(
     net: Block, methods: Mapping[str, Callable], layers: Layers, seeds: Iterable, *, batch: int = 10, progress=iter
 ) -> list[Evaluation]:
@@ -150,8 +153,7 @@ def randomise(net: Block, down_to: str, seed: int = 0) -> Block:
 def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
     """What the method gives for those of the offered arguments that it has, by layer; without its warnings."""
     wanted = inspect.signature(method).parameters
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CamWarning)
+    with collected():
         maps = method(**{name: value for name, value in offered.items() if name in wanted})
     maps = maps if isinstance(maps, dict) else {"": maps}
     return {path: np.abs(one).max(axis=1) if one.ndim == 4 else one for path, one in maps.items()}

@@ -41,9 +41,9 @@ def other_class(method: Callable) -> Callable:
     It is called as `cam.grad_cam` is, with a class as target.
     """
 
-    def of_other_class(net, x, *, target=None, layer=None):
-        recording = record(net, x, [], image_gradient=False)
+    def of_other_class(net, x, *, target=None, layer=None, **options):
+        recording = record(net, x, [], image_gradient=False, output=options.get("output"))
         others = [(one - 1) % recording.logits.shape[1] for one in recording.class_ids(target)]
-        return method(net, x, target=others, layer=layer)
+        return method(net, x, target=others, layer=layer, **options)
 
     return of_other_class

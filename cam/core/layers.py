@@ -20,7 +20,16 @@ LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the 
 
 
 def paths(net: Block) -> dict[str, Block]:
-    """Every block below `net` by its structural path ("features.8.2.conv3")."""
+    """Every block below a net by its structural path ("features.8.2.conv3").
+
+    Parameters
+    ----------
+    net : any Gluon net; NetError if it is none
+
+    Returns
+    -------
+    dict of blocks by path, parents first
+    """
     return {path: block for path, block in blocks_of(net) if path}
 
 

@@ -39,6 +39,10 @@ def record(
     image_gradient : whether the image's gradient will be asked for; without it the pass needs less time and memory
     output : which output to explain, of a net that has several
 
+    Returns
+    -------
+    Recording
+
     Raises
     ------
     InputError, NonFiniteError
@@ -90,23 +94,74 @@ class Recording:
         self.notes: list[NetWarning] = [NetWarning(said)] if ending else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:
-        """One class number per image, of a target that is no function."""
+        """One class number per image.
+
+        Parameters
+        ----------
+        target : as for `cam.grad_cam`, but no function; ClassError if there is no such class
+
+        Returns
+        -------
+        tuple of int
+        """
         return targets.class_ids(self._prepared.net, target, self.logits)
 
     def head(self, target: Target = None) -> nd.NDArray:
-        """d target / d logits, NDArray of the logits' shape."""
+        """The derivative of the target with respect to the logits.
+
+        Parameters
+        ----------
+        target : as for `cam.grad_cam`; ClassError if it is none
+
+        Returns
+        -------
+        NDArray of the logits' shape
+        """
         return targets.head_of(self._prepared.net, target, self._logits)
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
-        """The feature map A of a recorded layer, numpy (N, K, h, w); `layer` may be left out if there is only one."""
+        """The feature map A of a recorded layer.
+
+        Parameters
+        ----------
+        layer : may be left out if only one was recorded; LayerError if it was not
+
+        Returns
+        -------
+        numpy (N, K, h, w)
+        """
         return finite(self._walked.values[self._recorded(layer)], "the feature map")
 
     def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
-        """d target / d A of a recorded layer, for each image, numpy (N, K, h, w); `target` as for `cam.grad_cam`."""
+        """The derivative d target / d A with respect to the feature map of a recorded layer, for each image.
+
+        Parameters
+        ----------
+        layer : as for `features`
+        target : as for `cam.grad_cam`
+
+        Returns
+        -------
+        numpy (N, K, h, w)
+        """
         return finite(self.arrays(layer, target)[1], f"the gradient at {self._graph.name(self._recorded(layer))}")
 
     def arrays(self, layer: LayerLike | Entry | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
-        """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
+        """A and d target / d A of a recorded layer, as MXNet holds them; to be read only.
+
+        Parameters
+        ----------
+        layer, target : as for `gradient`
+
+        Returns
+        -------
+        tuple of two NDArrays (N, K, h, w)
+
+        Raises
+        ------
+        LayerError
+            If the layer was not recorded, or no gradient flows back to it.
+        """
         entry, head = self._recorded(layer), self.head(target)
         key = head.asnumpy().tobytes()
         kept = self._gradients  # read once: another thread may ask for another target meanwhile
@@ -117,7 +172,16 @@ class Recording:
         return self._walked.values[entry], kept[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
-        """What to know about a recorded layer before believing its maps, as warnings that were not yet raised."""
+        """What to know about a recorded layer before believing its maps.
+
+        Parameters
+        ----------
+        layer : as for `features`
+
+        Returns
+        -------
+        list of warnings that were not yet raised
+        """
         entry = self._recorded(layer)
         said = choose.advice_on(self._prepared, entry)
         return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
@@ -126,7 +190,7 @@ class Recording:
     def image_gradient(
         self, *, target: Target = None, rule: str = "plain", where: LayerLike | Sequence[LayerLike] | None = None
     ) -> np.ndarray:
-        """d target / d image for each image, numpy (N, 3, H, W), signed.
+        """The derivative d target / d image for each image, signed.
 
         Parameters
         ----------
@@ -136,8 +200,16 @@ class Recording:
         where : the ReLUs that obey the rule, of `cam.relus(net)`; None for all. LeakyReLU, PReLU, ELU and other
             relatives keep their derivative, as the rules are defined for ReLU
 
+        Returns
+        -------
+        numpy (N, 3, H, W)
+
         Raises
         ------
+        InputError
+            If the rule is none of these.
+        LayerError
+            If `where` holds something else than a ReLU.
         NetError
             If the image was not recorded, or the net has no ReLU that could obey the rule.
 

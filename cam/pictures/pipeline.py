@@ -73,11 +73,22 @@ def explain_many(
 
     Parameters
     ----------
+    net : as for `explain`
+    images : pictures, each as for `explain`
+    target, layer : as for `explain`, for all pictures
     top : with target=None, how many of each picture's top classes to explain
+    fit, size, output : as for `explain`
 
     Returns
     -------
     For each picture its explanations, one for each class
+
+    Raises
+    ------
+    InputError
+        If there are no pictures, their sizes differ with fit=None, or both target and top are given.
+    CamError
+        As `explain`.
     """
     if not is_whole(top) or top < 1:
         raise InputError(f"top is {top!r}; expected a positive int")

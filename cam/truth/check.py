@@ -52,14 +52,13 @@ def check(net: Block, x: nd.NDArray | None = None, *, target: int | str | None =
 
     Parameters
     ----------
-    net : as for `cam.record`, with one output
+    net : as for `cam.record`, with one output; CamError as there
     x : NDArray (1, C, H, W), a picture as the net takes it; a scene of two cut-outs if not given
     target : the class to explain; the top class if not given
 
-    Raises
-    ------
-    CamError
-        As `cam.record`.
+    Returns
+    -------
+    Verdicts
     """
     x = _scene(net) if x is None else x[:1]
     with collected():  # of layers and maps; what is to be said here is said in the verdicts

@@ -173,7 +173,16 @@ TAG_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 25
 
 
 def tag_window(size: int = 224) -> tuple[slice, slice]:
-    """Rows and columns of the tag that `tag` draws: a square of a seventh of the side, in the upper left corner."""
+    """Rows and columns of the tag that `tag` draws: a square of a seventh of the side, in the upper left corner.
+
+    Parameters
+    ----------
+    size : of the scene in pixels
+
+    Returns
+    -------
+    tuple of slice
+    """
     margin, side = size // 56, size // 7
     return (slice(margin, margin + side),) * 2
 

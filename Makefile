@@ -124,11 +124,17 @@ reference: $(READY) $(PEERS)/.ready ## store the peers' maps of the embedded net
 	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
 	$(PEERS)/bin/python benchmarks/peer.py methods build/peer.npz tests/truth/methods_reference.npz
 
-lint: $(READY) ## check style, types, and that imports run downwards only
+# Numpydoc asks for Sphinx, which its validation does without.
+$(VENV)/.numpydoc: | $(READY)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps numpydoc==1.11.0
+	@touch $@
+
+lint: $(VENV)/.numpydoc ## check style, types, docstrings, and that imports run downwards only
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
+	$(RUN) docs/docstrings.py
 	@$(RUN) docs/architecture.py $(VENV)/architecture.md && cmp -s $(VENV)/architecture.md docs/architecture.md || { \
 		echo "docs/architecture.md is not what docs/architecture.py makes of cam/: run it again"; exit 1; }
 

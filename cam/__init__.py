@@ -19,6 +19,7 @@ from .core.errors import (
     NonFiniteError,
     WeightsError,
 )
+from .core.inputs import Normalisation
 from .core.layers import default_layer, layers, paths, relus
 from .core.maps import (
     class_activation_map,
@@ -46,8 +47,8 @@ from .truth.methods import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
 
 __all__ = [
     "CamError", "CamWarning", "ClassError", "Explanation", "InputError", "InputWarning", "LayerError", "LayerWarning",
-    "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Recording", "WeightsError", "blocks", "check",
-    "class_activation_map", "decompose", "default_layer", "draw_graph", "efficientnet_lite0", "evaluation",
+    "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Normalisation", "Recording", "WeightsError", "blocks",
+    "check", "class_activation_map", "decompose", "default_layer", "draw_graph", "efficientnet_lite0", "evaluation",
     "exercises", "explain", "explain_many", "grad_cam", "grad_cam_of", "grad_cam_plus_plus", "gradcam",
     "guided_backprop", "guided_grad_cam", "guided_product", "hires_cam", "image_gradient", "layer_cam", "layers",
     "load_image", "metrics", "paths", "plot", "record", "relus", "resize_map", "resnet50_v2", "rivals", "saliency",

@@ -39,9 +39,16 @@ def _on_tape(forward, back, *inputs) -> nd.NDArray:
 
 
 def relu(x: nd.NDArray, rule: str = "plain") -> nd.NDArray:
-    """max(x, 0) of any shape with a choice of its way back (`rules.relu_back`), under `autograd.record()`.
+    """max(x, 0) with a choice of its way back (`rules.relu_back`), under `autograd.record()`.
 
-    `rule` is "plain", "guided" or "deconvnet", else InputError.
+    Parameters
+    ----------
+    x : NDArray of any shape
+    rule : "plain", "guided" or "deconvnet", else InputError
+
+    Returns
+    -------
+    NDArray of the shape of x
     """
     rules.check_rule(rule)
     y = nd.relu(x).detach()  # a Function that keeps its own output would never be freed
@@ -110,7 +117,17 @@ class GlobalAvgPool2D(HybridBlock):
 
 
 def Activation(activation: str, **kwargs) -> HybridBlock:
-    """The tutorial's name for an activation block: `Activation("relu")` is a `ReLU()`, any other is MXNet's own."""
+    """The tutorial's name for an activation block: `Activation("relu")` is a `ReLU()`, any other is MXNet's own.
+
+    Parameters
+    ----------
+    activation : "relu", or another name that MXNet knows
+    **kwargs : as for `ReLU` and MXNet's `Activation`
+
+    Returns
+    -------
+    HybridBlock
+    """
     return ReLU(**kwargs) if activation == "relu" else nn.Activation(activation, **kwargs)
 
 

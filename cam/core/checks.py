@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import mxnet as mx
 import numpy as np
@@ -14,16 +14,15 @@ from mxnet import MXNetError, autograd, nd
 from mxnet.gluon import Block
 from mxnet.util import is_np_array
 
-from .errors import InputError, NetError, in_one_line
+from .errors import InputError, NetError, P, R, in_one_line, telling
 from .graph import PASSES_ON, Entry, Graph
 from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
 from .tracing import flat, trace
 from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
-P = ParamSpec("P")
-R = TypeVar("R")
 Shape: TypeAlias = tuple[int, ...]
+Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]  # of a net of several inputs, the image first
 _first = threading.RLock()  # two threads must not both give a deferred parameter its values
 
 
@@ -55,6 +54,11 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
 
 
+def graph_of(net: Block, x: Images | None = None) -> Graph:
+    """The graph of a net that takes as many arrays as x holds; one if x is not given."""
+    return trace(net, 1 if x is None else len(check_arrays(x)))
+
+
 def output_of(graph: Graph, output: int | None) -> int:
     """The number of the output to explain, if there is such a one; it need not be said if there is only one."""
     count = len(graph.outputs)
@@ -83,8 +87,9 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
 
 
 def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
-    """Answer a class that is given by position, or as class_id, with one clear sentence."""
+    """Answer a class that is given by position, or as class_id, with one clear sentence; `telling`."""
 
+    @telling
     @functools.wraps(function)
     def called(*arguments: P.args, **options: P.kwargs) -> R:
         if len(arguments) > function.__code__.co_argcount or "class_id" in options:

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class CamError(ValueError):
     """Base of all errors that this package raises about its input."""
@@ -49,6 +59,41 @@ class MapWarning(CamWarning):
 
 class NetWarning(CamWarning):
     """About the net: an output that is no logit, activations that a rule does not reach, classes it does not know."""
+
+
+_told: ContextVar[list[CamWarning]] = ContextVar("told")  # each thread has its own; Python's filters are everybody's
+
+
+@contextmanager
+def collected() -> Iterator[list[CamWarning]]:
+    """The warnings of all that this thread calls inside, in a list, instead of raised."""
+    told: list[CamWarning] = []
+    before = _told.set(told)
+    try:
+        yield told
+    finally:
+        _told.reset(before)
+
+
+def tell(said: Iterable[CamWarning]) -> None:
+    """Warn, inside of a function that is `telling`."""
+    _told.get().extend(said)
+
+
+def telling(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise the warnings of a public function where it was called, each once, unless they are `collected`."""
+
+    @functools.wraps(function)
+    def called(*arguments: P.args, **options: P.kwargs) -> R:
+        if _told.get(None) is not None:
+            return function(*arguments, **options)
+        with collected() as told:
+            result = function(*arguments, **options)
+        for warning in {str(one): one for one in told}.values():
+            warnings.warn(warning, stacklevel=2)
+        return result
+
+    return called
 
 
 def in_one_line(error: Exception) -> str:

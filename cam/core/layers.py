@@ -7,32 +7,46 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 import numpy as np
-from mxnet import nd
-from mxnet.gluon import Block, Parameter
+from mxnet.gluon import Block
 
-from .checks import Ready, blank, output_of, ready
+from .checks import Images, Ready, blank, graph_of, output_of, ready
 from .endings import ENDINGS, JOINTS, ending, joint
 from .errors import LayerError
 from .graph import ADDS, PASSES_ON, Entry, Graph
-from .mxnet import blocks_of, parameters_by_path
-from .tracing import trace
+from .mxnet import blocks_of
+from .mxnet import parameters as parameters  # for the other rooms
 
 LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step
 
 
 def paths(net: Block) -> dict[str, Block]:
-    """Every block below `net` by its structural path ("features.8.2.conv3")."""
+    """Every block below a net by its structural path ("features.8.2.conv3").
+
+    Parameters
+    ----------
+    net : any Gluon net; NetError if it is none
+
+    Returns
+    -------
+    dict of blocks by path, parents first
+    """
     return {path: block for path, block in blocks_of(net) if path}
 
 
-def parameters(net: Block) -> dict[str, Parameter]:
-    """Every parameter of `net` by its structural path ("features.8.2.conv3.weight")."""
-    return parameters_by_path(net)
+def relus(net: Block, x: Images | None = None, *, output: int | None = None) -> list[str]:
+    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`.
 
+    Parameters
+    ----------
+    net : as for `cam.record`, whose errors this function raises
+    x : needed only for a net of several inputs
+    output : as for `cam.record`
 
-def relus(net: Block, output: int = 0) -> list[str]:
-    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`."""
-    graph = trace(net)
+    Returns
+    -------
+    list of names
+    """
+    graph = graph_of(net, x)
     return [graph.name((index, 0)) for index in graph.relus(output_of(graph, output))]
 
 
@@ -109,9 +123,18 @@ def recommended(prepared: Ready) -> Entry | None:
     return None
 
 
-def default_layer(net: Block, x: nd.NDArray | None = None) -> str:
-    """The path of the recommended layer for images like x, as for `layers`; LayerError if the net has none."""
-    return find_map(ready(net, blank(net) if x is None else x), None)[0]
+def default_layer(net: Block, x: Images | None = None, *, output: int | None = None) -> str:
+    """The path of the recommended layer.
+
+    Parameters
+    ----------
+    net, x, output : as for `layers`, whose errors this function raises; LayerError if the net has none
+
+    Returns
+    -------
+    str
+    """
+    return find_map(ready(net, blank(net) if x is None else x, output), None)[0]
 
 
 @dataclass(frozen=True)
@@ -158,11 +181,18 @@ class LayerTable(tuple):
         return "\n".join([*lines, *said])
 
 
-def layers(net: Block, x: nd.NDArray | None = None, *, output: int | None = None) -> LayerTable:
+def layers(net: Block, x: Images | None = None, *, output: int | None = None) -> LayerTable:
     """Every layer of a net with its output shape, whether it is a whole map, and which one to take; for `print`.
 
-    `x`, NDArray (N, C, H, W), is an input of the size in question, a black image if not given. `net`, `output` and the
-    errors are those of `cam.record`.
+    Parameters
+    ----------
+    net : as for `cam.record`, whose errors this function raises
+    x : NDArray (N, C, H, W) of the size in question, or a list of all inputs; a black image if not given
+    output : which output to explain, of a net that has several
+
+    Returns
+    -------
+    LayerTable
     """
     prepared = ready(net, blank(net) if x is None else x, output)
     graph, best, blocks = prepared.graph, recommended(prepared), paths(net)

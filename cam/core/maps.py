@@ -6,7 +6,6 @@ and added up. Normalising and colouring them is the business of `cam.plot`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, cast, overload
 
@@ -15,17 +14,16 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from . import layers as choose
-from .checks import by_keyword, is_whole, ready
+from .checks import Images, by_keyword, is_whole, ready
 from .endings import averages
-from .errors import CamWarning, InputError, LayerError, MapWarning, NetError, NonFiniteError
+from .errors import InputError, LayerError, MapWarning, NetError, NonFiniteError, tell
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
 from .mxnet import shape_of
-from .recording import Recording, recorded
+from .recording import Recording, record
 from .targets import Target
 from .walk import finite
 
-Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
@@ -55,18 +53,31 @@ def grad_cam(
 
     Parameters
     ----------
-    net, x, output : as for `cam.record`, whose errors these functions raise
+    net, x : as for `cam.record`
     target : None for each image's top class, an int or label for all, a list or array of one per image, or a function
-        of the logits that returns one number per image (ClassError if it is none of these)
+        of the logits that returns one number per image
     layer : block, path or name, or a list of them; None takes the recommended layer
     relu : whether to keep only the positive evidence, as the paper does; False gives the signed map
+    output : which output to explain, of a net that has several
 
     Returns
     -------
-    numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; a dict of them by layer path if
-    `layer` is a list. LayerWarning, MapWarning and NetWarning say where a map does not say what a reader would think
+    numpy (N, h, w) of the net's dtype, at the layer's own resolution, not normalised; of a list a dict of them by path
+
+    Raises
+    ------
+    ClassError
+        If the target is none of these, or there is no such class.
+    CamError
+        As `cam.record`.
+
+    Warns
+    -----
+    LayerWarning, MapWarning, NetWarning
+        Where a map does not say what a reader would think.
     """
-    return _maps(recorded(net, x, layer, False, output), layer, target, relu)
+    recording = record(net, x, layer, image_gradient=False, output=output)
+    return each_layer(recording, layer, lambda path: weighted_sum(recording, path, target), relu)
 
 
 @of_layers
@@ -75,10 +86,18 @@ def hires_cam(
 ) -> Maps:
     """Grad-CAM without the averaging: ReLU(sum_k (d target / d A_k) A_k) (Draelos and Carin 2020).
 
-    Parameters, result, errors and warnings as for `grad_cam`. Where the gradient is the same at all positions, as at
-    the input of a global average pooling, the two are equal.
+    Where the gradient is the same at all positions, as at the input of a global average pooling, the two are equal.
+
+    Parameters
+    ----------
+    net, x, target, layer, relu, output : as for `grad_cam`, whose errors and warnings this function raises
+
+    Returns
+    -------
+    numpy (N, h, w), or a dict of them, as of `grad_cam`
     """
-    return _maps(recorded(net, x, layer, False, output), layer, target, relu, average=False)
+    recording = record(net, x, layer, image_gradient=False, output=output)
+    return each_layer(recording, layer, lambda path: weighted_sum(recording, path, target, average=False), relu)
 
 
 def grad_cam_of(
@@ -86,7 +105,16 @@ def grad_cam_of(
 ) -> np.ndarray:
     """Grad-CAM of a pass that is already recorded: several layers and targets cost one forward.
 
-    Parameters and result as for `grad_cam`, for a single layer; without warnings.
+    Parameters
+    ----------
+    recording : of `cam.record`
+    target : as for `grad_cam`
+    layer : one that was recorded; it may be left out if there is only one
+    relu : as for `grad_cam`, whose warnings this function does not raise
+
+    Returns
+    -------
+    numpy (N, h, w) of the net's dtype
     """
     signed = weighted_sum(recording, layer, target)
     return np.maximum(signed, 0) if relu else signed
@@ -105,6 +133,10 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
 
     w_k is the weight from channel k of the last feature map to the class's logit. It exists for nets whose graph ends
     in a global average pooling and one Dense layer, so that the map's mean plus the bias is the logit.
+
+    Parameters
+    ----------
+    net, x, target, output : as for `grad_cam`, whose errors this function raises too
 
     Returns
     -------
@@ -125,9 +157,7 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
-    recording = recorded(net, x, [pooling.inputs[0]], False, output)
-    for warning in recording.notes:
-        warnings.warn(warning, stacklevel=3)
+    recording = record(net, x, [pooling.inputs[0]], image_gradient=False, output=output)
     rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)
     chosen = nd.dot(recording.head(target).reshape((-1, len(rows))), rows)  # (N, K)
     return np.einsum("nk,nk...->n...", chosen.asnumpy(), recording.features())
@@ -144,14 +174,14 @@ def decompose(
 
     Parameters
     ----------
+    net, x : as for `cam.record`
     block : a block that ends in an addition, such as `net.features[8][2]`, its path or its name, or an addition itself;
         a ReLU or BatchNorm behind the addition is stepped back over
-    net, x, target, output : as for `grad_cam`
+    target, output : as for `grad_cam`, whose errors this function raises too
 
     Returns
     -------
-    dict of numpy (N, h, w), signed: "branch", "shortcut" and "sum". The shortcut is the summand with fewer operators of
-    its own.
+    dict of numpy (N, h, w), signed: "branch", "shortcut" and "sum"; the shortcut is the summand with fewer operators
 
     Raises
     ------
@@ -172,9 +202,7 @@ def decompose(
 
     shortcut, branch = sorted(summands[::-1], key=operators)
     parts = {"branch": branch, "shortcut": shortcut, "sum": entry}
-    recording = recorded(net, x, list(parts.values()), False, output)
-    for warning in recording.notes:
-        warnings.warn(warning, stacklevel=3)
+    recording = record(net, x, list(parts.values()), image_gradient=False, output=output)
     alpha = _alpha(recording.arrays(entry, target)[1])
     maps = {part: (alpha * recording.arrays(one, target)[0]).sum(axis=1) for part, one in parts.items()}
     return {part: finite(one, f"the map of the {part}") for part, one in maps.items()}
@@ -195,25 +223,51 @@ def image_gradient(
     where: Layers = None,
     output: int | None = None,
 ) -> np.ndarray:
-    """d target / d image, signed, numpy (N, 3, H, W), with a choice of how it passes back through the ReLUs.
+    """d target / d image, signed, with a choice of how it passes back through the ReLUs.
 
-    `rule` and `where` as for `Recording.image_gradient`; the other parameters and the errors as for `grad_cam`.
+    Parameters
+    ----------
+    net, x, target : as for `grad_cam`, whose errors this function raises
+    rule, where : as for `Recording.image_gradient`, whose errors and warnings it raises too
+    output : as for `grad_cam`
+
+    Returns
+    -------
+    numpy (N, 3, H, W) of the net's dtype
     """
-    return _image_gradient(recorded(net, x, [], True, output), rule, where, target)
+    return record(net, x, [], output=output).image_gradient(target=target, rule=rule, where=where)
 
 
 @by_keyword
 def guided_backprop(
     net: Block, x: Images, *, target: Target = None, where: Layers = None, output: int | None = None
 ) -> np.ndarray:
-    """Guided backpropagation (Springenberg et al. 2015): `image_gradient` with rule="guided"."""
-    return _image_gradient(recorded(net, x, [], True, output), "guided", where, target)
+    """Guided backpropagation (Springenberg et al. 2015): `image_gradient` with rule="guided".
+
+    Parameters
+    ----------
+    net, x, target, where, output : as for `image_gradient`, whose errors and warnings this function raises
+
+    Returns
+    -------
+    numpy (N, 3, H, W) of the net's dtype, signed
+    """
+    return image_gradient(net, x, target=target, rule="guided", where=where, output=output)
 
 
 @by_keyword
 def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
-    """max over channels of |d target / d image|, numpy (N, H, W) (Simonyan et al. 2014, section 3.1)."""
-    return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
+    """Simonyan et al. 2014, section 3.1: max over channels of |d target / d image|.
+
+    Parameters
+    ----------
+    net, x, target, output : as for `image_gradient`, whose errors and warnings this function raises
+
+    Returns
+    -------
+    numpy (N, H, W) of the net's dtype
+    """
+    return np.abs(image_gradient(net, x, target=target, output=output)).max(axis=1)
 
 
 @of_layers
@@ -228,19 +282,37 @@ def guided_grad_cam(
 ) -> Maps:
     """Guided backpropagation times the resized Grad-CAM, pixel by pixel (Selvaraju et al. 2017, section 3.2).
 
-    Both come from one forward pass. Parameters, errors and warnings as for `grad_cam` and `guided_backprop`. Signed,
-    numpy (N, 3, H, W) of the net's dtype; a dict of them by layer path if `layer` is a list.
+    Both come from one forward pass. Errors and warnings are those of `grad_cam` and `guided_backprop`.
+
+    Parameters
+    ----------
+    net, x, target, layer : as for `grad_cam`
+    where, output : as for `image_gradient`
+
+    Returns
+    -------
+    numpy (N, 3, H, W) of the net's dtype, signed; of a list of layers a dict of them by path
     """
-    recording = recorded(net, x, layer, True, output)
-    heat = _maps(recording, layer, target, relu=True)
-    guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
+    recording = record(net, x, layer, output=output)
+    heat = each_layer(recording, layer, lambda path: weighted_sum(recording, path, target))
+    guided = recording.image_gradient(target=target, rule="guided", where=where)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
     return guided_product(guided, heat)
 
 
 def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A guided gradient (N, 3, H, W) times maps (N, h, w) that are resized to its height and width."""
+    """A guided gradient times maps that are resized to its height and width.
+
+    Parameters
+    ----------
+    guided : numpy (N, 3, H, W)
+    heat : numpy (N, h, w)
+
+    Returns
+    -------
+    numpy (N, 3, H, W)
+    """
     return guided * resize_map(heat, guided.shape[2:])[:, None]
 
 
@@ -303,22 +375,14 @@ def caveats(path: str, signed: np.ndarray, relu: bool = True) -> list[MapWarning
     return []
 
 
-def _image_gradient(recording: Recording, rule: str, where: Layers, target: Target) -> np.ndarray:
-    for warning in [*recording.notes, *recording.rule_caveats(rule, where)]:
-        warnings.warn(warning, stacklevel=4)
-    return recording.image_gradient_by(rule, where, target)
-
-
-def _maps(recording: Recording, layer: Layers, target: Target, relu: bool, average: bool = True) -> Maps:
-    """The map of each recorded layer, with warnings; a dict only if a list was asked for."""
+def each_layer(recording: Recording, layer: Layers, signed_of: Callable[[str], np.ndarray], relu: bool = True) -> Maps:
+    """The map of each recorded layer, from the signed one of its path, with warnings; a dict if `layer` is a list."""
     maps: dict[str, np.ndarray] = {}
     for path in recording.layers:
-        signed = weighted_sum(recording, path, target, average)
-        said: list[CamWarning] = [*recording.notes, *recording.caveats(path)]
+        signed = signed_of(path)
+        tell(recording.caveats(path))
         for number, one in enumerate(signed):
-            of_image = caveats(path, one, relu)
-            said += of_image if len(signed) == 1 else [MapWarning(f"image {number}: {w}") for w in of_image]
-        for warning in said:
-            warnings.warn(warning, stacklevel=4)
+            said = caveats(path, one, relu)
+            tell(said if len(signed) == 1 else [MapWarning(f"image {number}: {warning}") for warning in said])
         maps[path] = np.maximum(signed, 0) if relu else signed
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

@@ -52,8 +52,8 @@ def own_parameters(block: Block) -> list[Parameter]:
     return list(block._reg_params.values())
 
 
-def parameters_by_path(net: Block) -> dict[str, Parameter]:
-    """Every parameter of the net by structural path ("features.8.2.conv3.weight")."""
+def parameters(net: Block) -> dict[str, Parameter]:
+    """Every parameter of `net` by its structural path ("features.8.2.conv3.weight")."""
     return net._collect_params_with_prefix()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +10,8 @@ from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
-from .checks import Ready, by_keyword, ready
-from .errors import LayerError, LayerWarning, NetError, NetWarning
+from .checks import Images, Ready, by_keyword, ready
+from .errors import LayerError, LayerWarning, NetError, NetWarning, tell, telling
 from .graph import Entry
 from .layers import LayerLike
 from .targets import Target
@@ -22,8 +21,8 @@ from .walk import Pass, finite
 @by_keyword
 def record(
     net: Block,
-    x: nd.NDArray | Sequence[nd.NDArray],
-    layers: LayerLike | Sequence[LayerLike] | None = None,
+    x: Images,
+    layers: LayerLike | Sequence[LayerLike | Entry] | None = None,
     *,
     image_gradient: bool = True,
     output: int | None = None,
@@ -40,6 +39,10 @@ def record(
     image_gradient : whether the image's gradient will be asked for; without it the pass needs less time and memory
     output : which output to explain, of a net that has several
 
+    Returns
+    -------
+    Recording
+
     Raises
     ------
     InputError, NonFiniteError
@@ -54,19 +57,14 @@ def record(
     NetWarning
         If the net ends in softmax or sigmoid: the logits before it are explained.
     """
-    recording = recorded(net, x, layers, image_gradient, output)
-    for warning in recording.notes:
-        warnings.warn(warning, stacklevel=3)
-    return recording
-
-
-def recorded(net: Block, x, layers, image_gradient: bool, output: int | None) -> Recording:
-    """`record` for functions that pass on its warnings, `Recording.notes`, themselves."""
     prepared = ready(net, x, output)
     entries = dict(choose.find_map(prepared, one) for one in _listed(layers))
     images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
     copies = [one.copy() for one in prepared.images]
-    return Recording(prepared, Pass(prepared.graph, copies, [*entries.values(), *images], prepared.end), entries)
+    walked = Pass(prepared.graph, copies, [*entries.values(), *images], prepared.end)
+    recording = Recording(prepared, walked, entries)
+    tell(recording.notes)
+    return recording
 
 
 class Recording:
@@ -96,23 +94,74 @@ class Recording:
         self.notes: list[NetWarning] = [NetWarning(said)] if ending else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:
-        """One class number per image, of a target that is no function."""
+        """One class number per image.
+
+        Parameters
+        ----------
+        target : as for `cam.grad_cam`, but no function; ClassError if there is no such class
+
+        Returns
+        -------
+        tuple of int
+        """
         return targets.class_ids(self._prepared.net, target, self.logits)
 
     def head(self, target: Target = None) -> nd.NDArray:
-        """d target / d logits, NDArray of the logits' shape."""
+        """The derivative of the target with respect to the logits.
+
+        Parameters
+        ----------
+        target : as for `cam.grad_cam`; ClassError if it is none
+
+        Returns
+        -------
+        NDArray of the logits' shape
+        """
         return targets.head_of(self._prepared.net, target, self._logits)
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
-        """The feature map A of a recorded layer, numpy (N, K, h, w); `layer` may be left out if there is only one."""
+        """The feature map A of a recorded layer.
+
+        Parameters
+        ----------
+        layer : may be left out if only one was recorded; LayerError if it was not
+
+        Returns
+        -------
+        numpy (N, K, h, w)
+        """
         return finite(self._walked.values[self._recorded(layer)], "the feature map")
 
     def gradient(self, layer: LayerLike | None = None, *, target: Target = None) -> np.ndarray:
-        """d target / d A of a recorded layer, for each image, numpy (N, K, h, w); `target` as for `cam.grad_cam`."""
+        """The derivative d target / d A with respect to the feature map of a recorded layer, for each image.
+
+        Parameters
+        ----------
+        layer : as for `features`
+        target : as for `cam.grad_cam`
+
+        Returns
+        -------
+        numpy (N, K, h, w)
+        """
         return finite(self.arrays(layer, target)[1], f"the gradient at {self._graph.name(self._recorded(layer))}")
 
     def arrays(self, layer: LayerLike | Entry | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
-        """A and d target / d A of a recorded layer, as MXNet holds them; to be read only."""
+        """A and d target / d A of a recorded layer, as MXNet holds them; to be read only.
+
+        Parameters
+        ----------
+        layer, target : as for `gradient`
+
+        Returns
+        -------
+        tuple of two NDArrays (N, K, h, w)
+
+        Raises
+        ------
+        LayerError
+            If the layer was not recorded, or no gradient flows back to it.
+        """
         entry, head = self._recorded(layer), self.head(target)
         key = head.asnumpy().tobytes()
         kept = self._gradients  # read once: another thread may ask for another target meanwhile
@@ -123,15 +172,25 @@ class Recording:
         return self._walked.values[entry], kept[1][entry]
 
     def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
-        """What to know about a recorded layer before believing its maps, as warnings that were not yet raised."""
+        """What to know about a recorded layer before believing its maps.
+
+        Parameters
+        ----------
+        layer : as for `features`
+
+        Returns
+        -------
+        list of warnings that were not yet raised
+        """
         entry = self._recorded(layer)
         said = choose.advice_on(self._prepared, entry)
         return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
 
+    @telling
     def image_gradient(
         self, *, target: Target = None, rule: str = "plain", where: LayerLike | Sequence[LayerLike] | None = None
     ) -> np.ndarray:
-        """d target / d image for each image, numpy (N, 3, H, W), signed.
+        """The derivative d target / d image for each image, signed.
 
         Parameters
         ----------
@@ -141,8 +200,16 @@ class Recording:
         where : the ReLUs that obey the rule, of `cam.relus(net)`; None for all. LeakyReLU, PReLU, ELU and other
             relatives keep their derivative, as the rules are defined for ReLU
 
+        Returns
+        -------
+        numpy (N, 3, H, W)
+
         Raises
         ------
+        InputError
+            If the rule is none of these.
+        LayerError
+            If `where` holds something else than a ReLU.
         NetError
             If the image was not recorded, or the net has no ReLU that could obey the rule.
 
@@ -151,12 +218,6 @@ class Recording:
         NetWarning
             If relatives of ReLU keep their derivative and `where` does not say that this is meant.
         """
-        for warning in self.rule_caveats(rule, where):
-            warnings.warn(warning, stacklevel=2)
-        return self.image_gradient_by(rule, where, target)
-
-    def image_gradient_by(self, rule: str, where, target: Target) -> np.ndarray:
-        """`image_gradient` without warnings."""
         rules.check_rule(rule)
         image = (self._graph.inputs[0], 0)
         if image not in self._walked.asked:
@@ -167,26 +228,21 @@ class Recording:
         # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
         return finite(found[image] * 1, "the image's gradient")
 
-    def rule_caveats(self, rule: str, where=None) -> list[NetWarning]:
-        """What the rule does not reach, as warnings that were not yet raised."""
-        others = self._kin_of_relu()
-        if rule == "plain" or where is not None or not others or not self._graph.relus(self._prepared.output):
-            return []
-        said = f"the {rule} rule is defined for ReLU: the net's {' and '.join(others)} keep their derivative"
-        return [NetWarning(f"{said} (where=cam.relus(net) says that this is meant)")]
-
-    def _kin_of_relu(self) -> list[str]:
-        needed = self._graph.needed_for([self._walked.end])
-        return sorted({step.kin_of_relu for step, use in zip(self._graph.steps, needed) if use and step.kin_of_relu})
-
     def _obeying(self, rule: str, where) -> set[int]:
-        """The steps that obey the rule."""
+        """The steps that obey the rule; NetWarning of those to which it leaves their derivative."""
+        if rule == "plain":
+            return set()
         known = set(self._graph.relus(self._prepared.output))
-        if rule == "plain" or (where is None and known):
-            return known
         if where is None:
-            has = " and ".join([*self._kin_of_relu(), "no ReLU"])
-            raise NetError(f"the {rule} rule is defined for ReLU, and this net has {has}; take rule='plain'")
+            needed = self._graph.needed_for([self._walked.end])
+            kin = {step.kin_of_relu for step, use in zip(self._graph.steps, needed) if use and step.kin_of_relu}
+            said = f"the {rule} rule is defined for ReLU"
+            if not known:
+                has = " and ".join([*sorted(kin), "no ReLU"])
+                raise NetError(f"{said}, and this net has {has}; take rule='plain'")
+            said += f": the net's {' and '.join(sorted(kin))} keep their derivative"
+            tell([NetWarning(f"{said} (where=cam.relus(net) says that this is meant)")] if kin else [])
+            return known
         chosen = {choose.find(self._prepared.net, self._graph, one)[1][0] for one in _listed(where)}
         for index in chosen - known:
             name = self._graph.name((index, 0))

@@ -119,7 +119,7 @@ def _why_not(net: Block, inputs: int, error: Exception) -> str:
     """One sentence on why a net has no graph, by what its forward raised."""
     said, kind = in_one_line(error), type(net).__name__
     if "positional argument" in said:
-        return f"{kind} takes another number of arrays than the {inputs} given: {said}"
+        return f"{kind} takes another number of arrays than {inputs}: give x as a list of as many ({said})"
     cause = "needs arrays"
     if "NDArray" in said and "not implemented for Symbol" not in said:
         cause = "mixes in an array of its own"

@@ -61,7 +61,15 @@ def place_of(name: str, weights_dir: str | Path | None = None) -> Path:
 
 
 def find(name: str, weights_dir: str | Path | None = None) -> Path | None:
-    """The path of a net's pinned file if it is there and right, else None; WeightsError if it may not be read."""
+    """The path of a net's pinned file if it is there and right, else None.
+
+    Raises
+    ------
+    InputError
+        If no file is pinned for this net.
+    WeightsError
+        If the file may not be read.
+    """
     path, source = place_of(name, weights_dir), SOURCES[name]
     try:
         right = path.is_file() and path.stat().st_size == source.size and sha256(path) == source.sha256
@@ -78,6 +86,8 @@ def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
 
     Raises
     ------
+    InputError
+        If no file is pinned for this net.
     WeightsError
         If it cannot be had: says which file, its sha256, where to put it, and which other files will do.
     """

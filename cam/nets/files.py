@@ -100,8 +100,12 @@ def embedded(name: str) -> dict[str, np.ndarray]:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """The checksum of a file in hexadecimal digits; the file need not fit into memory."""
+    checksum = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            checksum.update(part)
+    return checksum.hexdigest()
 
 
 def optional(name: str) -> ModuleType:

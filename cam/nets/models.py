@@ -134,8 +134,11 @@ def resnet50_v2(
 ) -> HybridBlock:
     """ResNet50v2 (He et al. 2016, "Identity mappings").
 
-    Parameters and errors as for `vgg16`. weights="cheater" is the embedded net whose last layer learned to read the tag
-    of `scenes.tag` instead of looking at the animals: something to find out.
+    Parameters
+    ----------
+    weights : as for `vgg16`, or "cheater": the embedded net whose last layer learned to read the tag of `scenes.tag`
+        instead of looking at the animals, something to find out
+    classes, width, ctx : as for `vgg16`, whose errors this function raises
 
     Returns
     -------
@@ -148,9 +151,14 @@ def resnet50_v2(
 def efficientnet_lite0(weights: str | Path | None = "imagenet", classes: int | None = None, ctx=None) -> HybridBlock:
     """EfficientNet-Lite0 (Tan and Le 2019; the Lite variant is Google's of 2020: ReLU6, no gates).
 
-    Parameters and errors as for `vgg16`. It is the net for photographs: its weights="imagenet" are embedded. It has its
-    own `normalisation`, (pixel - 127) / 128, which `cam.explain` and `cam.load_image(..., net=net)` ask for; it sees
-    the same part of a photograph as other ImageNet nets, the middle 224/256 of the shorter side.
+    It is the net for photographs. It has its own `normalisation`, (pixel - 127) / 128, which `cam.explain` and
+    `cam.load_image(..., net=net)` ask for; it sees the same part of a photograph as other ImageNet nets, the middle
+    224/256 of the shorter side.
+
+    Parameters
+    ----------
+    weights : "imagenet", which are embedded, a path or None, as for `vgg16`
+    classes, ctx : as for `vgg16`, whose errors this function raises
 
     Returns
     -------

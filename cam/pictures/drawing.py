@@ -12,13 +12,11 @@ from typing import TypeAlias
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core import layers as choose
-from ..core.checks import blank, ready
+from ..core.checks import Images, blank, graph_of, output_of, ready
 from ..core.graph import GATES, Graph
-from ..core.tracing import trace
 
 TAKE, WHOLE, PART, QUIET = "#58b368", "#f5b041", "#aed6f1", "#eeeeee"
 FORWARD = "#555555"
@@ -43,10 +41,11 @@ def draw_graph(
     first: str | None = None,
     last: str | None = None,
     *,
-    x: nd.NDArray | None = None,
+    x: Images | None = None,
     notes: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     recommended: bool = True,
+    output: int | None = None,
 ) -> Figure:
     """The operators of a net, or of a piece of it, from left to right, as they were traced.
 
@@ -56,15 +55,21 @@ def draw_graph(
 
     Parameters
     ----------
-    net, x : as for `cam.layers`, whose errors this function raises
+    net : as for `cam.layers`, whose errors this function raises
     first, last : the piece between two layers, both included; from the image to the logits if not given
+    x : as for `cam.layers`
     notes, labels : by layer, what stands below its box, and what in it instead of its kind
     recommended : whether to look for the layer to take, for which the net must be able to run
+    output : as for `cam.layers`
+
+    Returns
+    -------
+    A matplotlib Figure
     """
-    prepared = ready(net, blank(net) if x is None else x) if recommended else None
-    graph, best = (prepared.graph, choose.recommended(prepared)) if prepared else (trace(net), None)
+    prepared = ready(net, blank(net) if x is None else x, output) if recommended else None
+    graph, best = (prepared.graph, choose.recommended(prepared)) if prepared else (graph_of(net, x), None)
     below, inside = ({_step(net, graph, name): text for name, text in (at or {}).items()} for at in (notes, labels))
-    end = graph.logits(0)[0]
+    end = graph.logits(output_of(graph, output))[0]
     whole = {index for index, _ in graph.whole(end)}
     steps = _piece(graph, _step(net, graph, first), end[0] if last is None else _step(net, graph, last))
     places, hidden = _unfolded(graph, steps, whole), {}

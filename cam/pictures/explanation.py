@@ -72,12 +72,22 @@ class Explanation:
         return logit if self.probability is None else f"probability {self.probability:.1%}, {logit}"
 
     def overlay(self) -> np.ndarray:
-        """The Grad-CAM over the photograph at its full size, numpy uint8 (H, W, 3); what was not seen is left."""
+        """The Grad-CAM over the photograph at its full size; what was not seen is left.
+
+        Returns
+        -------
+        numpy uint8 (H, W, 3)
+        """
         heat, seen = self.placement.to_photograph(self.grad_cam), self.placement.seen()
         return plot.overlay(self.photograph, heat, seen=seen)
 
     def plot(self) -> Figure:
-        """The panel as a matplotlib Figure: all maps in a row, with their scales, and the warnings below."""
+        """The panel: all maps in a row, with their scales, and the warnings below.
+
+        Returns
+        -------
+        A matplotlib Figure
+        """
         placement, evidence = self.placement.shrunk(LONGEST_SIDE), self.grad_cam.max() > 0
         height, width = placement.photograph
         photograph = np.array(Image.fromarray(self.photograph).resize((width, height), Image.Resampling.BILINEAR))
@@ -108,7 +118,15 @@ class Explanation:
         return figure
 
     def save(self, path: str | Path) -> Path:
-        """Write the panel of `plot`; the ending says how: .png, .jpg, .pdf, .svg and what else matplotlib knows.
+        """Write the panel of `plot`.
+
+        Parameters
+        ----------
+        path : its ending says how: .png, .jpg, .pdf, .svg and what else matplotlib knows
+
+        Returns
+        -------
+        The path
 
         Raises
         ------

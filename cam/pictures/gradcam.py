@@ -6,7 +6,6 @@ A script written for the tutorial's gradcam.py works after one change, from `imp
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.blocks import Activation, Conv2D
-from ..core.errors import InputError, NetError
+from ..core.errors import InputError, NetError, tell, telling
 from ..core.layers import LayerLike
 from . import plot
 from .explanation import Explanation
@@ -26,24 +25,29 @@ from .pipeline import explain, explain_views
 __all__ = ["Activation", "Conv2D", "show_images", "visualize"]
 
 
+@telling
 def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
     """What the tutorial's two functions of this name show for the net's top class, at any layer.
 
     `visualize(net, preprocessed_img, orig_img, conv_layer_name)` is that of its module gradcam.py, and
-    `visualize(net, img_path, conv_layer_name)` that of its notebook. Errors and warnings as of `cam.explain`.
+    `visualize(net, img_path, conv_layer_name)` that of its notebook.
 
     Parameters
     ----------
-    net : any net with a ReLU, as for `cam.explain`
-    preprocessed_img : NDArray (1, 3, h, w), normalised: the whole of orig_img, scaled
-    orig_img : numpy uint8 (H, W, 3), for display
-    img_path : a picture, as for `cam.load_image`
-    conv_layer_name : any layer, by name, path or block; None takes the recommended one
+    net : any net with a ReLU, as for `cam.explain`, whose errors and warnings this function raises
+    image : NDArray (1, 3, h, w), normalised: the whole of orig_img, scaled; or a picture, as for `cam.load_image`
+    *rest : behind an array orig_img, numpy uint8 (H, W, 3), for display; and any layer, by name, path or block, or None
+        for the recommended one
 
     Returns
     -------
     The first: Grad-CAM over the picture, guided Grad-CAM, and guided Grad-CAM in grey, numpy uint8 (H, W, 3) each. The
     second: the prediction, and the photograph with these three, as `show_images` takes them
+
+    Raises
+    ------
+    InputError
+        If the arguments are those of neither function.
     """
     if isinstance(image, nd.NDArray) and len(rest) == 2:
         explanation = _of_array(net, image, *rest)
@@ -54,8 +58,7 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
         shown = f"{explanation.label}{number}", (explanation.photograph, *_pictures(explanation))
     else:
         raise InputError("visualize takes (net, preprocessed_img, orig_img, layer) or (net, img_path, layer)")
-    for warning in explanation.warnings:
-        warnings.warn(warning, stacklevel=2)
+    tell(explanation.warnings)
     return shown
 
 
@@ -80,9 +83,19 @@ def _pictures(found: Explanation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def show_images(pred_str: str, images: Sequence[np.ndarray]) -> Figure:
     """Draw the four pictures of `visualize(net, img_path, layer)` in a row.
 
+    Parameters
+    ----------
+    pred_str : the prediction
+    images : the four pictures
+
     Returns
     -------
     A matplotlib Figure: a notebook shows it, a script writes it with `savefig`
+
+    Raises
+    ------
+    InputError
+        If these are not four pictures.
     """
     titles = [pred_str, "Grad-CAM", "guided Grad-CAM", "guided Grad-CAM, grey"]
     if not isinstance(images, (tuple, list)) or len(images) != len(titles):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from mxnet.gluon import Block
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..core.checks import is_whole
-from ..core.errors import InputError, InputWarning, in_one_line
+from ..core.errors import InputError, InputWarning, in_one_line, tell, telling
 from ..core.inputs import USUAL, Normalisation, normalisation_of, normalise
 from ..core.maps import bilinear, check_map
 
 FITS = ("crop", "letterbox", "squash", None)
-GREY = USUAL.grey  # zero after normalising
 MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in
 SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for grey pictures of 16 bits
 
@@ -41,6 +39,7 @@ class Photograph(NamedTuple):
     notes: tuple[InputWarning, ...] = ()
 
 
+@telling
 def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | None = None) -> nd.NDArray:
     """Read a picture and make it the array that a net takes: fitted and normalised.
 
@@ -69,8 +68,7 @@ def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | N
         If the picture has 16 bits a value and uses fewer: it is scaled to those.
     """
     photograph = read_image(source)
-    for note in photograph.notes:
-        warnings.warn(note, stacklevel=2)
+    tell(photograph.notes)
     how = normalisation_of(net)
     view = place(photograph.pixels.shape[:2], size, fit).view(photograph.pixels, how)
     return nd.array(normalise(view, how)[None])

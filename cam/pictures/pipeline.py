@@ -9,11 +9,11 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import by_keyword, channels_of, is_whole
-from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning
+from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
 from ..core.maps import caveats, grad_cam_of, guided_product
-from ..core.recording import Recording, recorded
+from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
 from ..core.tracing import trace
 from .explanation import Explanation
@@ -73,11 +73,22 @@ def explain_many(
 
     Parameters
     ----------
+    net : as for `explain`
+    images : pictures, each as for `explain`
+    target, layer : as for `explain`, for all pictures
     top : with target=None, how many of each picture's top classes to explain
+    fit, size, output : as for `explain`
 
     Returns
     -------
     For each picture its explanations, one for each class
+
+    Raises
+    ------
+    InputError
+        If there are no pictures, their sizes differ with fit=None, or both target and top are given.
+    CamError
+        As `explain`.
     """
     if not is_whole(top) or top < 1:
         raise InputError(f"top is {top!r}; expected a positive int")
@@ -113,7 +124,8 @@ def explain_views(
         raise InputError("layer is a list; an explanation has one layer")
     if callable(target):
         raise InputError("target is a function; an explanation is of a class, cam.grad_cam takes functions")
-    recording = recorded(net, x, layer, True, output)
+    with collected():  # Explanations hold the recording's own
+        recording = record(net, x, layer, output=output)
     ranks = [recording.class_ids(target)]
     if top > 1:
         ranks = np.argsort(-recording.logits, axis=1, kind="stable")[:, :top].T.tolist()
@@ -127,15 +139,16 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
     signed = grad_cam_of(recording, target=ids, relu=False)  # (N, h, w)
     heat = np.maximum(signed, 0)
     saliency = np.abs(recording.image_gradient(target=ids)).max(axis=1)
-    notes = [*recording.notes, *recording.rule_caveats("guided"), *recording.caveats()]
-    if isinstance(caution := getattr(net, "caution", None), str):
-        notes.insert(0, NetWarning(caution))
     guided = product = [None] * len(ids)
-    try:
-        guided = recording.image_gradient_by("guided", None, ids)  # (N, 3, H, W)
-        product = guided_product(guided, heat)
-    except NetError as error:  # the net has no ReLU
-        notes.append(NetWarning(f"no guided backpropagation: {error}"))
+    with collected() as of_rule:
+        try:
+            guided = recording.image_gradient(target=ids, rule="guided")  # (N, 3, H, W)
+            product = guided_product(guided, heat)
+        except NetError as error:  # the net has no ReLU
+            of_rule.append(NetWarning(f"no guided backpropagation: {error}"))
+    caution = getattr(net, "caution", None)
+    notes: list[CamWarning] = [NetWarning(caution)] if isinstance(caution, str) else []
+    notes += [*recording.notes, *of_rule, *recording.caveats()]
     labels = labels_of(net, logits.shape[1])
     found = []
     for image, number in enumerate(ids):

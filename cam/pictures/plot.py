@@ -63,7 +63,7 @@ def overlay(
     Raises
     ------
     InputError, NonFiniteError
-        If picture, map or opacity are not as described.
+        If picture, map, opacity or maximum are not as described.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -102,7 +102,16 @@ def signed_image(gradient: np.ndarray) -> np.ndarray:
 
 
 def grey_image(values: np.ndarray) -> np.ndarray:
-    """A map's positive part (H, W) as a picture: black is zero and less; numpy uint8 (H, W, 3)."""
+    """A map's positive part as a picture: black is zero and less.
+
+    Parameters
+    ----------
+    values : numpy (H, W)
+
+    Returns
+    -------
+    numpy uint8 (H, W, 3)
+    """
     check_map(values, "values", 2, "map (H, W), such as values[0]")
     positive = np.maximum(values, 0)
     return _bytes(np.repeat(_unit(positive, full_scale(positive))[..., None], 3, axis=2))
@@ -139,11 +148,12 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     Parameters
     ----------
     rows : pictures, numpy uint8 (H, W, 3)
+    row_titles, column_titles : one for each row and each column
     size : width of one picture in inches
 
     Returns
     -------
-    A matplotlib Figure that belongs to no window; `figure.savefig(path)` writes it.
+    A matplotlib Figure that belongs to no window; `figure.savefig(path)` writes it
     """
     figure = Picture(figsize=(size * len(column_titles) + 0.4, size * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), len(column_titles), squeeze=False)
@@ -159,14 +169,32 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
 
 
 def writable(text: str) -> str:
-    """The text with each letter that matplotlib's fonts lack as its number, "backslash u732b", not as an empty box."""
+    """A text in which letters that matplotlib's fonts lack are written by their numbers, not as empty boxes.
+
+    Parameters
+    ----------
+    text : to be drawn
+
+    Returns
+    -------
+    str, such as "backslash u732b" for a letter of a language that the font lacks
+    """
     fonts = [get_font(findfont(FontProperties(family=[family]))) for family in FontProperties().get_family()]
     drawn = (one == "\n" or any(font.get_char_index(ord(one)) for font in fonts) for one in text)
     return "".join(one if known else one.encode("unicode_escape").decode() for one, known in zip(text, drawn))
 
 
 def full_scale(values: np.ndarray) -> float:
-    """The magnitude that gets full colour."""
+    """The magnitude that gets full colour.
+
+    Parameters
+    ----------
+    values : numpy, of any shape
+
+    Returns
+    -------
+    float
+    """
     return float(np.percentile(np.abs(values), PERCENTILE))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +9,11 @@ from mxnet import nd
 from mxnet.gluon import Block, nn
 
 from ..core.checks import blank
-from ..core.errors import LayerError
+from ..core.errors import LayerError, collected
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import layers, paths
 from ..core.maps import decompose, grad_cam
-from ..core.recording import record, recorded
+from ..core.recording import record
 from ..core.targets import class_ids
 from ..core.tracing import flat, trace
 from . import scenes
@@ -53,18 +52,16 @@ def check(net: Block, x: nd.NDArray | None = None, *, target: int | str | None =
 
     Parameters
     ----------
-    net : as for `cam.record`, with one output
+    net : as for `cam.record`, with one output; CamError as there
     x : NDArray (1, C, H, W), a picture as the net takes it; a scene of two cut-outs if not given
     target : the class to explain; the top class if not given
 
-    Raises
-    ------
-    CamError
-        As `cam.record`.
+    Returns
+    -------
+    Verdicts
     """
     x = _scene(net) if x is None else x[:1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of layers and maps; what is to be said here is said in the verdicts
+    with collected():  # of layers and maps; what is to be said here is said in the verdicts
         number = class_ids(net, target, record(net, x, []).logits)[0]
         tests = (logits_unchanged, branch_and_shortcut, map_and_bias, finite_difference, relus_reached)
         return Verdicts(test(net, x, number) for test in tests)
@@ -141,8 +138,11 @@ def relus_reached(net: Block, x: nd.NDArray, target: int) -> Verdict:
     said = f"{len(every)}, of which {sum((index, 0) not in ends for index in every)} are function calls"
     if not every:
         return Verdict("count of ReLUs", None, "the net has no ReLU")
-    left = [str(one) for one in recorded(net, x, [], False, None).rule_caveats("guided")]
-    return Verdict("count of ReLUs", not left, "; ".join([said, *left] if left else [said, "all obey the guided rule"]))
+    recording = record(net, x, [])
+    with collected() as left:
+        recording.image_gradient(target=target, rule="guided")
+    rest = map(str, left) if left else ["all obey the guided rule"]
+    return Verdict("count of ReLUs", not left, "; ".join([said, *rest]))
 
 
 def _scene(net: Block) -> nd.NDArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import is_whole
-from ..core.errors import CamWarning, InputError, LayerError, NetError
+from ..core.errors import InputError, LayerError, NetError, collected, telling
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import parameters, paths
 from ..core.maps import Layers, grad_cam, resize_map
@@ -57,17 +56,42 @@ class Evaluation:
         return float(self.energy.mean() / self.area.mean())
 
     def interval(self, measure: str, minus: Evaluation | None = None) -> metrics.Interval:
-        """Mean of a measure such as "share", or its lead over that of another method; whole scenes are drawn."""
+        """Mean of a measure, or its lead over that of another method; whole scenes are drawn.
+
+        Parameters
+        ----------
+        measure : its name, such as "share"
+        minus : the evaluation of the other method
+
+        Returns
+        -------
+        metrics.Interval
+        """
         values = np.asarray(getattr(self, measure), float)
         return metrics.bootstrap(values - getattr(minus, measure) if minus else values, clusters=self.seed)
 
 
-def evaluate(net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10):
-    """`compare` for Grad-CAM alone: an Evaluation; a dict of them by layer path if `layer` is a list."""
+@telling
+def evaluate(
+    net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10
+) -> Evaluation | dict[str, Evaluation]:
+    """`compare` for Grad-CAM alone.
+
+    Parameters
+    ----------
+    net, seeds : as for `compare`, whose errors this function raises
+    layer : as for `cam.grad_cam`
+    batch : scenes per call
+
+    Returns
+    -------
+    Evaluation; a dict of them by layer path if `layer` is a list
+    """
     found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch)}
     return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
 
 
+@telling
 def compare(
     net: Block, methods: Mapping[str, Callable], layers: Layers, seeds: Iterable, *, batch: int = 10, progress=iter
 ) -> list[Evaluation]:
@@ -86,7 +110,14 @@ def compare(
 
     Returns
     -------
-    list of Evaluation, one for each method and layer; NetError or ClassError if the net does not know a scene's classes
+    list of Evaluation, one for each method and layer
+
+    Raises
+    ------
+    InputError
+        If there are no seeds, or batch is no positive int.
+    ClassError, NetError
+        If the net does not know a scene's classes.
     """
     rows: dict[tuple[str, str], list[tuple]] = {}
     for marks, drawn, x in _batches(net, seeds, 2, batch, progress):
@@ -104,7 +135,18 @@ def compare(
 
 
 def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> float:
-    """Share of scenes whose top class is among the objects shown, 0 to 1; all but `objects` as in `compare`."""
+    """Share of scenes whose top class is among the objects shown.
+
+    Parameters
+    ----------
+    net, seeds : as for `compare`, whose errors this function raises
+    objects : how many of them a scene of a seed has
+    batch : scenes per prediction
+
+    Returns
+    -------
+    float, 0 to 1
+    """
     hits = []
     for _, drawn, x in _batches(net, seeds, objects, batch):
         logits = net(x).asnumpy()
@@ -113,7 +155,22 @@ def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> 
 
 
 def score_of(net: Block, target: int | str) -> metrics.Score:
-    """The probability of a class as a function of normalised images, numpy (N, C, H, W) to (N,), for `cam.metrics`."""
+    """The probability of a class as a function of images, for `cam.metrics`.
+
+    Parameters
+    ----------
+    net : as for `cam.record`
+    target : the class, by number or label
+
+    Returns
+    -------
+    Function of normalised images, numpy (N, C, H, W) to (N,)
+
+    Raises
+    ------
+    NetError
+        By the function, if the net gives no probabilities.
+    """
 
     def score(images: np.ndarray) -> np.ndarray:
         recording = record(net, input_for(net, images), [], image_gradient=False)
@@ -129,10 +186,22 @@ def randomise(net: Block, down_to: str, seed: int = 0) -> Block:
     """A copy of a net that has forgotten all from the logits down to a layer: the cascade of Adebayo et al. 2018.
 
     In this layer and all that the net lists behind it, the values of each parameter are shuffled: they keep their
-    distribution, so that the pass neither vanishes nor overflows. With one seed, two copies agree on what both forgot.
+    distribution, so that the pass neither vanishes nor overflows.
 
-    `down_to` is the path of a block with parameters, such as "output" (the last layer alone) or "features.8"; if there
-    is none, LayerError says so. The net itself stays as it is.
+    Parameters
+    ----------
+    net : stays as it is
+    down_to : the path of a block with parameters, such as "output" (the last layer alone) or "features.8"
+    seed : with one seed, two copies agree on what both forgot
+
+    Returns
+    -------
+    The copy
+
+    Raises
+    ------
+    LayerError
+        If there is no such block.
     """
     names = list(parameters(net))
     kept = next((place for place, name in enumerate(names) if name.startswith(f"{down_to}.")), None)
@@ -150,8 +219,7 @@ def randomise(net: Block, down_to: str, seed: int = 0) -> Block:
 def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
     """What the method gives for those of the offered arguments that it has, by layer; without its warnings."""
     wanted = inspect.signature(method).parameters
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CamWarning)
+    with collected():
         maps = method(**{name: value for name, value in offered.items() if name in wanted})
     maps = maps if isinstance(maps, dict) else {"": maps}
     return {path: np.abs(one).max(axis=1) if one.ndim == 4 else one for path, one in maps.items()}

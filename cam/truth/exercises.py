@@ -41,6 +41,14 @@ def check(what: str, came, expected, likely: Mapping[str, object] | None = None,
 def unaided(*functions: Callable) -> Iterator[None]:
     """Fail where one of these Python functions is called, under whatever name: the task is to write it.
 
+    Parameters
+    ----------
+    *functions : those that the answer must do without
+
+    Yields
+    ------
+    None
+
     Raises
     ------
     AssertionError

@@ -1,13 +1,9 @@
 """More ways to make a map, to be measured beside Grad-CAM: each is its equation on a recorded pass.
 
-All are called as `cam.grad_cam` is, but for `relu` and `output`: nets with one output are meant. They raise what
-`cam.record` raises, and return raw maps.
+All are called as `cam.grad_cam` is, but for `relu`; they raise what `cam.record` raises, and return raw maps.
 """
 
 from __future__ import annotations
-
-import warnings
-from collections.abc import Callable
 
 import numpy as np
 from mxnet import nd
@@ -16,58 +12,101 @@ from mxnet.gluon import Block
 from ..core.checks import by_keyword, is_whole
 from ..core.errors import InputError
 from ..core.inputs import input_for
-from ..core.maps import Layers, Maps, resize_map
-from ..core.recording import Recording, recorded
+from ..core.maps import Layers, Maps, each_layer, resize_map
+from ..core.recording import record
 from ..core.targets import Target
 
 
 @by_keyword
-def grad_cam_plus_plus(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None) -> Maps:
+def grad_cam_plus_plus(
+    net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None, output: int | None = None
+) -> Maps:
     """Grad-CAM++: ReLU(sum_k w_k A_k), w_k = sum_ij alpha_kij ReLU(g_kij) (Chattopadhay et al. 2018, equations 5, 10).
 
     With g = d target / d A, alpha_kij = g_kij^2 / (2 g_kij^2 + g_kij^3 sum_ab A_kab): what is explained is exp(target),
     whose derivatives are powers of g. Their common factor exp(target) overflows and is left out. The layer's values
     should not be negative: take one behind a ReLU.
 
-    Parameters and result as for `cam.grad_cam`: numpy (N, h, w), or a dict of them for a list of layers.
-    """
+    Parameters
+    ----------
+    net, x, target, layer, output : as for `cam.grad_cam`
 
-    def plus_plus(recording: Recording, path: str) -> np.ndarray:
+    Returns
+    -------
+    numpy (N, h, w), or a dict of them for a list of layers
+    """
+    recording = record(net, x, layer, image_gradient=False, output=output)
+
+    def plus_plus(path: str) -> np.ndarray:
         features, positive = recording.features(path), np.maximum(recording.gradient(path, target=target), 0)
         shares = positive / (2 + positive * features.sum(axis=(2, 3), keepdims=True))  # alpha ReLU(g)
         return (shares.sum(axis=(2, 3), keepdims=True) * features).sum(axis=1)
 
-    return _each_layer(net, x, layer, plus_plus)
+    return each_layer(recording, layer, plus_plus)
 
 
 @by_keyword
-def layer_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None) -> Maps:
+def layer_cam(
+    net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None, output: int | None = None
+) -> Maps:
     """LayerCAM: ReLU(sum_k ReLU(d target / d A_k) A_k), position by position (Jiang et al. 2021, equations 5 to 7).
 
-    HiResCAM without the gradient's negative part. Parameters and result as for `cam.grad_cam`.
-    """
+    HiResCAM without the gradient's negative part.
 
-    def summed(recording: Recording, path: str) -> np.ndarray:
+    Parameters
+    ----------
+    net, x, target, layer, output : as for `cam.grad_cam`
+
+    Returns
+    -------
+    numpy (N, h, w), or a dict of them for a list of layers
+    """
+    recording = record(net, x, layer, image_gradient=False, output=output)
+
+    def summed(path: str) -> np.ndarray:
         positive = np.maximum(recording.gradient(path, target=target), 0)
         return (positive * recording.features(path)).sum(axis=1)
 
-    return _each_layer(net, x, layer, summed)
+    return each_layer(recording, layer, summed)
 
 
 @by_keyword
-def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None, batch: int = 32) -> Maps:
+def score_cam(
+    net: Block,
+    x: nd.NDArray,
+    *,
+    target: Target = None,
+    layer: Layers = None,
+    output: int | None = None,
+    batch: int = 32,
+) -> Maps:
     """Score-CAM: ReLU(sum_k w_k A_k), without gradients (Wang et al. 2020, algorithm 1).
 
     w = softmax over k of the target for the image times H_k, where H_k is A_k resized to the image and stretched to
-    [0, 1] (0 if it is flat): a forward pass for each channel, `batch` of them together. What the paper subtracts before
-    the softmax, the target of a baseline, is one number for all k and changes nothing.
+    [0, 1] (0 if it is flat). What the paper subtracts before the softmax, the target of a baseline, is one number for
+    all k and changes nothing.
 
-    Parameters and result as for `cam.grad_cam`; a target that is a function must be linear in the logits.
+    Parameters
+    ----------
+    net, x : as for `cam.grad_cam`
+    target : as for `cam.grad_cam`; a function must be linear in the logits
+    layer, output : as for `cam.grad_cam`
+    batch : how many of a map's channels, each of which costs a forward pass, go together
+
+    Returns
+    -------
+    numpy (N, h, w), or a dict of them for a list of layers
+
+    Raises
+    ------
+    InputError
+        If batch is no positive int.
     """
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
+    recording = record(net, x, layer, image_gradient=False, output=output)
 
-    def scored(recording: Recording, path: str) -> np.ndarray:
+    def scored(path: str) -> np.ndarray:
         maps = []
         for channels, image, head in zip(recording.features(path), x.asnumpy(), recording.head(target).asnumpy()):
             scores = []
@@ -76,43 +115,51 @@ def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
                 masks -= masks.min(axis=(2, 3), keepdims=True)
                 highest = masks.max(axis=(2, 3), keepdims=True)
                 masked = input_for(net, image * masks / np.where(highest > 0, highest, 1))  # (batch, 3, H, W)
-                scores.append(recorded(net, masked, [], False, None).logits @ head)
+                scores.append(record(net, masked, [], image_gradient=False, output=output).logits @ head)
             weights = np.concatenate(scores)
             weights = np.exp(weights - weights.max())
             maps.append(np.tensordot(weights / weights.sum(), channels, 1))
         return np.stack(maps)
 
-    return _each_layer(net, x, layer, scored)
+    return each_layer(recording, layer, scored)
 
 
 @by_keyword
 def smooth_grad(
-    net: Block, x: nd.NDArray, *, target: Target = None, samples: int = 25, noise: float = 0.15, seed: int = 0
+    net: Block,
+    x: nd.NDArray,
+    *,
+    target: Target = None,
+    output: int | None = None,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
 ) -> np.ndarray:
     """SmoothGrad: `cam.saliency` of the gradient's mean over noisy copies of the image (Smilkov et al. 2017).
 
-    There are `samples` copies; the standard deviation of their Gaussian noise is the share `noise` of the range of each
-    image's values. The top class is that of the clean image. Else as for `cam.saliency`: numpy (N, H, W).
+    Parameters
+    ----------
+    net, x, target, output : as for `cam.saliency`; the top class is that of the clean image
+    samples : how many copies
+    noise : the standard deviation of their Gaussian noise, as a share of the range of each image's values
+    seed : of the noise
+
+    Returns
+    -------
+    numpy (N, H, W)
+
+    Raises
+    ------
+    InputError
+        If samples is no positive int, or noise is negative.
     """
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")
-    clean = recorded(net, x, [], False, None)
-    for warning in clean.notes:
-        warnings.warn(warning, stacklevel=3)
+    clean = record(net, x, [], image_gradient=False, output=output)
     target = target if callable(target) else clean.class_ids(target)
     images, rng, total = x.asnumpy(), np.random.default_rng(seed), 0
     deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     for _ in range(samples):
         noisy = input_for(net, images + deviation * rng.standard_normal(images.shape))
-        total = total + recorded(net, noisy, [], True, None).image_gradient(target=target)
+        total = total + record(net, noisy, [], output=output).image_gradient(target=target)
     return np.abs(total / samples).max(axis=1)
-
-
-def _each_layer(net: Block, x: nd.NDArray, layer: Layers, signed: Callable[[Recording, str], np.ndarray]) -> Maps:
-    """The positive part of each recorded layer's map, with warnings; a dict only if a list was asked for."""
-    recording, maps = recorded(net, x, layer, False, None), {}
-    for path in recording.layers:
-        for warning in [*recording.notes, *recording.caveats(path)]:
-            warnings.warn(warning, stacklevel=4)
-        maps[path] = np.maximum(signed(recording, path), 0)
-    return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]

@@ -22,19 +22,41 @@ Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image (C, H, W) and boo
 
 
 def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the map's positive energy that lies inside the mask, 0 to 1 (Wang et al. 2020: energy-based pointing).
+    """Share of the map's positive energy that lies inside the mask (Wang et al. 2020: energy-based pointing).
 
     By chance, a map without any idea gets the mask's share of the image. A map with no positive value gets 0.
+
+    Parameters
+    ----------
+    heat, mask : the map and the object
+
+    Returns
+    -------
+    float, 0 to 1
     """
     positive = _positive(heat, mask)
     return _ratio(positive[mask].sum(), positive.sum())
 
 
 def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> float:
-    """Of the positive energy that falls on either of two objects, the share on the right one, 0 to 1.
+    """Of the positive energy that falls on either of two objects, the share on the right one.
 
     The idea of Boehle et al. 2021 (their localisation metric), on objects instead of cells. By chance
-    it is the mask's share of both masks. A map with nothing on either object gets 0. The masks must not overlap.
+    it is the mask's share of both masks. A map with nothing on either object gets 0.
+
+    Parameters
+    ----------
+    heat, mask : the map and the right object
+    other : the mask of the other one
+
+    Returns
+    -------
+    float, 0 to 1
+
+    Raises
+    ------
+    InputError
+        If the masks overlap, or are no bool arrays of one shape.
     """
     positive = _positive(heat, mask)
     if getattr(other, "shape", None) != mask.shape or other.dtype != bool or (mask & other).any():
@@ -44,9 +66,23 @@ def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> fl
 
 
 def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bool:
-    """Whether the map's maximum lies on the object, or at most `tolerance` pixels from it (Zhang et al. 2018).
+    """Whether the map's maximum lies on the object or near it (Zhang et al. 2018).
 
     A map with no positive value misses. Of several maxima the first one counts.
+
+    Parameters
+    ----------
+    heat, mask : the map and the object
+    tolerance : how many pixels from the object still count
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InputError
+        If the tolerance is negative.
     """
     if tolerance < 0:
         raise InputError(f"tolerance is {tolerance!r}; expected a number of pixels, at least 0")
@@ -59,9 +95,16 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
 
 
 def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float = 0.15) -> float:
-    """|M and mask| / |M or mask|, where M is where the map exceeds `threshold` times its maximum; 0 for an empty map.
+    """|M and mask| / |M or mask|, where M is where the map exceeds a share of its maximum; 0 for an empty map.
 
-    The threshold of 15 % is that of Selvaraju et al. 2017, section 4.1, there for boxes.
+    Parameters
+    ----------
+    heat, mask : the map and the object
+    threshold : the share; 15 % is that of Selvaraju et al. 2017, section 4.1, there for boxes
+
+    Returns
+    -------
+    float, 0 to 1
     """
     positive = _positive(heat, mask)
     marked = positive > threshold * positive.max()
@@ -71,25 +114,64 @@ def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float
 def grid_pointing_game(heat: np.ndarray, cell: int, grid: Sides = (2, 2), size: Sides = (224, 224)) -> float:
     """Share of the positive energy that lies in one cell of a grid of images (Boehle et al. 2021, equation 7).
 
-    Each of rows x columns = `grid` cells of the image of `size` pixels shows another class; the map explains that of
-    `cell`, counted row by row. By chance 1 / cells.
+    By chance 1 / cells.
+
+    Parameters
+    ----------
+    heat : explains the class that `cell` shows; each cell shows another one
+    cell : counted row by row
+    grid : rows and columns
+    size : height and width of the whole in pixels
+
+    Returns
+    -------
+    float, 0 to 1
     """
     rows, columns = (np.arange(side) * parts // side for side, parts in zip(size, grid))
     return energy_in_mask(heat, rows[:, None] * grid[1] + columns == cell)
 
 
 def grey(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """Fill: what is removed becomes 0, the mean colour of a normalised image (C, H, W)."""
+    """Fill: what is removed becomes 0, the mean colour of a normalised image.
+
+    Parameters
+    ----------
+    image : numpy (C, H, W)
+    removed : numpy bool (H, W)
+
+    Returns
+    -------
+    numpy (C, H, W)
+    """
     return np.where(removed, 0, image)
 
 
 def blur(image: np.ndarray, removed: np.ndarray, sigma: float = 10) -> np.ndarray:
-    """Fill: what is removed becomes the image blurred by a Gaussian of `sigma` pixels."""
+    """Fill: what is removed becomes the image blurred by a Gaussian.
+
+    Parameters
+    ----------
+    image, removed : as for `grey`
+    sigma : of the Gaussian, in pixels
+
+    Returns
+    -------
+    numpy (C, H, W)
+    """
     return np.where(removed, _blurred(image, sigma), image)
 
 
 def onto(background: np.ndarray) -> Fill:
-    """Fill: what is removed shows another picture, a normalised image (C, H, W), such as a background."""
+    """Fill: what is removed shows another picture, such as a background.
+
+    Parameters
+    ----------
+    background : a normalised image, numpy (C, H, W)
+
+    Returns
+    -------
+    Function of an image and of what is removed, as `grey`
+    """
     return lambda image, removed: np.where(removed, background, image)
 
 
@@ -98,6 +180,7 @@ def deletion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = gre
 
     Parameters
     ----------
+    heat, image, score : the map, the image it explains, and how sure the net is
     fill : `grey`, `blur`, `onto(background)`, or a function of the image and of what is removed, bool (H, W)
     steps : the shares removed are 0, 1 / steps, ..., 1
 
@@ -113,12 +196,30 @@ def deletion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = gre
 
 
 def insertion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = blur, steps: int = 20) -> np.ndarray:
-    """The score while the highest pixels are put back first (Petsiuk et al. 2018): high is good. Else as `deletion`."""
+    """The score while the highest pixels are put back first (Petsiuk et al. 2018): high is good.
+
+    Parameters
+    ----------
+    heat, image, score, fill, steps : as for `deletion`
+
+    Returns
+    -------
+    numpy (steps + 1,) of scores
+    """
     return deletion(-heat, image, score, fill, steps)[::-1]  # of the lowest pixels, read backwards
 
 
 def area(curve: np.ndarray) -> float:
-    """The area under a curve over the shares 0 to 1, by trapezoids: the mean score."""
+    """The area under a curve over the shares 0 to 1, by trapezoids: the mean score.
+
+    Parameters
+    ----------
+    curve : of `deletion` or `insertion`
+
+    Returns
+    -------
+    float
+    """
     return float((curve[1:] + curve[:-1]).mean() / 2)
 
 
@@ -126,6 +227,14 @@ def confidence_change(heat: np.ndarray, image: np.ndarray, score: Score) -> tupl
     """Drop max(0, Y - O) / Y and whether confidence increases, O > Y (Chattopadhay et al. 2018, section 4.1).
 
     Y is the score of the image, O that of the image times the map over its maximum. Reported as means over images.
+
+    Parameters
+    ----------
+    heat, image, score : as for `deletion`
+
+    Returns
+    -------
+    tuple of float, the drop, and 1 if confidence increases, else 0
     """
     stretched = np.maximum(resize_map(heat, image.shape[1:]), 0)
     stretched /= stretched.max() or 1
@@ -134,7 +243,16 @@ def confidence_change(heat: np.ndarray, image: np.ndarray, score: Score) -> tupl
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two maps of one shape, -1 to 1, ties at their mean rank; 0 if one is flat."""
+    """Spearman's rank correlation of two maps, ties at their mean rank; 0 if one is flat.
+
+    Parameters
+    ----------
+    first, second : maps of one shape
+
+    Returns
+    -------
+    float, -1 to 1
+    """
     ranks = []
     for heat in _pair(first, second):
         _, inverse, counts = np.unique(heat, return_inverse=True, return_counts=True)
@@ -145,10 +263,19 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 1.5) -> float:
-    """SSIM of two maps of one shape, -1 to 1 (Wang et al. 2004, equation 13), each divided by its largest |value|.
+    """SSIM of two maps (Wang et al. 2004, equation 13), each divided by its largest |value|.
 
     Mean of (2 m1 m2 + c1)(2 s12 + c2) / ((m1^2 + m2^2 + c1)(s1^2 + s2^2 + c2)), with means m, variances s^2 and
-    covariance s12 under a Gaussian of `sigma`; c1 = 0.01^2, c2 = 0.03^2.
+    covariance s12 under a Gaussian; c1 = 0.01^2, c2 = 0.03^2.
+
+    Parameters
+    ----------
+    first, second : maps of one shape
+    sigma : of the Gaussian, in pixels
+
+    Returns
+    -------
+    float, -1 to 1
     """
     one, other = (heat / (np.abs(heat).max() or 1) for heat in _pair(first, second))
     m1, m2 = _blurred(one, sigma), _blurred(other, sigma)
@@ -191,10 +318,25 @@ class Interval:
 def bootstrap(
     values: Sequence[float], confidence: float = 0.95, samples: int = 2000, seed: int = 0, clusters=None
 ) -> Interval:
-    """Mean of `values` with its percentile bootstrap interval (Efron 1979).
+    """Mean of values with its percentile bootstrap interval (Efron 1979).
 
-    `clusters` has one mark per value: those of one mark, such as a scene's two maps, are drawn together, since they are
-    no independent witnesses (cluster bootstrap: Davison and Hinkley 1997, section 3.8). None if all are independent.
+    Parameters
+    ----------
+    values : numbers, in one dimension
+    confidence : of the interval
+    samples : how often to draw
+    seed : of the draws
+    clusters : one mark per value: those of one mark, such as a scene's two maps, are drawn together, since they are no
+        independent witnesses (cluster bootstrap: Davison and Hinkley 1997, section 3.8). None if all are independent
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    InputError
+        If there are no values, not as many marks, or confidence is no share.
     """
     values = np.asarray(values, float)
     if values.ndim != 1 or len(values) == 0:

@@ -15,35 +15,79 @@ from ..core.recording import record
 
 
 def random_map(x: nd.NDArray, seed: int = 0, cells: int = 7) -> np.ndarray:
-    """Uniform noise on a grid of cells x cells, resized as any small map is."""
+    """Uniform noise on a grid, resized as any small map is.
+
+    Parameters
+    ----------
+    x : the images
+    seed : of the noise
+    cells : the grid's rows and columns
+
+    Returns
+    -------
+    numpy (N, H, W)
+    """
     return resize_map(np.random.default_rng(seed).uniform(size=(len(x), cells, cells)), x.shape[2:])
 
 
 def centre(x: nd.NDArray) -> np.ndarray:
-    """A Gaussian in the middle of the image, whose standard deviation is a quarter of each side."""
+    """A Gaussian in the middle of the image, whose standard deviation is a quarter of each side.
+
+    Parameters
+    ----------
+    x : the images
+
+    Returns
+    -------
+    numpy (N, H, W)
+    """
     rows, columns = (np.exp(-8 * ((np.arange(side) + 0.5) / side - 0.5) ** 2) for side in x.shape[2:])
     return np.tile(np.outer(rows, columns), (len(x), 1, 1))
 
 
 def edges(x: nd.NDArray) -> np.ndarray:
-    """The strength of the brightness's gradient: an edge filter."""
+    """The strength of the brightness's gradient: an edge filter.
+
+    Parameters
+    ----------
+    x : the images
+
+    Returns
+    -------
+    numpy (N, H, W)
+    """
     return np.hypot(*np.gradient(x.asnumpy().mean(axis=1), axis=(1, 2)))
 
 
 def image_itself(x: nd.NDArray) -> np.ndarray:
-    """How far each pixel is from the mean colour: max over channels of |x|."""
+    """How far each pixel is from the mean colour: max over channels of |x|.
+
+    Parameters
+    ----------
+    x : the images
+
+    Returns
+    -------
+    numpy (N, H, W)
+    """
     return np.abs(x.asnumpy()).max(axis=1)
 
 
 def other_class(method: Callable) -> Callable:
-    """A method that gives `method`'s map of the class before the one that is asked for: the right net, the wrong class.
+    """A method that gives the map of the class before the one that is asked for: the right net, the wrong class.
 
-    It is called as `cam.grad_cam` is, with a class as target.
+    Parameters
+    ----------
+    method : any that is called as `cam.grad_cam` is
+
+    Returns
+    -------
+    Function that is called so too, with a class as target
     """
 
-    def of_other_class(net, x, *, target=None, layer=None):
-        recording = record(net, x, [], image_gradient=False)
+    def of_other_class(net, x, *, target=None, layer=None, **options):
+        recording = record(net, x, [], image_gradient=False, output=options.get("output"))
         others = [(one - 1) % recording.logits.shape[1] for one in recording.class_ids(target)]
-        return method(net, x, target=others, layer=layer)
+        return method(net, x, target=others, layer=layer, **options)
 
     return of_other_class

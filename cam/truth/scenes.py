@@ -50,18 +50,21 @@ class Scene:
     masks: np.ndarray
 
 
+def _files() -> dict[str, list[Path]]:
+    """The files of the cut-outs by class name, both in alphabetical order; `polar_bear_2.png` is a polar bear."""
+    by_label: dict[str, list[Path]] = {}
+    for path in sorted(CUTOUTS.glob("*.png")):
+        by_label.setdefault(path.stem.rpartition("_")[0].replace("_", " "), []).append(path)
+    return dict(sorted(by_label.items()))
+
+
+LABELS: list[str] = list(_files())
+
+
 @lru_cache(maxsize=1)
 def _cutouts() -> dict[str, list[Image.Image]]:
-    """All cut-outs (RGBA) by class name, in alphabetical order."""
-    by_label: dict[str, list[Image.Image]] = {}
-    for path in sorted(CUTOUTS.glob("*.png")):
-        label = path.stem.rsplit("_", 1)[0].replace("_", " ")
-        with Image.open(path) as image:
-            by_label.setdefault(label, []).append(image.convert("RGBA"))
-    return by_label
-
-
-LABELS: list[str] = sorted({path.stem.rsplit("_", 1)[0].replace("_", " ") for path in CUTOUTS.glob("*.png")})
+    """All cut-outs (RGBA) by class name."""
+    return {label: [Image.open(path).convert("RGBA") for path in paths] for label, paths in _files().items()}
 
 
 def draw(seed: int, objects: int = 2, size: int = 224) -> Scene:
@@ -170,7 +173,16 @@ TAG_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 25
 
 
 def tag_window(size: int = 224) -> tuple[slice, slice]:
-    """Rows and columns of the tag that `tag` draws: a square of a seventh of the side, in the upper left corner."""
+    """Rows and columns of the tag that `tag` draws: a square of a seventh of the side, in the upper left corner.
+
+    Parameters
+    ----------
+    size : of the scene in pixels
+
+    Returns
+    -------
+    tuple of slice
+    """
     margin, side = size // 56, size // 7
     return (slice(margin, margin + side),) * 2
 

@@ -20,6 +20,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
             "cam.pictures.pipeline",
             "cam.pictures.explanation",
             "cam.pictures.images",
+            "cam.core.inputs",
             "cam.plot",
             "cam.pictures.drawing",
         ],
@@ -33,6 +34,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     ),
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
+GIVEN = ("Layer", "LayerTable", "Placement", "Verdict", "Verdicts")  # by public functions, under no public name
 ENGINE = ("rules", "graph", "tracing", "walk", "checks", "inputs", "targets", "endings")
 
 
@@ -58,10 +60,10 @@ def section(where: str) -> tuple[str, list[str]]:
     """What a module is for, and directives for its names; `where` is a module, or a public name that is one."""
     public = getattr(cam, where.removeprefix("cam."), None) if where.count(".") == 1 else None
     module = public or importlib.import_module(where)
-    names = own(module) if public else [name for name in cam.__all__ if name in vars(module) and name in own(module)]
-    names.sort(key=own(module).index)
+    names = [name for name in own(module) if public or name in cam.__all__ or name in GIVEN]
     return inspect.getdoc(module), [
-        described(f"{where if public else 'cam'}.{name}", vars(module)[name]) for name in names
+        described(f"{'cam' if name in cam.__all__ and not public else where}.{name}", vars(module)[name])
+        for name in names
     ]
 
 

@@ -34,6 +34,13 @@ def runs_twice():
     return Net(forward, **children, out=nn.Dense(3))
 
 
+def two_inputs():
+    def forward(F, net, x, numbers):
+        return net.out(F.concat(F.mean(F.relu(net.conv(x)), axis=(2, 3)), numbers))
+
+    return Net(forward, conv=conv(), out=nn.Dense(3))
+
+
 def residual():
     """Someone's own block: a branch, a shortcut, a ReLU after the sum."""
     block = Net(lambda F, net, x: F.relu(net.branch(x) + x), branch=sequence(conv(), relu(), conv()))
@@ -380,7 +387,20 @@ def test_every_spelling_of_relu_and_no_other():
 
 def test_relus_that_the_logits_do_not_need():
     net, _ = ready(two_heads(), (1, 3, 8, 8))
-    assert len(cam.relus(net)) == len(cam.relus(net, output=1)) == 1
+    assert len(cam.relus(net, output=0)) == len(cam.relus(net, output=1)) == 1
+
+
+def test_of_several_outputs_or_inputs_it_is_said_which():
+    net, (x,) = ready(two_heads(), (1, 3, 8, 8))
+    assert [plain(cam.default_layer(net, x, output=output)) for output in (0, 1)] == ["net_relu0", "conv2"]
+    for question in (cam.layers, cam.default_layer, cam.relus):
+        with pytest.raises(cam.NetError, match="^the net has 2 outputs; say which to explain: output=0 to output=1$"):
+            question(net, x)
+    net, inputs = ready(two_inputs(), (1, 3, 8, 8), (1, 2))
+    assert cam.relus(net, inputs) == [cam.default_layer(net, inputs)] == [cam.record(net, inputs).layers[0]]
+    for question in (cam.layers, cam.default_layer, cam.relus):
+        with pytest.raises(cam.NetError, match="another number of arrays than 1: give x as a list of as many"):
+            question(net)
 
 
 @pytest.mark.parametrize(

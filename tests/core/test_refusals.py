@@ -168,14 +168,14 @@ REFUSES = {
     "one array for two": No(
         before_dense(with_numbers),
         NetError,
-        "Net takes another number of arrays than the 1 given: ...",
+        "Net takes another number of arrays than 1: give x as a list of as many (...)",
         [(2, 3, 8, 8), (2, 2)],
         ones(2, 3, 8, 8),
     ),
     "two arrays for one": No(
         before_dense(lambda F, net, x: x),
         NetError,
-        "Net takes another number of arrays than the 2 given: ...",
+        "Net takes another number of arrays than 2: give x as a list of as many (...)",
         x=lambda: [nd.ones((2, 3, 8, 8))] * 2,
     ),
     "channels last": No(

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import cam
+from cam import evaluation, scenes
 from cam.core import tracing
 
 import numpy as np
@@ -49,6 +50,25 @@ def together(*jobs):
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return [one.result() for one in [pool.submit(started, job) for job in jobs]]
+
+
+def test_what_one_thread_keeps_silent_another_says():
+    """`check` and `evaluation` say nothing of single maps; Python's own filters are one for all threads."""
+    net, x, part = narrow_resnet18(), random_images(1, 32), "features.8.1.conv2"
+    net.labels = ["brown bear", "zebra", "tiger", "balloon", "duck"]
+
+    def measured():
+        scene = scenes.Scene(np.zeros((32, 32, 3), np.uint8), ["tiger"], [2], np.ones((1, 32, 32), bool))
+        return evaluation.compare(net, {"Grad-CAM": cam.grad_cam}, part, [scene])
+
+    silent = [lambda: cam.check(net, x), measured]
+    with warnings.catch_warnings(record=True) as heard, ThreadPoolExecutor(4) as pool:
+        warnings.simplefilter("always")
+        said = [pool.submit(cam.grad_cam, net, x, target=1, layer=part) for _ in range(8)]
+        unsaid = [pool.submit(job) for job in silent * 4]
+        for one in said + unsaid:
+            one.result()
+    assert sum(one.category is cam.LayerWarning for one in heard) == len(said)
 
 
 @pytest.mark.filterwarnings("ignore::cam.CamWarning")

@@ -5,7 +5,7 @@ from cam.pictures.drawing import PART, TAKE, WHOLE
 
 import numpy as np
 import pytest
-from helpers.nets import Net, conv, ending, ready, sequence
+from helpers.nets import Net, conv, ending, ready, sequence, two_heads
 from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from mxnet.gluon.model_zoo import vision
@@ -55,6 +55,15 @@ def test_a_piece_with_names_and_notes(small):
     assert [note.replace("\n", " ") for note in notes] == ["the end of the branch"]
     with pytest.raises(cam.LayerError, match="no layer 'seccond'"):
         cam.draw_graph(net, "seccond")
+
+
+def test_one_output_of_several():
+    net, (x,) = ready(two_heads(), (1, 3, 8, 8))
+    for options in ({"x": x}, {"recommended": False}):
+        first, second = (dict(drawn(cam.draw_graph(net, output=output, **options))[0]) for output in (0, 1))
+        assert "mean" in first and "max" in second and "max" not in first
+        with pytest.raises(cam.NetError, match="the net has 2 outputs; say which to explain"):
+            cam.draw_graph(net, **options)
 
 
 def test_a_large_net_is_folded_to_its_blocks(narrow_nets):

@@ -8,9 +8,8 @@ import zlib
 
 import cam
 from cam import InputError, InputWarning, NetError, NonFiniteError
-from cam.core.inputs import MEAN, STANDARD_DEVIATION, input_for, normalise
+from cam.core.inputs import MEAN, STANDARD_DEVIATION, USUAL, input_for, normalise
 from cam.pictures import images
-from cam.pictures.images import GREY
 
 import mxnet as mx
 import numpy as np
@@ -18,7 +17,7 @@ import pytest
 from mxnet.gluon import nn
 from PIL import Image
 
-GREY_LEVEL = GREY[0] / 255
+GREY_LEVEL = USUAL.grey[0] / 255
 
 
 def picture(width, height):

@@ -11,6 +11,7 @@ from cam.core.inputs import normalise
 import numpy as np
 import pytest
 from conftest import random_images, relative_l2
+from helpers.nets import Net, ready, two_heads
 from mxnet import nd
 from mxnet.gluon import nn
 
@@ -87,6 +88,15 @@ def test_each_image_by_itself_and_lists_of_layers(method, narrow_resnet):
     for number in range(2):
         alone = method(narrow_resnet, x[number : number + 1], target=target)
         assert relative_l2(together["features.10"][number], alone[0]) < 1e-4
+
+
+@pytest.mark.parametrize("method", [*METHODS, cam.smooth_grad])
+def test_one_output_of_several(method):
+    net, (x,) = ready(two_heads(), (2, 3, 8, 8))
+    with pytest.raises(cam.NetError, match="the net has 2 outputs; say which to explain"):
+        method(net, x, target=1)
+    only = Net(lambda F, outer, x: outer.inner(x)[1], inner=net)
+    assert np.array_equal(method(net, x, target=1, output=1), method(only, x, target=1))
 
 
 @pytest.mark.parametrize("method", METHODS)

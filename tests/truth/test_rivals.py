@@ -4,6 +4,7 @@ import cam
 from cam import rivals
 
 import numpy as np
+from helpers.nets import ready, two_heads
 from mxnet import nd
 
 
@@ -30,3 +31,6 @@ def test_other_class(narrow_resnet):
     x = nd.random.normal(shape=(2, 3, 64, 64))
     found = rivals.other_class(cam.hires_cam)(narrow_resnet, x, target=[0, 3], layer="features.8")
     assert np.array_equal(found, cam.hires_cam(narrow_resnet, x, target=[6, 2], layer="features.8"))
+    net, (x,) = ready(two_heads(), (2, 3, 8, 8))
+    found = rivals.other_class(cam.grad_cam)(net, x, target=0, output=1)
+    assert np.array_equal(found, cam.grad_cam(net, x, target=1, output=1))

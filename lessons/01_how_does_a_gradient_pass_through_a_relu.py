@@ -46,15 +46,14 @@ show(
 # course's two networks. By lesson 7 you can repair both rows, and say what was wrong.*
 #
 # A network gives each class a score, its **logit**. A backward pass computes the **gradient** of one logit: for every
-# number in the network, how fast the logit changes with it. It begins at the logit and goes back through one layer after
-# the other, down to the image. The guided pictures change this pass in a single place, at the ReLU. So we begin with one
-# ReLU.
+# number in the network, how fast the logit changes with it. It goes from the logit through one layer after the other, back
+# to the image. The guided pictures change this pass in a single place: at the ReLU.
 
 # %% [markdown]
 # ## The idea in words
 #
 # A ReLU lets positive numbers through and replaces negative ones by zero. On the way back, what should it do with the
-# gradient that arrives from above? There are three answers:
+# gradient that arrives from above? Three answers:
 #
 # - **plain**: what calculus says. The gradient passes where the ReLU was open.
 # - **deconvnet** ([Zeiler and Fergus 2014](https://arxiv.org/abs/1311.2901)): the gradient passes where *the gradient*
@@ -132,8 +131,8 @@ for rule, dx in by_hand.items():
     print(f"{rule:10}", dx)
 
 # %% [markdown]
-# Only the last number survives all three rules. Deconvnet alone lets 5 through a ReLU that was shut. The plain rule alone
-# sends the negative gradient $-2$ on. And `-0.` is a zero: it is $-4 \cdot 0$ or $-2 \cdot 0$.
+# Deconvnet alone lets 5 through a ReLU that was shut. The plain rule alone sends the negative gradient $-2$ on. And `-0.`
+# is a zero: it is $-4 \cdot 0$ or $-2 \cdot 0$.
 
 
 # %%
@@ -208,8 +207,7 @@ assert np.array_equal(by_hand["plain"], mxnets_own)
 # %% [markdown]
 # ## Which rule is a derivative?
 #
-# No theory is needed to check a derivative. Push the input up a little, push it down a little, and look at what the
-# output does. This is a **finite difference**:
+# Push the input up a little, push it down a little, and look at what the output does. This is a **finite difference**:
 #
 # $$\frac{\partial \langle dy, f(x)\rangle}{\partial x_i} \approx
 # \frac{\langle dy, f(x + \varepsilon e_i)\rangle - \langle dy, f(x - \varepsilon e_i)\rangle}{2 \varepsilon}$$
@@ -288,14 +286,13 @@ print("guided(+1) + guided(-1) =", separately[0], "  guided(+1 - 1) =", together
 assert separately[0] == 1 and together[0] == 0
 
 # %% [markdown]
-# So guided backpropagation is the gradient of nothing. It makes pictures, and useful ones. But do not read its numbers
-# as "how much the score would change".
+# So the guided rule gives the gradient of nothing. It makes useful pictures. But do not read its numbers as "how much the
+# logit would change".
 
 # %% [markdown]
 # ## From one ReLU to a stack
 #
-# In a network the rule is applied at *every* ReLU. Here are ten layers, each a random matrix and a ReLU. Only the rule
-# differs between three ways back.
+# In a network the rule is applied at *every* ReLU. Here are ten layers, each a random matrix and a ReLU:
 
 
 # %%
@@ -319,8 +316,8 @@ def back_through_stack(rule, depth=10):
 reached = {rule: back_through_stack(rule) for rule in by_hand}
 
 # %% [markdown]
-# > **Predict.** Plot the 200 gradient values under the guided rule against the true ones. Will the points lie on a line,
-# > in a cloud around a line, or anywhere? Will some of them be negative?
+# > **Predict.** Plot the 200 guided values against the true ones. Will the points lie on a line, in a cloud around a line,
+# > or anywhere? Will some of them be negative?
 
 
 # %%
@@ -371,8 +368,8 @@ assert abs(by_depth[1] - 1) < 1e-5 and list(by_depth.values()) == sorted(by_dept
 #
 # ## The real network
 #
-# VGG16 has fifteen ReLUs, and its lowest one stands on a convolution. `cam.record` runs the network, and `image_gradient`
-# goes back to the image under each rule. This is the tiger of the first figure:
+# VGG16 has fifteen ReLUs. `cam.record` runs it, and `image_gradient` goes back to the image. This is the tiger of the
+# first figure:
 
 # %%
 scene = scenes.draw(seed=10)
@@ -388,17 +385,16 @@ for rule, gradient in of_tiger.items():
     assert 0.3 < (gradient < 0).mean() < 0.7
 
 # %% [markdown]
-# Number by number nothing is left of the true gradient under the other two rules. And nearly half of the guided values are
-# negative here too, because the first convolution has weights of both signs. So a guided picture says "brighter here" and
-# "darker there".
+# Under the other two rules nothing is left of the true gradient, number by number. Here the lowest layer is a convolution
+# with weights of both signs. So a guided picture says "brighter here" and "darker there".
 
 # %% [markdown]
 # ## What `cam` does
 #
 # `cam.blocks.ReLU` is your block, for networks that you build yourself. One thing is new: it calls its Function as
-# `function(x) * 1`. MXNet's fast convolutions keep their arrays in a memory layout of their own. A convolution above the
-# ReLU can hand its gradient down in that layout, and then Python code reads garbage, without an error. The multiplication
-# is an ordinary operator: on the way back it receives the gradient first and puts it into the ordinary layout.
+# `function(x) * 1`. MXNet's fast convolutions have a memory layout of their own. One above the ReLU can hand its gradient
+# down in that layout, and Python code then reads garbage, without an error. On the way back the multiplication receives
+# the gradient first and puts it into the ordinary layout.
 
 # %%
 for rule in by_hand:

@@ -69,7 +69,7 @@ show(
 #
 # Grad-CAM needs two things from one layer. Its **feature map** $A$ is what the convolution saw. The gradient of the
 # class's logit, $\partial y^c / \partial A$, is what the class wants: where it is positive, a larger number would raise the
-# logit. MXNet keeps neither. In this lesson we make it keep both.
+# logit. MXNet keeps neither; here we make it keep both.
 #
 # How strongly does each channel fire on the two animals?
 
@@ -86,8 +86,8 @@ assert means[second][0] < means[second][1] and max(means[third]) < 0.05 < A[thir
 # ## The idea in words
 #
 # A convolution slides a window of weights over its input. At each position it writes one number: the sum of the
-# products. On the way back, each output's gradient goes to exactly those inputs that were in its window, times the weight
-# that each of them met there. An input that was in several windows adds up what it gets.
+# products. On the way back, each output's gradient goes to the inputs that were in its window, times the weight that each
+# of them met. An input that was in several windows adds up what it gets.
 #
 # ## The formula
 #
@@ -223,8 +223,8 @@ print("the true gradient of the score with respect to the image:")
 print(true_gradient)
 
 # %% [markdown]
-# By the chain rule the gradient at the convolution's output $A$ is $2A$. But MXNet did not keep it: it keeps gradients
-# of leaves only, and $A$ is an intermediate result. So we make it a leaf too:
+# By the chain rule the gradient at the convolution's output $A$ is $2A$. But MXNet keeps gradients of leaves only. So we
+# make $A$ a leaf too:
 
 # %%
 image = small_image()
@@ -244,8 +244,8 @@ print(image.grad[0, 0].asnumpy())
 assert not image.grad.asnumpy().any()
 
 # %% [markdown]
-# All zeros, and no warning. A leaf is where history begins. MXNet forgets how $A$ was made, so the gradient stops there:
-# the tape is **cut**. Grad-CAM at this layer would be right, and every image gradient of the same pass would be zero.
+# All zeros, and no warning. MXNet forgets how a leaf was made, so the gradient stops at $A$: the tape is **cut**. Grad-CAM
+# at this layer would be right, and every image gradient of the same pass would be zero.
 # This trap has its own bug report: [apache/mxnet #11865](https://github.com/apache/mxnet/issues/11865).
 
 # %%
@@ -316,9 +316,9 @@ print("both are right")
 #
 # ## The real network
 #
-# At the top of this lesson `cam.record` ran VGG16 once, and gave the feature map and the gradient of a class. Did it put
-# a tap into the network? Let us do that ourselves and compare. We run the network's blocks one after the other, with our
-# tap behind block 28. Only max pooling needs care: here it must believe that it is in training. Lesson 4 says why.
+# For the first figure `cam.record` ran VGG16 once, and gave the feature map and the gradient of a class. Does it put a tap
+# into the network? Let us do that ourselves and compare. We run the blocks one after the other, with our tap behind block
+# 28. Only max pooling needs care: it must believe that it is in training. Lesson 4 says why.
 
 # %%
 image = picture.copy()
@@ -350,10 +350,10 @@ for name, (recorded, by_tap) in tapped.items():
     assert relative_error(recorded, by_tap) < 1e-5
 
 # %% [markdown]
-# The same numbers, up to rounding. But no, `cam.record` needs no tap, and it leaves nothing on the network. It asks the
-# network for its **graph**: the list of its operators, and which feeds which. It runs them in order, and keeps what it
-# needs. Then it walks back in the reverse order, and each operator turns the gradient that arrives into the gradients of
-# its inputs. Your `relu_back` and `convolve_backward` are two of these rules.
+# The same numbers, up to rounding. But `cam.record` needs no tap, and leaves nothing on the network. It asks for the
+# **graph**: the list of the network's operators, and which feeds which. It runs them in order and keeps what it needs.
+# Then it walks back, and each operator turns the gradient that arrives into the gradients of its inputs. Your `relu_back`
+# and `convolve_backward` are two of these rules.
 #
 # Here is the graph of a small network, drawn from the same list:
 

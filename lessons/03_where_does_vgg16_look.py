@@ -49,10 +49,9 @@ show(
 #
 # ## The idea in words
 #
-# Deep in the network each channel of a feature map is a detector, and the class's logit depends on all of them. So ask
-# for every channel how much the logit would rise if the channel were larger. That is one number per channel. Add up the
-# channels with these numbers as weights. The sum is a map of the evidence. Where it is negative it is set to zero, because
-# we ask what speaks *for* the class.
+# Each channel of a feature map is a detector. Ask for every channel how much the class's logit would rise if the channel
+# were larger. Add up the channels with these numbers as weights. The sum is a map of the evidence. Where it is negative it
+# is set to zero, because we ask what speaks *for* the class.
 #
 # ## The formula
 #
@@ -144,8 +143,8 @@ assert 0 < positive < len(alpha) / 2
 #
 # ## Two animals, two maps
 #
-# > **Predict.** Now the second animal. Picture, network and feature map stay the same; only the class changes. Will its
-# > map be the first one with other colours, or another map?
+# > **Predict.** Now the second animal. Picture, network and feature map stay; only the class changes. Will its map be the
+# > first one with other colours, or another map?
 
 # %%
 maps = {label: cam.grad_cam(net, x, target=label)[0] for label in scene.labels}
@@ -173,7 +172,7 @@ show(figure, alt="Two maps over the same scene: one bright on the outlined zebra
 #   pixels away?
 #
 # A map with nothing on either animal gets 0. Write the first measure. The map has 14x14 numbers and the mask 224x224, so
-# the map is enlarged first.
+# it is enlarged first.
 
 # %%
 mask, other = scene.masks
@@ -234,9 +233,9 @@ assert metrics.bootstrap(of_maps.share).low > 0.5
 assert of_edges["energy"].mean() > 4 * of_maps.area.mean() and abs(of_edges["share"].mean() - 0.5) < 1e-9
 
 # %% [markdown]
-# Edges reach more than four times chance in energy, since animals have more edges than the background. So "far above
-# chance" proves little. But edges do not know the class: their share is one half, as each animal is the right one once.
-# Grad-CAM beats them in all three.
+# Edges reach more than four times chance in energy: animals have more edges than the background. So "far above chance"
+# proves little. But edges do not know the class: their share is one half, as each animal is the right one once. Grad-CAM
+# beats them in all three.
 
 # %% [markdown]
 # ## A class that is not in the picture
@@ -282,9 +281,9 @@ assert metrics.bootstrap(ratios["VGG16"]).low > 1 and metrics.bootstrap(ratios["
 
 # %% [markdown]
 # No. In VGG16 the absent classes' maps are on average the *stronger* ones. Three Dense layers stand between the map and
-# the logit, so the map does not add up to the logit. It answers "where is what speaks for the lion?", not "is there a
-# lion?". That is a question for the logit. In ResNet50v2 the absent classes' maps are nearly empty. There the map and the
-# logit are tied to each other, and lesson 6 finds the tie.
+# the logit, so the map does not add up to it. The map answers "where is what speaks for the lion?", the logit "is there a
+# lion?". In ResNet50v2 the absent classes' maps are nearly empty. There the map and the logit are tied to each other, and
+# lesson 6 finds the tie.
 
 # %% [markdown]
 # ## Before or after the ReLU?

@@ -123,8 +123,8 @@ print("enlarged", cam.resize_map(small_map, (1, 4)))
 print("product ", product(edges_found, small_map))
 
 # %% [markdown]
-# What was on the right is gone. Grad-CAM brings the class, guided backpropagation the detail. The enlarged map is
-# 4, 3, 1, 0, because a number of the small map belongs to the *middle* of its two pixels.
+# What was on the right is gone. Grad-CAM brings the class, guided backpropagation the detail. The map becomes 4, 3, 1, 0,
+# because a number of the small map belongs to the *middle* of its two pixels.
 #
 # ## The other animal
 #
@@ -328,9 +328,8 @@ print(
 assert np.array_equal(true, pooling_gradient(stock_pool, larger, train_mode=True)) and not np.array_equal(misled, true)
 
 # %% [markdown]
-# `cam` goes back to the maximum too. What does the stock block do to the pictures? To find out we write the pass by hand,
-# once, with the pooling as a parameter. A third pooling helps to understand: its gradient always goes to the first
-# element.
+# `cam` goes back to the maximum too. What does the stock block do to the pictures? We write the pass by hand, once, with
+# the pooling as a parameter. A third pooling helps to understand: its gradient always goes to the first element.
 
 
 # %%

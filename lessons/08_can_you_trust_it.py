@@ -622,8 +622,8 @@ assert probability[:3].min() > 0.9 and probability[3] < 0.2 and all(np.abs(logit
 # $$\text{Grad-CAM} = \mathrm{ReLU}\Big(\sum_k \overline{g_k}\, A_k\Big) \qquad
 # \text{HiResCAM} = \mathrm{ReLU}\Big(\sum_k g_k \odot A_k\Big), \qquad g_k = \frac{\partial y^c}{\partial A_k}$$
 #
-# By hand: one channel that sees a zebra at the upper left and a larger one at the lower right, and a class that counts
-# the left column only.
+# Here $\odot$ multiplies position by position. By hand: one channel that sees a zebra at the upper left and a larger one at
+# the lower right, and a class that counts the left column only.
 #
 # > **Predict.** Where is the maximum of each of the two maps?
 

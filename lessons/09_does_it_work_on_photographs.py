@@ -77,10 +77,10 @@ assert firsts["rocket"][3][0] == "space shuttle" and firsts["grace_hopper"][2][0
 
 # %% [markdown]
 # Coffee and tripod are sure. The cat is three cats at once, with nothing wrong in that: the photograph does not tell which.
-# The rocket is a missile or a drilling platform; "space shuttle" comes fourth. For the astronaut there is no right answer
-# among the 1000, and the network says "bobsled" and "football helmet". The officer wears an academic gown and a
-# mortarboard; "military uniform" would be right, and comes third. In the last three the first probability is small, and
-# that is the only sign of it.
+# The rocket is a missile or a drilling platform; "space shuttle" comes fourth. For the astronaut herself there is no class
+# among the 1000, and the network says "bobsled" and "football helmet". The officer is given an academic gown and a
+# mortarboard; "military uniform" would be right, and comes third. In these three the first probability is small, and that
+# is the only sign of it.
 #
 # ## What the network is shown
 #

@@ -16,7 +16,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 # Which figure of each lesson, counted from 0.
-CHOSEN = {"01": 2, "02": 0, "03": 2, "04": 1, "05": 1, "06": 0, "07": 0, "08": 0, "09": 0, "10": 5}
+CHOSEN = {"01": 2, "02": 0, "03": 2, "04": 1, "05": 1, "06": 0, "07": 0, "08": 0, "09": 0, "10": 4}
 WIDTH = 480
 
 

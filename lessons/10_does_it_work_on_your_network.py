@@ -49,11 +49,11 @@ show(
 )
 
 # %% [markdown]
-# *What to see: each leaf says which layer to take, whether the map there is an exact account of the logit, and what to
-# beware of. In the green ones it is exact, with HiResCAM at least; in the blue ones the last convolution is only a part. Orange: not exact, or nothing goes around it.
-# At the right stand families of networks that end so.*
+# *What to see: each box is a leaf of the tree. Beside it stands which layer to take, whether the map there is an exact
+# account of the logit, what to beware of, and which families of networks belong there. Green: exact, with HiResCAM at
+# least. Blue: the last convolution is only a part. Orange: not exact, or nothing goes around the last convolution.*
 #
-# You need not climb the tree by hand. `cam.layers` reads the graph and prints the two leaves below its table:
+# You need not climb the tree by hand. `cam.layers` reads the graph and prints your two leaves below its table:
 
 # %%
 net = cam.resnet50_v2()
@@ -71,8 +71,8 @@ show(
 
 # %% [markdown]
 # *What to see: orange maps are whole, the green one is the layer that `cam` takes by itself. A blue box behind an orange
-# one means that parts are folded into it: here 16 additions. `cam.draw_graph(net, "features.8.1")` unfolds the rest from
-# there.*
+# one means that parts are folded into it, here 16 additions in four stages. `cam.draw_graph(net, "features.8.1")` unfolds
+# the rest from there.*
 #
 # ## The zoo's families
 #
@@ -156,27 +156,6 @@ assert correlations.min() < 0 < correlations.max() < 0.9
 # comes from the picture and not from any knowledge. Do not look for evidence in a network that was never trained.
 
 # %% [markdown]
-# ## A photograph
-#
-# With weights of ImageNet a map says something. EfficientNet-Lite0 is embedded (lesson 9); it is a `GAP and Dense` too.
-
-# %%
-lite = cam.efficientnet_lite0()
-coffee = cam.explain(lite, "photographs/coffee.jpg")
-bias = lite.output.bias.data()[coffee.target].asscalar()
-signed = cam.grad_cam(lite, cam.load_image("photographs/coffee.jpg", net=lite), target=coffee.target, relu=False)[0]
-print(
-    f"{coffee.label}: map {signed.sum():.4f} + bias {bias:.4f} = {signed.sum() + bias:.4f}; the logit is {coffee.logit:.4f}"
-)
-assert np.isclose(signed.sum() + bias, coffee.logit, rtol=1e-4)
-show(
-    plot.grid([[coffee.photograph, coffee.overlay()]], [coffee.label], ["photograph", "Grad-CAM"], size=2.6),
-    alt="A cup of coffee, and the same photograph with the map of espresso, bright inside the cup.",
-)
-
-# %% [markdown]
-# *What to see: the espresso, where it is. The photograph is explained in the last place where the account is exact.*
-#
 # ## A net of your own
 #
 # Write it as you like: with `+`, `F.relu`, `F.concat`. This one adds, and it puts a gate on a map. Nothing is prepared
@@ -251,11 +230,12 @@ assert np.allclose(*by_both, atol=1e-5)
 #
 # ## A net that you train further
 #
-# The usual case: somebody's network, your classes. EfficientNet-Lite0 gets a new head with three labels, each with a
-# sigmoid of its own, since a picture can show several of them. Only the head is trained, on features that are computed
-# once. Its pictures are scenes from the seeds for training.
+# The usual case: somebody's network, your classes. EfficientNet-Lite0, the net of lesson 9 with its weights of ImageNet,
+# gets a new head with three labels. Each has a sigmoid of its own, since a picture can show several of them. Only the
+# head is trained, on features that are computed once. Its pictures are scenes from the seeds for training.
 
 # %%
+lite = cam.efficientnet_lite0()
 three = ["zebra", "tiger", "fire engine"]
 
 
@@ -290,6 +270,7 @@ for _ in range(60):
     trainer.step(1)
 right = ((head(of_test) > 0) == shown(test)).asnumpy()
 print("right on test scenes:", ", ".join(f"{label} {share:.0%}" for label, share in zip(three, right.mean(axis=0))))
+print(f"all three, mean: {right.mean():.0%}; by saying no to everything {1 - shown(test).mean().asscalar():.0%}")
 
 
 # %%
@@ -319,13 +300,13 @@ for title, values in shares.items():
 paired = metrics.bootstrap(np.subtract(*(np.array(values) for values in reversed(shares.values()))))
 print(f"your head minus ImageNet's, paired: {paired}")
 
-assert paired.low > 0 and right.mean() > 0.9
+assert paired.low > 0 and right.mean() > 0.9 and of_train.shape[1] == 1280
 
 # %% [markdown]
-# A few seconds for the features, a moment for the head, and nothing to prepare. `cam` saw that the net ends in a sigmoid,
-# explains the logits before it, and says so in a `NetWarning` (ignored above). The body is the same in both rows, and so
-# are the 1280 channels at GAP's input. Only their weights are new, and they put more of the map on the right object. The
-# network had all that was needed; its old head had to tell a zebra from 999 other things.
+# A few seconds for the features, a moment for the head, and nothing to prepare. `cam` saw that the net ends in a sigmoid
+# and explains the logits before it. It says so in a `NetWarning`, which the cell above ignores. The body is the same in
+# both rows, and so are the 1280 channels at GAP's input. Only their weights are new, and they put more of the map on the
+# right object. The network had all that was needed; its old head had to tell a zebra from 999 other things.
 #
 # ## Any number can be the target
 #
@@ -396,7 +377,7 @@ show(
 # %% [markdown]
 # *What to see: four questions to one picture, on one scale. The signed map of a sum is the sum of the maps, since a
 # gradient is linear in what it is the gradient of. The difference shows most: what speaks for the one **rather than** for
-# the other. (After the final ReLU of Grad-CAM nothing adds up any more: ask with `relu=False`.)*
+# the other. After Grad-CAM's final ReLU nothing would add up any more, hence `relu=False`.*
 #
 # ## Five tests to paste
 #
@@ -418,8 +399,8 @@ nodes = json.loads(net(mx.sym.var("data")).tojson())["nodes"]
 assert len(cam.relus(net)) == sum(node["op"] == "Activation" for node in nodes)  # 4. the count of ReLUs
 
 # %% [markdown]
-# The fifth is a finite difference. Move the picture a little in a random direction, forward and back. The logit must change
-# as the gradient says: by (gradient times direction) per step.
+# The fifth is a finite difference. Move the picture a little in a random direction, forward and back. Per step the logit
+# must change by the gradient times the direction.
 #
 # > **Predict.** Which steps will agree with the gradient: large ones, small ones, or those in between?
 
@@ -477,13 +458,13 @@ assert min(off, key=off.get) in (1e-3, 1e-4) and min(off.values()) < 0.2 < min(o
 # %%
 verdicts = cam.check(imported, x)
 print(verdicts)
-assert [one.passed for one in verdicts] == [True] * 5
+assert [one.passed for one in verdicts] == [True] * 5 and "16 additions" in str(verdicts)
 
 # %% [markdown]
 # ## Seven broken notebooks
 #
 # Each has one mistake, a common one, and none of them raises an error. Softmax explained in place of the logit; another
-# normalisation; blue and red exchanged (BGR, as OpenCV reads pictures); height and width exchanged; the pass recorded in
+# normalisation; blue and red exchanged to BGR, as OpenCV reads pictures; height and width exchanged; the pass recorded in
 # train mode; the wrong layer; and a tape that is cut.
 
 
@@ -524,7 +505,7 @@ def heat_of(mistake, image, number):
 
 # %%
 mistakes = ["right", "softmax", "normalisation", "BGR", "axes", "train mode", "layer"]
-found = {mistake: [] for mistake in mistakes}
+found, in_scene = {mistake: [] for mistake in mistakes}, {}
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
     for one in map(scenes.draw, scenes.TEST_SEEDS[:10]):
@@ -538,12 +519,12 @@ for mistake, rows in found.items():
     share, near, strongest = np.array(rows, float).T
     network = victim if mistake == "train mode" else net
     x_of = prepared.get(mistake, prepared["right"])
-    hits = [
+    in_scene[mistake] = np.mean([
         network(x_of(one.image)).argmax(axis=1).asscalar() in one.class_ids
         for one in map(scenes.draw, scenes.TEST_SEEDS[:10])
-    ]
+    ])  # fmt: skip
     print(
-        f"{mistake:14} {metrics.bootstrap(share)!s:26} {near.mean():<17.2f} {np.median(strongest):<28.3g} {np.mean(hits):.0%}"
+        f"{mistake:14} {metrics.bootstrap(share)!s:26} {near.mean():<17.2f} {np.median(strongest):<28.3g} {in_scene[mistake]:.0%}"
     )
 
 table = {mistake: np.array(rows, float).T for mistake, rows in found.items()}
@@ -552,12 +533,13 @@ worse = [
 ]  # paired, on the same maps
 print("share told apart from the right one's:", ", ".join(worse))
 assert worse == ["normalisation", "BGR", "axes", "layer"]
-assert all(0.52 < table[mistake][0].mean() < 0.73 for mistake in worse[:3])
+assert all(0.525 < table[mistake][0].mean() < 0.725 and in_scene[mistake] <= 0.5 for mistake in worse[:3])
+assert table["softmax"][0].mean() >= table["right"][0].mean() > table["layer"][0].mean() > 0.85
 
 # %% [markdown]
 # What the net is *shown* costs most. With a wrong normalisation, exchanged colours or exchanged axes the share falls to
-# between 0.53 and 0.72, where a coin gives one half, and the first choice is in the scene in half of the cases or fewer. So look at
-# the first choice before you look at a map. The wrong layer lies in between: often well, sometimes not.
+# between 0.53 and 0.72, where a coin gives one half. The first choice is then in the scene in half of the cases or fewer.
+# So look at the first choice before you look at a map. The wrong layer lies in between: often well, sometimes not.
 #
 # Softmax costs the map nothing here. It asks another question, "what makes it this class *rather than* the others?", and
 # with two objects in a scene that is even a good one. The price stands in another column, and in the next figure. Train
@@ -609,8 +591,8 @@ assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and ab
 # *What to see: each mistake has a face. **Normalisation, BGR**: the map is somewhere or nowhere, and the first choice is
 # often wrong. **Axes**: the map is mirrored at the diagonal. **Layer**: spots, some on the other object. **Softmax**: on one scale
 # with the logit's, the map is nearly black; the surer the net, the fainter, because the probability can hardly rise any more.
-# **Train mode**: the map you make looks fine, and the net is another one afterwards (here: its map in predict mode).
-# **Cut tape**: the gradient of the image is plain zero.*
+# **Train mode**: the map you make looks fine, and the net is another one afterwards; shown is its next map, in predict
+# mode. **Cut tape**: the gradient of the image is plain zero.*
 #
 # | what you see | likely | cure |
 # |---|---|---|
@@ -653,8 +635,8 @@ assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and ab
 # The trap is in the first line of `guided_backprop`. A ReLU that the net calls as a function, `torch.relu(x)` or
 # `F.relu(x)`, is no module, and no hook hears it. Written as MXNet's zoo writes it, ResNet50v2 has 2 modules and 48
 # function calls, and PyTorch says as little about it as MXNet did in lesson 7. In the repository `make crosscheck` runs
-# these lines on both, and finds `cam`'s numbers in both: those for all 50 ReLUs, and those for
-# `where=` the two.
+# these lines on the net written with 50 modules and written with 2, and finds what `cam` gives for all 50 ReLUs and for
+# those two.
 
 # %% [markdown]
 # ## On your own
@@ -865,5 +847,12 @@ lesson.solution("exercise_3")  # or your own code
 # %% [markdown]
 # **Rule of thumb.** Draw the graph, read the two leaves, run the five tests. Then look at the first choice, and then at the
 # map.
+#
+# **Read more**, on the families of the tree: Huang, Liu, van der Maaten and Weinberger, [Densely connected convolutional
+# networks](https://arxiv.org/abs/1608.06993), 2017. Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, [Rethinking the Inception
+# architecture for computer vision](https://arxiv.org/abs/1512.00567), 2016. Howard and others,
+# [MobileNets](https://arxiv.org/abs/1704.04861), 2017. Iandola and others,
+# [SqueezeNet](https://arxiv.org/abs/1602.07360), 2016. Hu, Shen and Sun, [Squeeze-and-excitation
+# networks](https://arxiv.org/abs/1709.01507), 2018: gates.
 #
 # This is the last lesson. What is left is your own network: `python -m cam check --params FILE --symbol FILE`.

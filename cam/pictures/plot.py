@@ -155,8 +155,9 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     -------
     A matplotlib Figure that belongs to no window; `figure.savefig(path)` writes it
     """
-    figure = Picture(figsize=(size * len(column_titles) + 0.4, size * len(rows) + 0.5), layout="constrained")
-    axes = figure.subplots(len(rows), len(column_titles), squeeze=False)
+    heights = [max(len(picture) / picture.shape[1] for picture in pictures) for pictures in rows]
+    figure = Picture(figsize=(size * len(column_titles) + 0.4, size * sum(heights) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), len(column_titles), squeeze=False, height_ratios=heights)
     for pictures, row, row_title in zip(rows, axes, row_titles, strict=True):
         row[0].set_ylabel(row_title, fontsize=9)
         for picture, axis in zip(pictures, row, strict=True):

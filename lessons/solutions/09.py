@@ -15,7 +15,10 @@ for fit in ("crop", "letterbox"):
     rocket = cam.explain(net, "photographs/rocket.jpg", fit=fit)
     seen = rocket.placement.seen().mean()
     print(f"{fit:9} sees {seen:.0%} of the picture: {rocket.label} {rocket.probability:.2f}")
-# "letterbox" loses nothing, at the price of a smaller object and grey bars that the network was not trained on.
+assert rocket.label == "drilling platform" and seen == 1
+# "crop" sees the middle half, where the rocket stands. With "letterbox" the tall towers at both sides come in, and the
+# first name is another one. Nothing is lost, at the price of a smaller object and of grey bars, on which the network was
+# not trained.
 
 # %% exercise_2
 # Hint: `cam.grad_cam_of(rec, target=label, relu=False)` and `np.corrcoef`.

@@ -90,6 +90,11 @@ def test_signed_image_is_symmetric():
     assert shown[0, 0].tolist() == [255, 128, 128] and shown[3, 3].tolist() == [0, 128, 128]
 
 
+def test_a_row_of_the_grid_is_as_high_as_its_pictures():
+    square, wide = (plot.grid([[picture]], [""], [""]).get_figheight() for picture in (IMAGE, IMAGE[: len(IMAGE) // 2]))
+    assert square - wide == pytest.approx(1)  # half of the two inches of a square one
+
+
 def test_grid_needs_a_title_per_row(tmp_path):
     figure = plot.grid([[IMAGE, IMAGE]], ["row"], ["a", "b"])
     figure.savefig(tmp_path / "grid.png")

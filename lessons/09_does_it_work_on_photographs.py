@@ -26,9 +26,9 @@
 from pathlib import Path
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, metrics, plot, scenes
+from cam import evaluation, exercises, metrics, plot, rivals, scenes
 from cam.nets.labels import imagenet_labels
-from course import Lesson, edge_filter, imagenet_weights, show
+from course import Lesson, imagenet_weights, show
 
 import numpy as np
 
@@ -204,15 +204,15 @@ def by_scene(layer, measure):
     return np.array([values[of_scene == seed].mean() for seed in seeds])
 
 
-edges = edge_filter(seeds)
+(edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
 measures = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing, 15 pixels"}
 for measure, title in measures.items():
     print(title)
     for layer in layers:
         print(f"  {layer:13} {metrics.bootstrap(by_scene(layer, measure))}")
-    print(f"  {'edges alone':13} {metrics.bootstrap(edges[measure])}")
+    print(f"  {'edges alone':13} {edges.interval(measure)}")
 print(f"energy by chance {measured['Add'].energy.mean() / measured['Add'].times_chance:.3f}")
-assert measured["GAP's input"].energy.mean() < edges["energy"].mean() < measured["Add"].energy.mean()
+assert measured["GAP's input"].energy.mean() < edges.energy.mean() < measured["Add"].energy.mean()
 assert all(metrics.bootstrap(by_scene(layer, "share")).low > 0.5 for layer in layers)
 
 # %% [markdown]

@@ -175,8 +175,8 @@ show(
 #
 # ## By hand: two channels of 2x2
 #
-# The shortcut brings a zebra at the upper left (channel 0). The branch corrects: a little less there, a little more at
-# the lower right. The class wants channel 0 (weight 1) and dislikes channel 1 (weight -1).
+# In channel 0 the shortcut brings a zebra at the upper left. The branch corrects: a little less there, a little more at
+# the lower right. The class wants channel 0 and dislikes channel 1, with the weights 1 and -1.
 
 # %%
 shortcut = np.array([[[8, 0], [0, 0]], [[0, 0], [2, 0]]], np.float32)
@@ -260,7 +260,12 @@ alpha = ...  # your code: one number per channel, shape (1, 512, 1, 1)
 
 # %%
 alpha = lesson.fill("alpha", alpha)
-exercises.check("alpha", alpha, gradient["sum"].mean(axis=(2, 3), keepdims=True))
+likely = {
+    "that is the sum over the positions; take the mean": gradient["sum"].sum(axis=(2, 3), keepdims=True),
+    "that is the mean over the channels; take it over the positions": gradient["sum"].mean(axis=1, keepdims=True),
+    "keep the two axes, with keepdims=True": gradient["sum"].mean(axis=(2, 3)),
+}
+exercises.check("alpha", alpha, gradient["sum"].mean(axis=(2, 3), keepdims=True), likely)
 mine = {title: signed_map(alpha, rec.features(place))[0] for title, place in three.items()}  # (7, 7) each
 parts = cam.decompose(net, x, "features.8.2", target=label)
 compare("branch + shortcut, and the sum", mine["branch"] + mine["shortcut"], mine["sum"])
@@ -542,9 +547,8 @@ lesson.solution("exercise_1")  # or your own code
 lesson.solution("exercise_2")  # or your own code
 
 # %% [markdown]
-# **3.** ★★★ In the mean energy, `conv3` is close to the pooling's input (`features.10`). Split the 200 maps by whether
-# `conv3` has the right object (a share of at least one half), and compare the energy in the two groups. What does the
-# mean hide?
+# **3.** ★★★ In the mean energy, `conv3` is close to the pooling's input, `features.10`. Split the 200 maps by whether
+# `conv3`'s share is at least one half, and compare the energy in the two groups. What does the mean hide?
 
 # %% [markdown] tags=["solution-exercise_3"]
 # <details><summary>Hint</summary>

@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 7. Why is ResNet's image gradient unclear?
 #
-# **You will learn** why replacing "the ReLUs" of ResNet50v2 does not help, how many ReLUs a network really computes,
-# and what guided backpropagation looks like once it reaches all of them.
+# **You will learn** why replacing "the ReLUs" of ResNet50v2 does not help, how many ReLUs a network computes, and what
+# guided backpropagation looks like once it reaches all of them.
 #
 # **You need** lessons 1, 4 and 6. **It takes** about 50 minutes.
 #
@@ -97,7 +97,8 @@ reached = ...  # your code: the paths of those blocks that are an nn.Activation
 
 # %%
 reached = lesson.fill("reached", reached)
-exercises.check("the ReLUs that are blocks", ", ".join(reached), ", ".join(two))
+likely = {"these are all ReLUs; ask which of the blocks are one": ", ".join(every_relu)}
+exercises.check("the ReLUs that are blocks", ", ".join(reached), ", ".join(two), likely)
 for title, recipe, every in (("ResNet50v2", reached, every_relu), ("VGG16", thirteen, cam.relus(vgg))):
     print(f"{title:10} computes {len(every)} ReLUs, and the recipe reaches {len(recipe)}")
 assert (len(reached), len(every_relu), len(thirteen), len(cam.relus(vgg))) == (2, 50, 13, 15)
@@ -395,15 +396,15 @@ assert alike["VGG16, only the last 2"].low > alike["VGG16, 13 of 15"].high
 assert [f"{alike[f'ResNet50v2, {count} of 50'].mean:.2f}" for count in (0, 2, 50)] == ["-0.14", "0.72", "0.67"]
 
 # %% [markdown]
-# With all 15, the two pictures are nearly the same, whatever class you ask for. The last two ReLUs alone do more to
-# that than the other thirteen together. The Dense layers are where the classes part, and they do it with negative
-# weights: *this* speaks for the zebra and against the drake. A guided ReLU throws the "against" away. In ResNet50v2 one
-# of the two blocks is the ReLU just below the only Dense layer. The two alone take the likeness from -0.14 to 0.72, and
-# the other 48 add none: with all 50 it is 0.67, further from 1 than in VGG16.
+# With all 15, the two pictures are nearly the same. The last two ReLUs alone do more to that than the other thirteen
+# together. In the Dense layers the classes part, by negative weights: *this* speaks for the zebra and against the
+# drake. A guided ReLU throws the "against" away. In ResNet50v2 one of the two blocks is the ReLU just below the only
+# Dense layer. The two alone take the likeness from -0.14 to 0.72, and the other 48 add none: with all 50 it is 0.67,
+# further from 1 than in VGG16.
 #
-# ## The figure the thread asked for
+# ## Everything together
 #
-# Everything together: both networks, the same scene, each of its animals.
+# Both networks, the same scene, each of its animals.
 
 # %%
 rows, titles = [], []

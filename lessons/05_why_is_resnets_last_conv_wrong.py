@@ -67,16 +67,16 @@ titles = ["scene", "VGG16 conv5_3\nMXNet's pooling", "VGG16 conv5_3\nright pooli
 show(
     plot.grid(rows, titles, [one.labels[0] for one in four], size=1.8),
     alt="Four scenes of two animals, and under each three maps in the tutorial's colours for the animal named above. "
-    "VGG16's two maps are much alike and cover the animal. ResNet50v2's map is a small spot on it, or two; for the tiger "
-    "one of them is on the pig above it.",
+    "VGG16's map with the right pooling covers the animal; with MXNet's it may lie on the other one instead. ResNet50v2's "
+    "is a small spot on the animal, or two; for the tiger one of them is on the pig above it.",
 )
 
 # %% [markdown]
 # *What to see: the learner's pictures, drawn as the tutorial draws them, for the first four test scenes. Pink is the
-# largest value of the map, light blue its smallest. VGG16 colours most of the named animal. ResNet50v2 marks a spot on
-# it, or two, and for the tiger one on its neighbour. The second row has MXNet's faulty max pooling, whose gradient
-# changes from run to run (lesson 4), the third the right one. The two are much alike, since Grad-CAM averages the
-# gradient over the positions.*
+# largest value of the map, light blue its smallest. VGG16 with the right pooling, third row, colours most of the named
+# animal. ResNet50v2 marks a spot on it, or two, and for the tiger one on its neighbour. The second row has MXNet's
+# faulty max pooling, whose gradient changes from run to run (lesson 4): the map may be nearly the third row's, or lie
+# on the other animal.*
 #
 # ## What reproduces, and what does not
 #

@@ -25,8 +25,8 @@
 # %matplotlib inline
 # cam comes before mxnet: it sees to it that MXNet uses every core
 import cam
-from cam import evaluation, exercises, metrics, plot, scenes
-from course import Lesson, compare, edge_filter, show
+from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -215,22 +215,23 @@ assert 2 * mask.mean() < energy < of_coarse < 0.5
 # over the outline counts as outside. On such a grid even the mask itself loses half, and the map spreads further.
 #
 # One scene proves nothing. Here are forty, with both animals of each. The brackets come from a **bootstrap**: draw
-# as many results as there are, with replacement, and take the mean; repeat. 95 % of these means lie in between.
+# as many scenes as there are, with replacement, and take the mean; repeat. 95 % of these means lie in between. Whole
+# scenes are drawn, since the two maps of one scene are no independent witnesses.
 #
 # > **Predict.** An edge filter, which takes the strength of the brightness's gradient, also makes a "map" of the scene,
 # > without any network. What will it reach?
 
 # %%
 seeds = scenes.TEST_SEEDS[:40]
-of_maps, of_edges = evaluation.evaluate(net, seeds), edge_filter(seeds)
+of_maps = evaluation.evaluate(net, seeds)
+(of_edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
 titles = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing game"}
 for measure, title in titles.items():
-    maps_reach, edges_reach = getattr(of_maps, measure), of_edges[measure]
-    print(f"{title:25} Grad-CAM {metrics.bootstrap(maps_reach)}  edges {metrics.bootstrap(edges_reach)}")
-    assert metrics.bootstrap(maps_reach - edges_reach).low > 0
+    print(f"{title:25} Grad-CAM {of_maps.interval(measure)}  edges {of_edges.interval(measure)}")
+    assert of_maps.interval(measure, minus=of_edges).low > 0
 print(f"energy by chance {of_maps.area.mean():.3f}")
-assert metrics.bootstrap(of_maps.share).low > 0.5
-assert of_edges["energy"].mean() > 4 * of_maps.area.mean() and abs(of_edges["share"].mean() - 0.5) < 1e-9
+assert of_maps.interval("share").low > 0.5
+assert of_edges.energy.mean() > 4 * of_maps.area.mean() and abs(of_edges.share.mean() - 0.5) < 1e-9
 
 # %% [markdown]
 # Edges reach more than four times chance in energy: animals have more edges than the background. So "far above chance"
@@ -306,7 +307,8 @@ for seed in seeds:
 print("share on the right object  gradient before  gradient after")
 for f, title in zip(before_after, ("features before (conv5_3)", "features after  (relu5_3)")):
     print(f"{title}  {np.mean(shares[f, before_after[0]]):15.3f}  {np.mean(shares[f, before_after[1]]):14.3f}")
-gain = metrics.bootstrap(np.subtract(shares["features.29", "features.29"], shares["features.28", "features.28"]))
+gains = np.subtract(shares["features.29", "features.29"], shares["features.28", "features.28"])
+gain = metrics.bootstrap(gains, clusters=np.repeat(seeds, 2))
 print(f"relu5_3 minus conv5_3, scene by scene: {gain}")
 assert gain.low > 0
 for g in before_after:
@@ -456,9 +458,7 @@ lesson.solution("exercise_2")  # or your own code
 # three = evaluation.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
 # for name, one in three.items():
 #     empty = int((one.on_objects == 0).sum())
-#     print(
-#         f"{name} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}  nothing on either: {empty}"
-#     )
+#     print(f"{name} share {one.interval('share')}  energy {one.interval('energy')}  nothing on either: {empty}")
 # # Both put relu5_3 first. But in energy the earlier layers are far above chance, as edges are; their share near one half
 # # says that they hardly tell one animal from the other. Their channels see parts that many animals have, such as fur or a
 # # leg. An empty map counts as 0, so a share below one half need not mean that the map points at the wrong animal: count the

@@ -25,8 +25,8 @@
 # %matplotlib inline
 # cam comes before mxnet: it sees to it that MXNet uses every core
 import cam
-from cam import blocks, exercises, metrics, plot, scenes
-from course import Lesson, compare, edges, show
+from cam import blocks, exercises, metrics, plot, rivals, scenes
+from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -177,10 +177,11 @@ table = {name: {"cosine": [], "share": [], "energy": []} for name in names}
 covered, two_dense = [], []
 for seed in scenes.TEST_SEEDS[:15]:
     drawn = scenes.draw(seed)
-    one = cam.record(net, cam.load_image(drawn.image))
+    seen = cam.load_image(drawn.image)
+    one = cam.record(net, seen)
     pairs = {rule: both_classes(one, drawn, rule=rule) for rule in ("plain", "deconvnet", "guided")}
     pairs["guided, 13 of 15"] = both_classes(one, drawn, rule="guided", where=of_convolutions)
-    pairs["edge filter"] = [edges(drawn.image)[None]] * 2
+    pairs["edge filter"] = [rivals.edges(seen)] * 2
     heats = [cam.grad_cam_of(one, target=c)[0] for c in drawn.class_ids]
     pairs["guided Grad-CAM"] = [product(picture, heat) for picture, heat in zip(pairs["guided"], heats)]
     for name, pair in pairs.items():
@@ -192,11 +193,17 @@ for seed in scenes.TEST_SEEDS[:15]:
     two_dense.append(cosine(*both_classes(one, drawn, rule="guided", where=of_dense)))
     covered.append(drawn.masks.any(axis=0).mean())
 
+
 # %%
+def interval(values):
+    """Mean and interval of one value per scene, or of two, which are drawn together."""
+    return metrics.bootstrap(values, clusters=np.repeat(range(15), len(values) // 15))
+
+
 for name, values in table.items():
-    print(f"{name:17}", "  ".join(f"{key} {metrics.bootstrap(value)}" for key, value in values.items()))
+    print(f"{name:17}", "  ".join(f"{key} {interval(value)}" for key, value in values.items()))
 print(f"energy by chance {np.mean(covered):.2f}")
-gain = metrics.bootstrap(np.subtract(table["guided, 13 of 15"]["share"], table["guided"]["share"]))
+gain = interval(np.subtract(table["guided, 13 of 15"]["share"], table["guided"]["share"]))
 print(f"share, 13 of 15 minus 15 of 15, picture by picture: {gain}")
 mean = {name: {key: np.mean(value) for key, value in values.items()} for name, values in table.items()}
 beaten = {name for name in names if mean[name]["energy"] < mean["edge filter"]["energy"]}
@@ -205,15 +212,15 @@ assert all(round(mean[name]["energy"], 1) == 0.8 for name in ("guided", "guided,
 assert mean["guided"]["cosine"] > 0.98 and abs(mean["guided"]["share"] - 0.5) < 0.05
 assert mean["plain"]["cosine"] < mean["guided, 13 of 15"]["cosine"] < mean["guided"]["cosine"] - 0.03
 assert abs(mean["plain"]["share"] - 0.5) < 0.05 and gain.low > 0
-assert all(metrics.bootstrap(table[name]["share"]).low > 0.5 for name in ("deconvnet", "guided, 13 of 15"))
+assert all(interval(table[name]["share"]).low > 0.5 for name in ("deconvnet", "guided, 13 of 15"))
 assert mean["guided Grad-CAM"]["share"] > mean["guided"]["share"] + 0.3
 
 # %%
 figure, axis = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
 for index, values in enumerate(table.values()):
-    interval = metrics.bootstrap(values["share"])
-    axis.plot([interval.low, interval.high], [index, index], "k-", linewidth=2)
-    axis.plot(interval.mean, index, "o", color="tab:blue", markersize=8)
+    share = interval(values["share"])
+    axis.plot([share.low, share.high], [index, index], "k-", linewidth=2)
+    axis.plot(share.mean, index, "o", color="tab:blue", markersize=8)
 axis.axvline(0.5, color="grey", linestyle="--")
 axis.set(yticks=range(len(table)), yticklabels=table, xlim=(0.4, 1), xlabel="share on the right object")
 axis.invert_yaxis()
@@ -238,9 +245,9 @@ show(
 
 # %%
 print("cosine between the classes")
-print("plain                     ", metrics.bootstrap(table["plain"]["cosine"]))
-print("the two Dense ReLUs guided", metrics.bootstrap(two_dense))
-assert metrics.bootstrap(np.subtract(two_dense, table["plain"]["cosine"])).low > 0.2
+print("plain                     ", interval(table["plain"]["cosine"]))
+print("the two Dense ReLUs guided", interval(two_dense))
+assert interval(np.subtract(two_dense, table["plain"]["cosine"])).low > 0.2
 
 # %% [markdown]
 # They do. These two ReLUs stand next to the logit, and cut away most of what tells the classes apart. Then nearly the same
@@ -478,9 +485,10 @@ lesson.solution("exercise_1")  # or your own code
 #         heat = cam.resize_map(cam.grad_cam_of(one, target=c)[0], 224)
 #         added.append(metrics.share_on_object(strength / strength.max() + heat / heat.max(), mask, other))
 #         multiplied.append(metrics.share_on_object(strength * heat, mask, other))
-# difference = metrics.bootstrap(np.subtract(multiplied, added))
-# print("added     ", metrics.bootstrap(added))
-# print("multiplied", metrics.bootstrap(multiplied))
+# pairs = np.repeat(range(10), 2)  # both animals of a scene are drawn together
+# difference = metrics.bootstrap(np.subtract(multiplied, added), clusters=pairs)
+# print("added     ", metrics.bootstrap(added, clusters=pairs))
+# print("multiplied", metrics.bootstrap(multiplied, clusters=pairs))
 # print("multiplied minus added, picture by picture:", difference)
 # assert difference.low > 0  # a sum keeps what only one of the two says
 # ```

@@ -16,23 +16,22 @@
 # %% [markdown]
 # # 5. Why is ResNet's "last conv" wrong?
 #
-# **You will learn** what a residual block hides from Grad-CAM, why the map of a sum is the sum of two maps, and what
-# the branch alone costs, in numbers, for each of ResNet50v2's 16 blocks.
+# **You will learn** what a residual block hides from Grad-CAM, why the map of a sum is the sum of two maps, and what it
+# costs to take one of the two, in each of ResNet50v2's 16 blocks.
 #
 # **You need** lessons 2 and 3. **It takes** about 50 minutes.
 #
-# A learner ran MXNet's tutorial on VGG16 and got good pictures. With ResNet50v2 and the layer
-# `net.features[8][2].conv3`, the last convolution before the classifier, the pictures came out abnormal. The learner
-# asked in a forum which layer is right. One reply gave the idea of this lesson: a residual block computes only a
-# *change*. Nobody showed it or measured it. You will.
+# A learner ran MXNet's tutorial "Visualizing Decisions of CNNs" on VGG16 and got good pictures. With ResNet50v2 and
+# `net.features[8][2].conv3`, the last convolution before the classifier, they came out abnormal. Which layer is right?
+# A reply in the forum said: a residual block computes only a *change*. Nobody measured it. You will.
 
 # %%
 # %matplotlib inline
 import warnings
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, metrics, plot, scenes
-from course import Lesson, compare, edge_filter, show, tutorials_picture
+from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from course import Lesson, compare, draw_intervals, show, tutorials_picture
 from diagrams import net_graph
 
 import matplotlib.pyplot as plt
@@ -67,20 +66,22 @@ for one in four:
 titles = ["scene", "VGG16 conv5_3\nMXNet's pooling", "VGG16 conv5_3\nright pooling", "ResNet50v2\nconv3"]
 show(
     plot.grid(rows, titles, [one.labels[0] for one in four], size=1.8),
-    alt="Four scenes of two animals, and under each three maps in the tutorial's colours for the object named above. "
-    "VGG16's maps cover the animal. ResNet50v2's map is a small spot on it, or two.",
+    alt="Four scenes of two animals, and under each three maps in the tutorial's colours for the animal named above. "
+    "VGG16's map with the right pooling covers the animal; with MXNet's it may lie on the other one instead. ResNet50v2's "
+    "is a small spot on the animal, or two; for the tiger one of them is on the pig above it.",
 )
 
 # %% [markdown]
-# *What to see: the learner's pictures, as the tutorial draws them, for the first four test scenes. Pink is the
-# largest value of the map, blue its smallest. VGG16 colours most of the named object. ResNet50v2 marks a spot on it, or
-# two, and for the tiger one on its neighbour. The second row has MXNet's faulty pooling (lesson 4), which does something else in every run, the third the right
-# one.*
+# *What to see: the learner's pictures, drawn as the tutorial draws them, for the first four test scenes. Pink is the
+# largest value of the map, light blue its smallest. VGG16 with the right pooling, third row, colours most of the named
+# animal. ResNet50v2 marks a spot on it, or two, and for the tiger one on its neighbour. The second row has MXNet's
+# faulty max pooling, whose gradient changes from run to run (lesson 4): the map may be nearly the third row's, or lie
+# on the other animal.*
 #
 # ## What reproduces, and what does not
 #
-# Look at numbers before you believe four pictures. The share on the right object (lesson 3), for 40 scenes and both
-# objects:
+# Here is the share on the right object (lesson 3), for 40 scenes and both objects. The intervals draw whole scenes,
+# since the two maps of a scene are no independent witnesses (lesson 8).
 
 # %%
 places = [conv3, "features.8.2", "features.10"]
@@ -94,7 +95,7 @@ forty = {
     "ResNet50v2, input of the pooling": at_resnet["features.10"],
 }
 for title, one in forty.items():
-    print(f"{title:34} share {metrics.bootstrap(one.share)}, below one half: {(one.share < 0.5).mean():.0%}")
+    print(f"{title:34} share {one.interval('share')}, below one half: {(one.share < 0.5).mean():.0%}")
 print(f"largest magnitude in the maps of the last two rows: {strongest:.2f}; the tutorial adds 1")
 
 # %%
@@ -104,17 +105,16 @@ assert [round((one.share < 0.5).mean(), 2) for one in forty.values()] == [0.14, 
 assert f"{strongest:.2f}" == "0.12"
 
 # %% [markdown]
-# - **It reproduces** that `conv3` shows spots, and that it fails: 11 % of its maps have most of their evidence on the
-#   wrong object, or none on either.
-# - **It does not reproduce** that VGG16's map is the better one. At the learner's conv5_3 the share is 0.715, below
-#   `conv3`'s 0.810, and more of its maps fail: 14 %. conv5_3 has no ReLU yet, and that costs it much: one step later,
-#   at relu5_3, it is 0.947 (lesson 3). The tutorial's drawing hides this. These maps are small, at most 0.12 here, and
-#   it adds 1 to them before the ReLU. So nothing is cut off: it draws the signed map from its minimum to its maximum.
-# - **So do not compare the two networks.** They differ in too much. Compare `conv3` with the Add of its own block: the
-#   same network, the same pass, and between the two nothing but one addition. The share goes from 0.810 to 0.942, and
-#   no map is on the wrong object any more.
+# - **It reproduces** that `conv3` shows spots, and that it fails: in 11 % of its maps more lies on the wrong object
+#   than on the right one, or nothing on either.
+# - **It does not reproduce** that VGG16's map is the better one. conv5_3 lacks its ReLU. Its share is 0.715, below
+#   `conv3`'s 0.810, and 14 % of its maps fail; one step later, at relu5_3, the share is 0.947. The tutorial's drawing
+#   hides this. These maps are at most 0.12, and it adds 1 before its ReLU. So nothing is cut off, and it draws the
+#   signed map.
+# - **So do not compare the two networks.** Compare `conv3` with the Add of its own block, the sum that it goes into.
+#   Between the two there is one addition and nothing else. The share goes from 0.810 to 0.942, and no map fails.
 #
-# Here are the four maps of the 80 where `conv3` does worst, drawn with a scale that starts at zero.
+# Here are the four maps of the 80 where `conv3` does worst, drawn from zero upwards.
 
 # %%
 worst = [
@@ -130,42 +130,41 @@ for seed, target in worst:
     titles.append(f"scene {seed}: {scene.labels[target]}")
 show(
     plot.grid(rows, ["scene", "conv3", "its Add"], titles, size=1.9),
-    alt="Four scenes. At conv3 the maps show the other object, or nothing. At the Add of the same block each map lies on "
-    "the object that is asked for.",
+    alt="Four scenes. At conv3 two maps have a spot at the other object, and two are empty. At the Add of the same block "
+    "each map lies on the object that is asked for.",
 )
-assert (10, 1) in worst
+assert (10, 1) in worst and np.sort(at_resnet[conv3].share)[3] < 0.1
 
 # %% [markdown]
-# *What to see: the same block, the same pass. At `conv3` (second row) the evidence is on the other object, or there is
-# none. At the Add (third row) it is on the named one. The network knew it all the time.*
+# *What to see: the same block, the same pass. At `conv3` the evidence is at the other object, or there is none. At the
+# Add it is on the named one. The network knew it all the time.*
 #
 # ## The idea in words
 #
-# A layer of VGG16 replaces its input. A residual block does not. It computes a *change* and adds it to what came in.
-# `conv3` is the end of the branch that computes the change. The branch reads all of its input, but hands on the
-# correction only. Asking `conv3` "where is the zebra?" is like asking for a story and getting its list of corrections.
+# A layer of VGG16 replaces its input. A residual block does not. It computes a *change* in its **branch** and adds it
+# to what came in, which goes around the branch by the **shortcut**. `conv3` is the end of the branch. Asking it "where
+# is the zebra?" is like asking for a story and getting its list of corrections.
 
 # %%
 show(
     net_graph(
         net, "features.8.1", "features.8.2",
         labels={"features.8.1": "block 8.1", conv3: "conv3", "features.8.2": "Add"},
-        notes={"features.8.1": "this is the shortcut", conv3: "the end of the branch", "features.8.2": "the sum"},
+        notes={"features.8.1": "the shortcut hands it on", conv3: "the end of the branch", "features.8.2": "the sum"},
     ),
     alt="The last residual block from left to right. Block 8.1's output goes along a shortcut straight to the addition, "
     "and through three rows of BatchNorm, ReLU and convolution, of which the last is conv3.",
 )  # fmt: skip
 
 # %% [markdown]
-# *What to see: the last block of ResNet50v2, drawn from the graph that the network really computes. There are three
-# places to look: the shortcut, the end of the branch, and their sum. Orange marks a map that everything passes through,
-# blue a map with a way around it. `conv3` is blue.*
+# *What to see: the last block of ResNet50v2, `features.8.2`, drawn from the operators that the network computes. Orange
+# marks a map that everything passes through, blue a map with a way around it. `conv3` is blue.*
 #
 # ## The formula
 #
-# A block computes ([He et al. 2016](https://arxiv.org/abs/1603.05027)) $z = s + f$ with the shortcut $s$ and the branch
-# $f$. (The $y^c$ below is, as before, the logit of class $c$.) The derivative of a sum with respect to each of its terms is 1. So through the addition one and the same gradient
-# reaches both:
+# A block computes $z = s + f$ with the shortcut $s$ and the branch $f$
+# ([He et al. 2016](https://arxiv.org/abs/1603.05027)). The derivative of a sum with respect to each of its terms is 1.
+# So one and the same gradient of the logit $y^c$ reaches both:
 #
 # $$\frac{\partial y^c}{\partial s} = \frac{\partial y^c}{\partial f} = \frac{\partial y^c}{\partial z}$$
 #
@@ -176,8 +175,8 @@ show(
 #
 # ## By hand: two channels of 2x2
 #
-# The shortcut brings a zebra at the upper left (channel 0). The branch corrects: a little less there, a little more at
-# the lower right. The class wants channel 0 (weight 1) and dislikes channel 1 (weight -1).
+# In channel 0 the shortcut brings a zebra at the upper left. The branch corrects: a little less there, a little more at
+# the lower right. The class wants channel 0 and dislikes channel 1, with the weights 1 and -1.
 
 # %%
 shortcut = np.array([[[8, 0], [0, 0]], [[0, 0], [2, 0]]], np.float32)
@@ -226,8 +225,8 @@ exercises.check("map(Add)", signed_map(alpha, branch + shortcut), [[7, 0], [-2, 
 #
 # ## The real network: three pictures that add up
 #
-# The last block, for the tiger of one of the four scenes above. A recording (lesson 2) holds the features and the
-# gradients of all three places from one pass. The shortcut carries the output of block 8.1, unchanged.
+# The last block, for the tiger above. One recording (lesson 2) holds the features and gradients of all three places.
+# The shortcut carries the output of block 8.1, unchanged.
 
 # %%
 scene, target = scenes.draw(seed=10), 1
@@ -261,7 +260,12 @@ alpha = ...  # your code: one number per channel, shape (1, 512, 1, 1)
 
 # %%
 alpha = lesson.fill("alpha", alpha)
-exercises.check("alpha", alpha, gradient["sum"].mean(axis=(2, 3), keepdims=True))
+likely = {
+    "that is the sum over the positions; take the mean": gradient["sum"].sum(axis=(2, 3), keepdims=True),
+    "that is the mean over the channels; take it over the positions": gradient["sum"].mean(axis=1, keepdims=True),
+    "keep the two axes, with keepdims=True": gradient["sum"].mean(axis=(2, 3)),
+}
+exercises.check("alpha", alpha, gradient["sum"].mean(axis=(2, 3), keepdims=True), likely)
 mine = {title: signed_map(alpha, rec.features(place))[0] for title, place in three.items()}  # (7, 7) each
 parts = cam.decompose(net, x, "features.8.2", target=label)
 compare("branch + shortcut, and the sum", mine["branch"] + mine["shortcut"], mine["sum"])
@@ -287,17 +291,18 @@ figure.colorbar(drawn, ax=axes, label=f"evidence for '{label}'", shrink=0.85)
 show(
     figure,
     alt="A scene with a tiger and a drake, and three signed maps for the tiger: the branch's is nearly white, the "
-    "shortcut's and the sum's are orange on the tiger.",
+    "shortcut's and the sum's are orange on the tiger and faintly purple elsewhere.",
 )
 
 # %% [markdown]
-# *What to see: three maps with one common scale. Orange speaks for the tiger, purple and hatched against it, and the
-# black line is its true outline. The branch's map is next to nothing. The spot under the drake two figures above is
-# this nothing, stretched to the full range of colours.*
+# *What to see: three maps with one common scale. Orange speaks for the tiger, purple against it, hatched where it is
+# strong; the black line is the tiger's true outline. The branch's map is next to nothing. The spot at the drake's feet,
+# two figures above, is this nothing, stretched to the full range of colours.*
 #
-# **A closer look at the shortcut.** Its gradient is not what you find at block 8.1. That output goes two ways: along
-# the shortcut, and through the BatchNorm `bn1` into the branch. Each way sends a gradient back, and at 8.1 they add up.
-# A BatchNorm multiplies each channel by a factor, on the way back too, so you can take the second one off.
+# By the formula the shortcut gets the gradient at the sum. But at block 8.1 you find another one. Its output goes two
+# ways: along the shortcut, and through the BatchNorm `bn1` into the branch. Each way sends a gradient back, and they
+# add up. A BatchNorm multiplies each channel by a factor, on the way back too. So you can take off what came through
+# the branch.
 
 # %%
 norm = net.features[8][2].bn1
@@ -324,9 +329,13 @@ by_the_shortcut = ...  # your code: what came to 8.1 along the shortcut alone
 by_the_shortcut = lesson.fill("by_the_shortcut", by_the_shortcut)
 likely = {"this is all that arrives at 8.1": gradient["shortcut"], "this came through the branch": from_the_branch}
 exercises.check("gradient along the shortcut", by_the_shortcut, gradient["sum"], likely)
+compare("by the shortcut alone, and the gradient at the sum", by_the_shortcut, gradient["sum"])
 compare("all that arrives at 8.1, and the gradient at the sum", gradient["shortcut"], gradient["sum"])
+assert not np.allclose(gradient["shortcut"], gradient["sum"], atol=1e-3)
 
 # %% [markdown]
+# The formula holds: along the shortcut came the gradient at the sum.
+#
 # ## Where does the evidence come in?
 #
 # > **Predict.** Of the evidence that the last Add has on the named object, how much comes through the branch: most of
@@ -358,9 +367,9 @@ assert metrics.bootstrap(on_the_object["shortcut"] - on_the_object["branch"]).lo
 #
 # ## What does it cost? All 16 blocks, 100 scenes, both objects
 #
-# Here are 200 maps for the `conv3` of each block and for its Add. The four stages of the net are `features.5` to
-# `features.8`. A map that shows nothing on either object has no share; it counts as 0. The last line but one
-# needs no network: it is the edges of the picture, as in lesson 3.
+# Here are 200 maps for the `conv3` of each block and for its Add. The net has four stages, `features.5` to
+# `features.8`. A map that shows nothing on either object counts as 0. The edges of lesson 3 do not know the class, so
+# their share is one half.
 #
 # > **Predict.** Deeper layers know more about the class. Will the maps get better from block to block, up to the last
 # > one? And will `conv3` be behind its Add in every block?
@@ -373,28 +382,21 @@ measured = evaluation.evaluate(net, seeds, [*conv3s.values(), *blocks, "features
 print(f"{'layer':18} {'share':20} {'energy in the mask':20} {'within 15 pixels':20} nothing  share of the others")
 for name in (*(layer for block in blocks[-3:] for layer in (conv3s[block], block)), "features.10"):
     one = measured[name]
-    columns = [metrics.bootstrap(values) for values in (one.share, one.energy, one.near)]
+    columns = [one.interval(measure) for measure in ("share", "energy", "near")]
     something = one.on_objects > 0
     print(f"{name:18}", *(f"{column!s:20}" for column in columns), end=" ")
     print(f"{1 - something.mean():.2f}     {one.share[something].mean():.3f}")
-edges = edge_filter(seeds)
-print(f"{'edges, no network':18}", *(f"{metrics.bootstrap(edges[key])!s:20}" for key in ("share", "energy", "near")))
-print(f"by chance: energy {one.area.mean():.3f}, share about one half")
-
+(edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
+print(f"{'edges, no network':18}", *(f"{edges.interval(measure)!s:20}" for measure in ("share", "energy", "near")))
+print(f"by chance: energy {edges.area.mean():.3f}, share about one half")
 
 # %%
-def with_interval(axis, at, values, **style):
-    """Draw means with their 95 % intervals; values is a list of arrays."""
-    found = [metrics.bootstrap(one) for one in values]
-    middle = np.array([one.mean for one in found])
-    spread = np.array([[one.mean - one.low, one.high - one.mean] for one in found]).T
-    axis.errorbar(at, middle, spread, capsize=3, **style)
-
-
 figure, axis = plt.subplots(figsize=(10, 3.4), layout="constrained")
 at = np.arange(16)
-with_interval(axis, at - 0.12, [measured[conv3s[b]].share for b in blocks], fmt="o", color="tab:blue", label="conv3")
-with_interval(axis, at + 0.12, [measured[b].share for b in blocks], fmt="D", color="tab:orange", label="its Add")
+of_conv3s = [measured[conv3s[name]].interval("share") for name in blocks]
+of_adds = [measured[name].interval("share") for name in blocks]
+draw_intervals(axis, at - 0.12, of_conv3s, fmt="o", color="tab:blue", label="conv3")
+draw_intervals(axis, at + 0.12, of_adds, fmt="D", color="tab:orange", label="its Add")
 axis.axhline(0.5, linestyle=":", color="grey", label="by chance")
 short = [name.removeprefix("features.") for name in blocks]
 axis.set_xticks(at, short)
@@ -402,43 +404,44 @@ axis.set(xlabel="block (8.2 is features.8.2)", ylabel="share on the right object
 axis.legend(loc="lower left", ncols=3, fontsize=8)
 show(
     figure,
-    alt="Share on the right object for the conv3 and the Add of 16 blocks. Up to block 6.3 all are near one half. From "
-    "7.1 on the Add is above conv3, except in 8.0; at 8.1 conv3 falls to one half while the Add is at 0.94.",
+    alt="Share on the right object for the conv3 and the Add of 16 blocks. Up to block 6.3 all are between 0.5 and 0.6. "
+    "From 7.1 on the Add is above conv3, except in 8.0; at 8.1 conv3 falls to one half while the Add is above 0.9.",
 )
 
 # %% [markdown]
-# *What to see: means with 95 % intervals. In stages 5 and 6 (`features.5` and `features.6`, the
-# network's first two) both hardly know which object is meant. Then the Adds
-# rise from stage to stage, to 0.93. `conv3` does not follow: it is behind in 7.1 to 7.5, in 8.1 and in 8.2, but not in
-# 7.0 and 8.0.*
+# *What to see: means with 95 % intervals. Up to 6.3, the end of stage 2, both hardly know which object is meant. Then
+# the Adds rise from stage to stage, to 0.93. `conv3` does not follow: it is behind in 7.1 to 7.5, in 8.1 and in 8.2,
+# but not in 7.0 and 8.0.*
 
 # %%
-behind = {name: metrics.bootstrap(measured[name].share - measured[conv3s[name]].share) for name in blocks}
-late = [name for name in blocks if name[9] in "78"]
+behind = {name: measured[name].interval("share", minus=measured[conv3s[name]]) for name in blocks}
+late = [name for name in blocks if name.startswith(("features.7", "features.8"))]
+assert all(0.49 < one.mean < 0.6 for pair in zip(of_conv3s[:7], of_adds[:7]) for one in pair)
 assert [name for name in late if behind[name].low > 0] == [name for name in late if not name.endswith(".0")]
 assert all(-0.02 < behind[name].mean < 0 for name in late if name.endswith(".0"))
 ends = [measured[f"features.{end}"].share.mean() for end in ("5.2", "6.3", "7.5", "8.2")]
 assert ends == sorted(ends) and measured["features.7.5"].share.mean() < measured["features.7.0"].share.mean()
 last, add, forum = (measured[name] for name in ("features.10", "features.8.2", conv3))
 print("last Add minus last conv3, in pairs:")
-for title, difference in {
-    "share on the right object": add.share - forum.share,
-    "maximum within 15 pixels": add.near.astype(float) - forum.near,
-    "energy in the mask": add.energy - forum.energy,
+for measure, title in {
+    "share": "share on the right object",
+    "near": "maximum within 15 pixels",
+    "energy": "energy in the mask",
 }.items():
-    print(f"  {title:26} {metrics.bootstrap(difference)}")
-    assert metrics.bootstrap(difference).low > 0
+    difference = add.interval(measure, minus=forum)
+    print(f"  {title:26} {difference}")
+    assert difference.low > 0
 middle = measured[conv3s["features.8.1"]]
 something = middle.on_objects > 0
 print(f"conv3 of block 8.1: {1 - something.mean():.0%} of its maps show nothing on either object")
 assert [round(value, 3) for value in (forum.share.mean(), add.share.mean(), last.share.mean())] == [0.801, 0.934, 0.935]
-assert round(1 - something.mean(), 2) == 0.48 and metrics.bootstrap(middle.share[something]).low > 0.9
+assert round(1 - something.mean(), 2) == 0.48
+assert metrics.bootstrap(middle.share[something], clusters=middle.seed[something]).low > 0.9
 
 # %% [markdown]
-# Neither holds. The Adds get better from stage to stage, though not from block to block, and the `conv3`s go up and
-# down. In the first block of stages 7 and 8 `conv3` is even a
-# little better than its Add. Block 8.1 is special: where its `conv3`
-# shows something it is right, but 48 % of its maps are empty and count as 0. What decides?
+# Neither holds. The Adds get better from stage to stage, though not from block to block, and in the first block of
+# stages 3 and 4 `conv3` is even a little better than its Add. In 8.1 48 % of the maps at `conv3` are empty; the others
+# are right. What decides?
 #
 # > **Predict.** Look at the graph of a block once more. When will `conv3` have most of what the Add has?
 
@@ -460,14 +463,14 @@ axis.set(xlabel="block", ylabel="evidence on the object")
 axis.legend(loc="upper left", fontsize=8)
 show(
     figure,
-    alt="Two bars for each of 16 blocks. In 7.0 and 8.0 the branch brings most of the evidence, in all later blocks of "
+    alt="Two bars for each of 16 blocks. In 7.0 and 8.0 the branch brings most of the evidence, in all other blocks of "
     "these stages the shortcut. In block 8.1 the branch's bar is negative.",
 )
 
 # %% [markdown]
-# *What to see: the evidence on the named object that reaches each Add through its branch and by its shortcut. The two
-# bars add up to the Add's (the unit is the mean magnitude of the Add's map). In the first block of stages 7 and 8 the
-# branch brings most. In the later blocks it passes by.*
+# *What to see: the evidence on the named object that reaches each Add through its branch and by its shortcut, over 20
+# scenes, in units of the mean magnitude of the Add's map. In 7.0 and 8.0 the branch brings most of it. In the other
+# blocks of these stages most passes by.*
 
 # %%
 part = {name: f / (f + s) for name, f, s in zip(blocks, through["branch"], through["shortcut"])}
@@ -477,15 +480,13 @@ assert all((part[name] > 0.7) == name.endswith(".0") for name in late)
 assert all(part[name] < 0.5 for name in late if not name.endswith(".0")) and part["features.8.1"] < 0
 
 # %% [markdown]
-# In stages 7 and 8 that decides *whether* `conv3` falls behind its Add, though not by how much. In the first block of both
-# stages the shortcut is a convolution that changes the
-# shape, and the branch brings nearly three quarters of the evidence. There `conv3` is a fair picture. In every later
-# block of theirs the shortcut brings more than the branch, and `conv3` lacks that. In block 8.1 the branch even speaks *against*
-# the object, since it takes back a part of what 8.0 had said. Its `conv3` is right about the change, and wrong about
-# the whole.
+# When the shortcut brings little. In stages 3 and 4 that decides *whether* `conv3` falls behind its Add, though not by
+# how much. In their first blocks the shortcut is a convolution that changes the shape, and the branch brings about
+# three quarters of the evidence. In all their other blocks the shortcut brings more than the branch, and `conv3` lacks
+# that. In 8.1 the branch even speaks *against* the object: it takes back a part of what 8.0 had said.
 #
-# In VGG16 nothing passes by: there is one path, and its last feature map has it all. "Take the last conv layer" was
-# always short for "take the last whole feature map". VGG16 just never told the two apart.
+# In VGG16 nothing passes by. "Take the last convolution" was always short for "take the last map that everything passes
+# through". VGG16 just never told the two apart.
 #
 # ## On your own
 #
@@ -506,7 +507,7 @@ assert all(part[name] < 0.5 for name in late if not name.endswith(".0")) and par
 #     cam.grad_cam(net, x, target=label, layer=net.features[8][2].conv3)
 # print(caught[0].message)
 # assert caught[0].category is cam.LayerWarning and "the whole map after it is features.8" in str(caught[0].message)
-# # features.8 is the last stage. Its output is the Add of its last block, so features.8 and features.8.2 are one map.
+# # features.8 is stage 4. Its output is the Add of its last block, so features.8 and features.8.2 are one map.
 # ```
 #
 # </details>
@@ -516,8 +517,7 @@ lesson.solution("exercise_1")  # or your own code
 
 # %% [markdown]
 # **2.** ★★ If the last branch only retouches, the network should do without it. Load the net once more, set the weights
-# of the last `conv3` to zero, and compare the accuracy on scenes with two objects. Then do the same with the first
-# block of the stage.
+# of the last `conv3` to zero, and compare the accuracy on scenes with two objects. Then do the same in 8.0.
 
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>
@@ -547,9 +547,8 @@ lesson.solution("exercise_1")  # or your own code
 lesson.solution("exercise_2")  # or your own code
 
 # %% [markdown]
-# **3.** ★★★ In the mean energy, `conv3` is close to the pooling's input (`features.10`). Split the 200 maps by whether
-# `conv3` has the right object (a share of at least one half), and compare the energy in the two groups. What does the
-# mean hide?
+# **3.** ★★★ In the mean energy, `conv3` is close to the pooling's input, `features.10`. Split the 200 maps by whether
+# `conv3`'s share is at least one half, and compare the energy in the two groups. What does the mean hide?
 
 # %% [markdown] tags=["solution-exercise_3"]
 # <details><summary>Hint</summary>
@@ -565,7 +564,7 @@ lesson.solution("exercise_2")  # or your own code
 # for title, group in (("conv3 has the right object", right), ("conv3 has it not", ~right)):
 #     energy = [one.energy[group].mean() for one in (forum, last)]
 #     print(f"{title:27} {group.sum():3} maps, energy: conv3 {energy[0]:.3f}, input of the pooling {energy[1]:.3f}")
-# assert metrics.bootstrap((forum.energy - last.energy)[right]).low > 0
+# assert metrics.bootstrap((forum.energy - last.energy)[right], clusters=forum.seed[right]).low > 0
 # # Where conv3 has the right object it puts even more of its energy inside the mask. In the other maps it puts far less,
 # # as must be, since they were chosen by its failures. The mean averages the two away: look at the failures too.
 # ```
@@ -580,16 +579,16 @@ lesson.solution("exercise_3")  # or your own code
 #
 # Choose first, then unfold the answer.
 #
-# **1.** A residual block computes y = s + f. Which gradient does the addition hand to the branch f?
+# **1.** A residual block computes z = s + f. Which gradient does the addition hand to the branch f?
 #
-# - **A.** One half of it, since there are two terms.
-# - **B.** The part of it that the branch has caused.
-# - **C.** The gradient that arrives at y, unchanged.
-# - **D.** The gradient at y times the last convolution's weights.
+# - **A.** The part of it that the branch has caused.
+# - **B.** The gradient at z times the last convolution's weights.
+# - **C.** One half of it, since there are two terms.
+# - **D.** The gradient that arrives at z, unchanged.
 #
 # <details><summary>Answer</summary>
 #
-# **C.** The derivative of a sum with respect to each term is 1. Nothing is shared out: both terms get all of it.
+# **D.** The derivative of a sum with respect to each term is 1. Nothing is shared out: both terms get all of it.
 #
 # </details>
 #
@@ -632,16 +631,16 @@ lesson.solution("exercise_3")  # or your own code
 #
 # </details>
 #
-# **5.** In the first block of stage 8, conv3 is as good as its Add. Why?
+# **5.** In block 8.0, the first of stage 4, conv3 is as good as its Add. Why?
 #
-# - **A.** Its shortcut is empty.
-# - **B.** Its map is finer than the later ones.
-# - **C.** The first block has no ReLU.
-# - **D.** Most of the evidence comes in through the branch there.
+# - **A.** Its map is finer than the later ones.
+# - **B.** The first block has no ReLU.
+# - **C.** Most of the evidence comes in through the branch there.
+# - **D.** Its shortcut is empty.
 #
 # <details><summary>Answer</summary>
 #
-# **D.** Its shortcut is a convolution that changes the shape and brings only a quarter. What passes by is what conv3 lacks.
+# **C.** Its shortcut is a convolution that changes the shape and brings only a quarter. What passes by is what conv3 lacks.
 #
 # </details>
 

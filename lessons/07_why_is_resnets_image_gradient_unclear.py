@@ -16,8 +16,8 @@
 # %% [markdown]
 # # 7. Why is ResNet's image gradient unclear?
 #
-# **You will learn** why replacing "the ReLUs" of ResNet50v2 does not help, how many ReLUs a network really computes,
-# and what guided backpropagation looks like once it reaches all of them.
+# **You will learn** why replacing "the ReLUs" of ResNet50v2 does not help, how many ReLUs a network computes, and what
+# guided backpropagation looks like once it reaches all of them.
 #
 # **You need** lessons 1, 4 and 6. **It takes** about 50 minutes.
 #
@@ -26,10 +26,12 @@
 
 # %%
 # %matplotlib inline
+from functools import partial
+
 import cam  # before mxnet, so that MXNet uses every core
-from cam import exercises, metrics, plot, scenes
+from cam import evaluation, exercises, metrics, plot, scenes
 from cam.core.inputs import normalise
-from course import Lesson, show
+from course import Lesson, draw_intervals, reached_by_recipe, show
 from diagrams import net_graph
 
 import matplotlib.pyplot as plt
@@ -42,8 +44,7 @@ lesson = Lesson(7, globals())
 vgg, net = cam.vgg16(), cam.resnet50_v2()
 scene = scenes.draw(seed=7)
 x, label = cam.load_image(scene.image), scene.labels[0]
-thirteen = cam.relus(vgg)[:13]  # what the tutorial's recipe reaches in VGG16: all but those of the Dense layers
-two = ["features.3", "features.10"]  # and in ResNet50v2, as you will see
+thirteen, two = reached_by_recipe(vgg), reached_by_recipe(net)  # the learner's ReLUs
 pictures = {
     "VGG16, 13 of 15": cam.guided_backprop(vgg, x, target=label, where=thirteen)[0],
     "ResNet50v2, 2 of 50": cam.guided_backprop(net, x, target=label, where=two)[0],
@@ -57,49 +58,50 @@ show(
         size=2.6,
     ),
     alt="A scene with a zebra and a drake, and three guided gradients. VGG16's draws both animals in clean lines. "
-    "ResNet50v2's with 2 of 50 ReLUs is full of specks, the one with all 50 shows the outlines.",
+    "ResNet50v2's with 2 of 50 ReLUs is full of specks, the one with all 50 shows outlines on a plain ground.",
 )
 
 # %% [markdown]
-# *What to see: guided backpropagation for the zebra; grey is zero. The first two obey the guided rule at the learner's
-# ReLUs: clean for VGG16, specks for ResNet50v2. The third is where you will arrive. The argument `where=` of `cam.guided_backprop` says
-# which ReLUs obey the guided rule. The max pooling is right in all of them (lesson 4);
-# the learner's own picture, with the faulty one, comes below.*
+# *What to see: guided backpropagation for the zebra; grey is zero. In the first two the learner's ReLUs obey the guided
+# rule: clean lines for VGG16, specks for ResNet50v2. The third is where you will arrive. The argument `where=` of
+# `cam.guided_backprop` says which ReLUs obey. The max pooling is right in all three (lesson 4).*
 #
 # ## Count
 #
-# The tutorial replaces each `Activation` *block* by one that knows the guided rule. `cam.relus(net)` lists every ReLU
-# that the network computes, as the graph shows them: those that are a block by their path, the others by the name of
-# their step.
+# The tutorial's recipe replaces each `Activation` *block* by one that knows the guided rule. So count twice.
+# `cam.relus(net)` lists every ReLU that the network computes, from its graph (lesson 6). `cam.paths(net)` holds every
+# block, by its path.
 #
 # > **Predict.** ResNet50v2 has 49 convolutions, and 4 more on its shortcuts. How many ReLUs does it compute, and how
 # > many of them are blocks?
 
 # %%
-every_relu, blocks_of_net = cam.relus(net), cam.paths(net)
+every_relu = cam.relus(net)
 print(every_relu[:4], "...", every_relu[-1])
-reached = ...  # your code: those in `every_relu` whose block is an nn.Activation
+reached = ...  # your code: the paths of those blocks that are an nn.Activation
 
 # %% [markdown] tags=["solution-reached"]
 # <details><summary>Hint</summary>
 #
-# `blocks_of_net.get(name)` is the block of that path, or None if the name is a step's.
+# go through `cam.paths(net).items()`, and ask `isinstance(block, nn.Activation)`.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# reached = [name for name in every_relu if isinstance(blocks_of_net.get(name), nn.Activation)]
+# reached = [path for path, block in cam.paths(net).items() if isinstance(block, nn.Activation)]
 # ```
 #
 # </details>
 
 # %%
 reached = lesson.fill("reached", reached)
-exercises.check("the ReLUs that are blocks", ", ".join(reached), ", ".join(two))
-print(f"ResNet50v2: {len(reached)} of {len(every_relu)} ReLUs are blocks; VGG16 computes {len(cam.relus(vgg))}")
-assert (len(reached), len(every_relu), len(cam.relus(vgg))) == (2, 50, 15)
+likely = {"these are all ReLUs; ask which of the blocks are one": ", ".join(every_relu)}
+exercises.check("the ReLUs that are blocks", ", ".join(reached), ", ".join(two), likely)
+for title, recipe, every in (("ResNet50v2", reached, every_relu), ("VGG16", thirteen, cam.relus(vgg))):
+    print(f"{title:10} computes {len(every)} ReLUs, and the recipe reaches {len(recipe)}")
+assert (len(reached), len(every_relu), len(thirteen), len(cam.relus(vgg))) == (2, 50, 13, 15)
 
 # %%
 inside = [name for name in every_relu if "stage4" in name][6:9]
@@ -120,12 +122,13 @@ show(
 #
 # The network computes **50** ReLUs, and **2** of them are blocks: one after the first convolution, one before the
 # global pooling. Whoever "rewrites the ReLU" of this net gets guided backpropagation on 2 of 50, and MXNet says
-# nothing. VGG16 computes 15, and the recipe reaches 13. The other two sit inside its Dense layers.
+# nothing. VGG16 computes 15, and the recipe reaches 13: the other two sit inside Dense layers, which the tutorial
+# leaves as they are.
 #
 # ## The smallest case by hand
 #
-# Does it matter *where* a guided ReLU sits? Take one weight of $-1$, a bias of 3 and two ReLUs: $y = \mathrm{relu}(-1
-# \cdot \mathrm{relu}(x) + 3)$ at $x = 2$. The gradient is $-1$.
+# Does it matter *where* a guided ReLU sits? Take two ReLUs, one weight of $-1$ and a bias of 3:
+# $y = \mathrm{relu}(-1 \cdot \mathrm{relu}(x) + 3)$ at $x = 2$. The gradient is $-1$.
 #
 # > **Predict.** What is the gradient of x with the first ReLU guided, with the second, with both?
 
@@ -149,14 +152,14 @@ assert results["plain", "plain"] == results["plain", "guided"] == -1
 assert results["guided", "plain"] == results["guided", "guided"] == 0
 
 # %% [markdown]
-# It matters. The second ReLU receives $+1$ and lets it through. The sign changes *below* it, and only the first one
-# can stop it. A guided ReLU stops what is negative when it arrives there. In a deep net signs change at every
-# convolution, so each of the 50 may have something to stop.
+# It matters. The second ReLU receives $+1$ and lets it through. On the way back the sign changes at the weight, and
+# only the first ReLU can stop what is negative then. In a deep net signs change at every convolution, so each of the 50
+# may have something to stop.
 #
 # ## Is this what the learner computed?
 #
 # Do what the tutorial does: exchange the `Activation` blocks, leave all else, and let MXNet go back. Once with its own
-# max pooling, and once with a pooling that believes it is in training, where its gradient is right (lesson 4).
+# max pooling, and once with the pooling mended as in lesson 4.
 
 
 # %%
@@ -219,15 +222,15 @@ show(
 )
 
 # %% [markdown]
-# *What to see: on the left what the learner's code computes, on the right the same with the pooling mended. Both are
-# unclear, so the pooling is not what the question is about. What MXNet's pooling does may differ from run to run.*
+# *What to see: on the left what the learner's code computes, which changes from run to run; on the right the same with
+# the pooling mended. Both are unclear, so the pooling alone is not the answer.*
 #
-# So there were two faults. From here on the pooling is right, and only the number of guided ReLUs changes.
+# There were two faults. From here on the pooling is right, and only the number of guided ReLUs changes.
 #
 # ## How unclear is it?
 #
 # "Unclear" means specks: neighbouring pixels that have nothing to do with each other. Measure that first. The
-# *smoothness* of a gradient is the correlation of each value with its right and its lower neighbour.
+# **smoothness** of a gradient is the correlation of each value with its right and its lower neighbour.
 
 
 # %%
@@ -262,9 +265,8 @@ for title, test, right in (("a ramp", ramp, 1), ("a chessboard", board, -1)):
 
 # %% [markdown]
 # A smooth picture can still be in the wrong place. So here are three more numbers, of the magnitude of the gradient:
-# how much of it lies on either object, which share of that on the right one, and how much lies in the mask, which is
-# the product of the two. And beside each a baseline without any network: the edges of the picture, that is, the
-# differences of neighbouring grey values.
+# how much of it lies on either object, which share of that on the right one, and the energy in the right one's mask,
+# which is the product of the two. And there is a baseline without any network: the edges of the picture.
 
 
 # %%
@@ -287,56 +289,54 @@ kinds = {
     "VGG16, 13 of 15": (vgg, "guided", thirteen),
     "VGG16, 15 of 15": (vgg, "guided", None),
 }
-only_dense = cam.relus(vgg)[13:]  # for later
-found, area, product, between = {}, [], {}, {}
+only_dense = [name for name in cam.relus(vgg) if name not in thirteen]  # for later
+found, between, area, of_scene = {"edges, no network": []}, {}, [], []
 for start in range(0, 40, 10):
     drawn = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[start : start + 10]]
     batch = nd.concat(*(cam.load_image(one.image) for one in drawn), dim=0)  # (10, 3, 224, 224)
     both = [[one.class_ids[target] for one in drawn] for target in (0, 1)]
     recordings = {network: cam.record(network, batch) for network in (net, vgg)}
-    area += [one.masks[target].mean() for target in (0, 1) for one in drawn]
-    heat = {
-        (network, target): cam.resize_map(cam.grad_cam_of(rec, target=both[target]), 224)
-        for network, rec in recordings.items()
-        for target in (0, 1)
-    }
     for kind, (network, rule, where) in kinds.items():
         pair = [recordings[network].image_gradient(target=ids, rule=rule, where=where) for ids in both]
         between.setdefault(kind, []).extend(cosine(*one) for one in zip(*pair))
         for target, gradients in enumerate(pair):
             found.setdefault(kind, []).append(measure(gradients, drawn, target))
-            strength = np.abs(gradients).sum(axis=1) * heat[network, target]
-            masks = [one.masks[target] for one in drawn]
-            product.setdefault(kind, []).extend(metrics.energy_in_mask(s, m) for s, m in zip(strength, masks))
     pair = [recordings[vgg].image_gradient(target=ids, rule="guided", where=only_dense) for ids in both]
     between.setdefault("VGG16, only the last 2", []).extend(cosine(*one) for one in zip(*pair))
     edges = [np.stack(np.gradient(one.image.mean(axis=2))) for one in drawn]  # (2, 224, 224) each
-    found.setdefault("edges, no network", []).extend(measure(edges, drawn, target) for target in (0, 1))
+    for target in (0, 1):
+        found["edges, no network"].append(measure(edges, drawn, target))
+        area += [one.masks[target].mean() for one in drawn]
+        of_scene += range(start, start + 10)
 found = {kind: np.concatenate(several, axis=1) for kind, several in found.items()}  # (4, 80) each
+
+
+def interval(values):
+    """Mean and interval of one value for each scene and object: whole scenes are drawn."""
+    return metrics.bootstrap(values, clusters=of_scene)
+
 
 # %% [markdown]
 # > **Predict.** Which number will show that 2 of 50 is not enough? And will VGG16 with all 15 be better than with 13?
 
 # %%
 print(f"{'40 scenes, both objects':23} {'smoothness':21} {'on either object':21} {'share on the right':21} in the mask")
-for kind, values in found.items():
-    print(f"{kind:23}", *(f"{metrics.bootstrap(row)!s:21}" for row in values))
+for kind in (*kinds, "edges, no network"):
+    print(f"{kind:23}", *(f"{interval(row)!s:21}" for row in found[kind]))
 print(f"{'by chance':23} {0:.3f} {'':15} {2 * np.mean(area):.3f} {'':15} {0.5:.3f} {'':15} {np.mean(area):.3f}")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
 for axis, row, title in zip(axes, (0, 3), ("smoothness", "energy in the mask")):
-    for at, kind in enumerate(kinds):
-        one = metrics.bootstrap(found[kind][row])
-        colour = "tab:orange" if kind.startswith("VGG") else "tab:blue"
-        axis.bar(at, one.mean, color=colour, hatch="//" if colour == "tab:orange" else "")
-        axis.errorbar(at, one.mean, [[one.mean - one.low], [one.high - one.mean]], color="black", capsize=3)
+    means = [interval(found[kind][row]) for kind in kinds]
+    axis.bar(range(3), [one.mean for one in means[:3]], color="tab:blue")
+    axis.bar(range(3, 6), [one.mean for one in means[3:]], color="tab:orange", hatch="//")
+    draw_intervals(axis, range(6), means, fmt="none", color="black")
     axis.axhline(found["edges, no network"][row].mean(), linestyle="--", color="black", label="edges, no network")
     axis.set_xticks(range(6), [kind.split(", ")[1] for kind in kinds], fontsize=8)
-    axis.set_title(title)
+    axis.set(title=title, ylim=(0, 0.8))
     axis.legend(fontsize=8, loc="upper left")
-axes[0].set_ylim(0, 0.8)
-axes[0].set_xlabel("guided ReLUs: ResNet50v2 (blue), VGG16 (orange, hatched)")
+figure.supxlabel("guided ReLUs: ResNet50v2 blue, VGG16 orange and hatched", fontsize=9)
 show(
     figure,
     alt="Two bar charts of six bars. Smoothness: ResNet50v2 0.20, 0.25, 0.32, VGG16 0.24, 0.41, 0.41, edges 0.60. "
@@ -344,17 +344,19 @@ show(
 )
 
 # %% [markdown]
-# *What to see: means over 80 gradients with 95 % intervals. In these two measures little changes in ResNet50v2 from 0 to 2
-# guided ReLUs; from 2 to 50 much does. VGG16 with 13 is as smooth as with 15. The dashed line needs no network at all.*
+# *What to see: means over 40 scenes and both objects, with 95 % intervals. In ResNet50v2 little changes from 0 to 2
+# guided ReLUs, and much from 2 to 50. VGG16 with 13 is as smooth as with 15. The dashed line needs no network at all.*
 
 # %%
-mean = {kind: values.mean(axis=1) for kind, values in found.items()}
-assert [f"{mean[kind][0]:.2f}" for kind in found] == ["0.20", "0.25", "0.32", "0.24", "0.41", "0.41", "0.60"]
-assert [f"{mean[kind][3]:.3f}" for kind in found] == ["0.329", "0.352", "0.595", "0.180", "0.487", "0.420", "0.273"]
-gain = {
-    kind: metrics.bootstrap(found[kind][0] - found[kind.split(",")[0] + none][0])
-    for kind, none in (("ResNet50v2, 2 of 50", ", 0 of 50"), ("ResNet50v2, 50 of 50", ", 0 of 50"), ("VGG16, 13 of 15", ", 0 of 15"))
-}  # fmt: skip
+mean = {kind: found[kind].mean(axis=1) for kind in (*kinds, "edges, no network")}
+assert [f"{one[0]:.2f}" for one in mean.values()] == ["0.20", "0.25", "0.32", "0.24", "0.41", "0.41", "0.60"]
+assert [f"{one[3]:.3f}" for one in mean.values()] == ["0.329", "0.352", "0.595", "0.180", "0.487", "0.420", "0.273"]
+plain_of = {
+    "ResNet50v2, 2 of 50": "ResNet50v2, 0 of 50",
+    "ResNet50v2, 50 of 50": "ResNet50v2, 0 of 50",
+    "VGG16, 13 of 15": "VGG16, 0 of 15",
+}
+gain = {kind: interval(found[kind][0] - found[plain][0]) for kind, plain in plain_of.items()}
 for kind, one in gain.items():
     print(f"gain of smoothness over the plain gradient: {kind:21} {one}")
 assert gain["ResNet50v2, 50 of 50"].mean > 2 * gain["ResNet50v2, 2 of 50"].mean
@@ -363,18 +365,25 @@ assert mean["VGG16, 0 of 15"][3] < mean["edges, no network"][3]
 assert abs(mean["VGG16, 13 of 15"][0] - mean["VGG16, 15 of 15"][0]) < 0.01
 
 # %% [markdown]
-# Smoothness shows it. The recipe takes VGG16 from 0.24 to 0.41, and ResNet50v2 from 0.20 to 0.25 only. With all 50,
-# ResNet50v2 gets to 0.32. Smoothness alone is no quality, though. The edges reach 0.60 without a network, and they do
-# not know which object is meant. In the mask, the plain gradient of VGG16 is even behind them.
+# Smoothness shows it: with 2 of 50, ResNet50v2's gradient is about as rough as VGG16's plain one. So does the energy
+# in the mask. And VGG16 with all 15 is no better than with 13: as smooth, with less in the mask.
 #
-# ## Why has 13 of 15 more in the mask than 15 of 15?
+# **The answer to the forum's update.** The recipe is right, but it exchanges blocks, and 48 of ResNet50v2's 50 ReLUs
+# are function calls. It reached 2 of 50: the smoothness went from 0.20 to 0.25, the energy in the mask from 0.329 to
+# 0.352. In VGG16 it reached 13 of 15: from 0.24 to 0.41, and from 0.180 to 0.487. Let all 50 obey, with
+# `cam.guided_backprop(net, x)` or by hand as at the end of this lesson, and ResNet50v2 has 0.32 and 0.595. That is much
+# clearer, and more of it lies on the object than in VGG16, though it is not as smooth.
 #
-# In VGG16 the two last ReLUs, those of the Dense layers, make the picture *worse*: 0.487 in the mask with 13, 0.420
-# with 15. Take the number apart. On either object the two are alike. What 15 of 15 loses is the share on the right one:
-# 0.603 with 13, and 0.517 with 15, where one half is chance.
+# Smoothness alone is no quality: the edges reach 0.60, and do not know which object is meant.
+#
+# ## Why has 13 of 15 more energy in the mask than 15 of 15?
+#
+# Take the number apart. On either object the two are alike. What 15 of 15 loses is the share on the right one: 0.603
+# with 13, and 0.517 with 15, where one half is chance. Lesson 4 suspected the two ReLUs of the Dense layers, and guided
+# them alone.
 #
 # > **Predict.** How alike are the two pictures that a scene has, one for each of its objects? With the plain rule, with
-# > 13, with 15? And if only the two last ReLUs are guided?
+# > 13, with 15, with the two alone? And in ResNet50v2?
 
 # %%
 alike = {kind: metrics.bootstrap(values) for kind, values in between.items()}
@@ -384,23 +393,18 @@ assert f"{mean['VGG16, 13 of 15'][2]:.3f} {mean['VGG16, 15 of 15'][2]:.3f}" == "
 assert abs(mean["VGG16, 13 of 15"][1] - mean["VGG16, 15 of 15"][1]) < 0.01
 assert alike["VGG16, 15 of 15"].low > 0.98 > 0.95 > alike["VGG16, 13 of 15"].high
 assert alike["VGG16, only the last 2"].low > alike["VGG16, 13 of 15"].high
-assert f"{alike['ResNet50v2, 50 of 50'].mean:.2f}" == "0.67"
+assert [f"{alike[f'ResNet50v2, {count} of 50'].mean:.2f}" for count in (0, 2, 50)] == ["-0.14", "0.72", "0.67"]
 
 # %% [markdown]
-# With all 15, the two pictures are nearly the same, whatever class you ask for. The last two ReLUs alone do more to
-# that than the other thirteen together. The Dense layers are where the classes part, and they do it with negative
-# weights: *this* speaks for the zebra and against the drake. A guided ReLU throws the "against" away. ResNet50v2 has a
-# single Dense layer and one ReLU just below it. Guiding the two blocks, of which it is one, makes most of the likeness there
-# too; the other 48 add none. The two pictures stay further apart, at 0.67 with all 50.
+# With all 15, the two pictures are nearly the same. The last two ReLUs alone do more to that than the other thirteen
+# together. In the Dense layers the classes part, by negative weights: *this* speaks for the zebra and against the
+# drake. A guided ReLU throws the "against" away. In ResNet50v2 one of the two blocks is the ReLU just below the only
+# Dense layer. The two alone take the likeness from -0.14 to 0.72, and the other 48 add none: with all 50 it is 0.67,
+# further from 1 than in VGG16.
 #
-# **The answer to the forum's update.** The recipe is right, but it exchanges blocks, and 48 of ResNet50v2's 50 ReLUs
-# are function calls. It reached 2 of 50: the smoothness went from 0.20 to 0.25, the part in the mask from 0.329 to
-# 0.352. In VGG16 it reached 13 of 15: from 0.24 to 0.41, and from 0.180 to 0.487. Let all 50 obey, and ResNet50v2 has
-# 0.32 and 0.595. That is much clearer, and more of it lies on the object than in VGG16, though it is not as smooth.
+# ## Everything together
 #
-# ## The figure the thread asked for
-#
-# Everything together: both networks, the same scene, each of its animals.
+# Both networks, the same scene, each of its animals.
 
 # %%
 rows, titles = [], []
@@ -417,14 +421,19 @@ show(
     alt="Four rows: VGG16 and ResNet50v2, each for the zebra and for the drake. Grad-CAM lies on the animal that is asked "
     "for, the guided gradient draws both animals, and their product draws the right one.",
 )
-times = {kind: metrics.bootstrap(product[kind]) for kind in ("VGG16, 13 of 15", "ResNet50v2, 50 of 50")}
-for kind, one in times.items():
-    print(f"{kind:21} guided Grad-CAM, energy in the mask: {one}")
-assert min(one.low for one in times.values()) > 0.75
+methods = {vgg: partial(cam.guided_grad_cam, where=thirteen), net: cam.guided_grad_cam}
+times = []
+for network, method in methods.items():
+    (one,) = evaluation.compare(network, {"guided Grad-CAM": method}, None, scenes.TEST_SEEDS[:40])
+    print(f"{type(network).__name__:10} guided Grad-CAM, energy in the mask: {one.interval('energy')}")
+    times.append(one.energy.mean())
+assert [f"{one:.2f}" for one in times] == ["0.81", "0.83"]
 
 # %% [markdown]
 # *What to see: Grad-CAM finds the animal that is asked for, guided backpropagation draws both animals, and the product
 # shows the right one. VGG16 is guided at 13 of 15 ReLUs, ResNet50v2 at all 50.*
+#
+# Over the 40 scenes 0.81 of VGG16's guided Grad-CAM lies in the mask, and 0.83 of ResNet50v2's.
 #
 # ## Why are VGG16's lines finer?
 #
@@ -452,21 +461,41 @@ rec = cam.record(net, nd.array(normalise(larger)))
 still_right = np.mean([row.argmax() in one.class_ids for row, one in zip(rec.logits, ten)])
 averaged = rec.image_gradient(target=ids, rule="guided").reshape(10, 3, 224, 2, 224, 2).mean(axis=(3, 5))
 lines = {
-    "VGG16, 15 of 15": cam.guided_backprop(vgg, batch, target=ids),
+    "VGG16, 13 of 15": cam.guided_backprop(vgg, batch, target=ids, where=thirteen),
     "ResNet50v2, 50 of 50": cam.guided_backprop(net, batch, target=ids),
     "ResNet50v2, picture enlarged": averaged,
 }
-lines = {kind: np.array([at_distance(one, 4) for one in gradients]) for kind, gradients in lines.items()}
-for kind, values in lines.items():
+wide = {kind: np.array([at_distance(one, 4) for one in gradients]) for kind, gradients in lines.items()}
+for kind, values in wide.items():
     print(f"{kind:29} correlation at four steps: {metrics.bootstrap(values)}")
 print(f"of the enlarged scenes, {still_right:.0%} are still recognised")
-assert metrics.bootstrap(lines["ResNet50v2, 50 of 50"] - lines["VGG16, 15 of 15"]).low > 0
-assert metrics.bootstrap(lines["VGG16, 15 of 15"] - lines["ResNet50v2, picture enlarged"]).low > 0
+assert metrics.bootstrap(wide["ResNet50v2, 50 of 50"] - wide["VGG16, 13 of 15"]).low > 0
+assert metrics.bootstrap(wide["VGG16, 13 of 15"] - wide["ResNet50v2, picture enlarged"]).low > 0
 assert still_right >= 0.9
 
 # %% [markdown]
 # It falls, and below VGG16's. The same weights draw finer lines once the halvings bite less. Enlarging also shows the
 # network larger objects, so this is strong evidence and no proof.
+#
+# Wider lines, and yet less smooth? Smoothness compares signed values. Look at the signs inside the lines.
+
+
+# %%
+def sign_changes(gradient):
+    """Of neighbours that are both among the largest 3 % by magnitude, the share whose signs differ; (K, H, W)."""
+    m = np.abs(gradient)
+    signs = np.sign(gradient) * (m > np.quantile(m, 0.97))
+    pairs = (signs[:, :, :-1] * signs[:, :, 1:]), (signs[:, :-1] * signs[:, 1:])
+    return sum((product < 0).sum() for product in pairs) / sum((product != 0).sum() for product in pairs)
+
+
+changes = {kind: np.array([sign_changes(one) for one in gradients]) for kind, gradients in lines.items()}
+for kind in ("VGG16, 13 of 15", "ResNet50v2, 50 of 50"):
+    print(f"{kind:21} share of strong neighbours that differ in sign: {metrics.bootstrap(changes[kind])}")
+assert metrics.bootstrap(changes["ResNet50v2, 50 of 50"] - changes["VGG16, 13 of 15"]).low > 0
+
+# %% [markdown]
+# In ResNet50v2 they change more often. Its lines are wide by their magnitude, and rough by their signs.
 #
 # ## Are the additions to blame?
 #
@@ -537,23 +566,24 @@ assert max(off) < 2e-3
 assert metrics.bootstrap(in_mask["2 of 50, Adds clipped"] - in_mask["2 of 50"]).low > 0
 assert metrics.bootstrap(in_mask["50 of 50"] - in_mask["2 of 50, Adds clipped"]).low > 0
 assert smallest > 0 and np.allclose(in_mask["50 of 50, Adds clipped"], in_mask["50 of 50"], atol=1e-3)
+assert [f"{in_mask[kind].mean():.3f}" for kind in ("2 of 50", "2 of 50, Adds clipped")] == ["0.366", "0.501"]
 
 # %% [markdown]
-# With all 50 ReLUs guided it changes nothing. What arrives at an Add came through a guided ReLU, so it is not negative.
-# Then it came through a BatchNorm, whose factors are all positive here, or along the shortcut from the next Add. There
-# is nothing left to clip. In the learner's net it helps a good part of the way, because an Add meets the negative
-# gradients that 48 ReLUs let through. So the addition is not the fault. It is one more place where the missing rule can
-# be made up for.
+# With all 50 ReLUs guided it changes nothing. What arrives at an Add came through a guided ReLU, so it was not
+# negative. Then it came through a BatchNorm, whose factors are all positive here, or along the shortcut from the next
+# Add. There is nothing left to clip. In the learner's net it helps a good part of the way, from 0.366 to 0.501, because
+# an Add meets the negative gradients that 48 ReLUs let through. So the addition is not at fault. It is one more place
+# where the missing rule can be made up for.
 #
 # ## On your own
 #
 # **1.** ★ Count the ReLUs of other nets of the zoo, and how many of them the recipe reaches: `vgg16`, `resnet50_v1`,
-# `mobilenet1_0`, `densenet121`. Where would the tutorial's recipe have worked?
+# `mobilenet1_0`, `densenet121`. Where would it have worked?
 
 # %% [markdown] tags=["solution-exercise_1"]
 # <details><summary>Hint</summary>
 #
-# `getattr(vision, name)()` makes a net; it need not be initialised to be counted.
+# `getattr(vision, name)()` makes a net, which need not be initialised; `reached_by_recipe` is imported above. It leaves out the ReLUs inside Dense layers.
 #
 # </details>
 #
@@ -565,8 +595,7 @@ assert smallest > 0 and np.allclose(in_mask["50 of 50, Adds clipped"], in_mask["
 # counts = {}
 # for name in ("vgg16", "resnet50_v1", "resnet50_v2", "mobilenet1_0", "densenet121"):
 #     theirs = getattr(vision, name)()
-#     every = cam.relus(theirs)
-#     counts[name] = sum(isinstance(cam.paths(theirs).get(path), nn.Activation) for path in every), len(every)
+#     counts[name] = len(reached_by_recipe(theirs)), len(cam.relus(theirs))
 #     print(f"{name:13} {counts[name][0]:3} of {counts[name][1]:3} ReLUs are reached")
 # assert counts["resnet50_v2"] == (2, 50) and counts["resnet50_v1"] == (33, 49) and counts["vgg16"] == (13, 15)
 # assert all(counts[name][0] == counts[name][1] for name in ("mobilenet1_0", "densenet121"))

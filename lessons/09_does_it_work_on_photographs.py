@@ -27,9 +27,9 @@
 from pathlib import Path
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, metrics, plot, scenes
+from cam import evaluation, exercises, metrics, plot, rivals, scenes
 from cam.nets.labels import imagenet_labels
-from course import Lesson, edge_filter, imagenet_weights, show
+from course import Lesson, imagenet_weights, show
 
 import numpy as np
 
@@ -266,16 +266,16 @@ def by_scene(layer, measure):
     return np.array([values[of_scene == seed].mean() for seed in seeds])
 
 
-edges = edge_filter(seeds)
+(edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
 measures = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing, 15 pixels"}
 for measure, title in measures.items():
     print(title)
     for layer in layers:
         print(f"  {layer:13} {metrics.bootstrap(by_scene(layer, measure))}")
-    print(f"  {'edges alone':13} {metrics.bootstrap(edges[measure].reshape(-1, 2).mean(axis=1))}")
+    print(f"  {'edges alone':13} {edges.interval(measure)}")
 print(f"energy by chance {measured['Add'].energy.mean() / measured['Add'].times_chance:.3f}")
-assert measured["branch's end"].energy.mean() < measured["GAP's input"].energy.mean() < edges["energy"].mean()
-assert edges["energy"].mean() < measured["shortcut"].energy.mean() < measured["Add"].energy.mean()
+assert measured["branch's end"].energy.mean() < measured["GAP's input"].energy.mean() < edges.energy.mean()
+assert edges.energy.mean() < measured["shortcut"].energy.mean() < measured["Add"].energy.mean()
 assert all(metrics.bootstrap(by_scene(layer, "share")).low > 0.5 for layer in layers)
 
 # %% [markdown]
@@ -363,8 +363,9 @@ for name, compared in candidates.items():
     chance = results[compared[-1]].energy.mean() / results[compared[-1]].times_chance
     print(f"{name}, ImageNet weights; energy by chance {chance:.3f}")
     for layer, result in results.items():
-        share = result.share[result.on_objects > 0]  # a map with nothing on either object has no share
-        print(f"  {layer:20} share {metrics.bootstrap(share)}  energy {metrics.bootstrap(result.energy)}")
+        some = result.on_objects > 0  # a map with nothing on either object has no share
+        share = metrics.bootstrap(result.share[some], clusters=result.seed[some])
+        print(f"  {layer:20} share {share}  energy {result.interval('energy')}")
 
 # %% [markdown]
 # ## On your own

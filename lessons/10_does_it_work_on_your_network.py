@@ -286,18 +286,19 @@ class ThreeLabels(HybridBlock):
 tuned = ThreeLabels()
 tuned.normalisation, tuned.labels = lite.normalisation, three
 print("\n".join(str(cam.layers(tuned)).splitlines()[-2:]))
-shares = {"ImageNet's head": [], "your head": []}
+shares, of_scene = {"ImageNet's head": [], "your head": []}, []
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
-    for one in test:
+    for number, one in enumerate(test):
         for place, label in enumerate(one.labels):
             if label in three:
+                of_scene.append(number)
                 for title, network in zip(shares, (lite, tuned)):
                     heat = cam.grad_cam(network, inputs([one]), target=label)[0]
                     shares[title].append(metrics.share_on_object(heat, one.masks[place], one.masks[1 - place]))
 for title, values in shares.items():
-    print(f"{title:16} share on the right object {metrics.bootstrap(np.array(values))}")
-paired = metrics.bootstrap(np.subtract(*(np.array(values) for values in reversed(shares.values()))))
+    print(f"{title:16} share on the right object {metrics.bootstrap(values, clusters=of_scene)}")
+paired = metrics.bootstrap(np.subtract(shares["your head"], shares["ImageNet's head"]), clusters=of_scene)
 print(f"your head minus ImageNet's, paired: {paired}")
 
 assert paired.low > 0 and right.mean() > 0.9 and of_train.shape[1] == 1280
@@ -506,6 +507,7 @@ def heat_of(mistake, image, number):
 # %%
 mistakes = ["right", "softmax", "normalisation", "BGR", "axes", "train mode", "layer"]
 found, in_scene = {mistake: [] for mistake in mistakes}, {}
+both = np.repeat(range(10), 2)  # two maps of each scene, which are drawn together
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
     for one in map(scenes.draw, scenes.TEST_SEEDS[:10]):
@@ -524,12 +526,12 @@ for mistake, rows in found.items():
         for one in map(scenes.draw, scenes.TEST_SEEDS[:10])
     ])  # fmt: skip
     print(
-        f"{mistake:14} {metrics.bootstrap(share)!s:26} {near.mean():<17.2f} {np.median(strongest):<28.3g} {in_scene[mistake]:.0%}"
+        f"{mistake:14} {metrics.bootstrap(share, clusters=both)!s:26} {near.mean():<17.2f} {np.median(strongest):<28.3g} {in_scene[mistake]:.0%}"
     )
 
 table = {mistake: np.array(rows, float).T for mistake, rows in found.items()}
 worse = [
-    mistake for mistake in mistakes if metrics.bootstrap(table["right"][0] - table[mistake][0]).low > 0
+    mistake for mistake in mistakes if metrics.bootstrap(table["right"][0] - table[mistake][0], clusters=both).low > 0
 ]  # paired, on the same maps
 print("share told apart from the right one's:", ", ".join(worse))
 assert worse == ["normalisation", "BGR", "axes", "layer"]

@@ -12,14 +12,16 @@ from pathlib import Path
 import cam
 import quiz
 from cam import metrics, plot, scenes
+from cam.core.tracing import trace
 from cam.nets import download
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from mxnet.gluon import nn
+from mxnet.gluon import Block, nn
 
 
 class Lesson:
@@ -75,6 +77,34 @@ def show(figure: Figure, alt: str) -> None:
     display(Image(data=buffer.getvalue(), format=kind, alt=alt))
 
 
+def draw_intervals(axis: Axes, at, intervals: list[metrics.Interval], **style) -> None:
+    """Draw means with their intervals.
+
+    Parameters
+    ----------
+    at : where on the horizontal axis
+    style : what `axis.errorbar` takes
+    """
+    middle, low, high = np.array([(one.mean, one.low, one.high) for one in intervals]).T
+    axis.errorbar(at, middle, [middle - low, high - middle], capsize=3, **style)
+
+
+def reached_by_recipe(net: Block) -> list[str]:
+    """Those of `cam.relus(net)` that the tutorial's recipe replaces: what comes out of an `Activation` block.
+
+    The block that a Dense layer makes for its own `activation=` is none of them: the tutorial leaves Dense as it is.
+    """
+    graph, blocks = trace(net), cam.paths(net)
+    replaced = {
+        entry
+        for path, block in blocks.items()
+        if isinstance(block, nn.Activation) and not isinstance(blocks.get(path.rpartition(".")[0]), nn.Dense)
+        for run in graph.runs.get(path, [])
+        for entry in run
+    }
+    return [graph.name((index, 0)) for index in graph.relus() if (index, 0) in replaced]
+
+
 def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
     """The pictures of the forum's question, as its recipe makes them, with this course's two networks.
 
@@ -85,11 +115,10 @@ def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
     x, label = cam.load_image(scene.image), scene.labels[target]
     rows = []
     for net, layer in ((cam.vgg16(), "features.28"), (cam.resnet50_v2(), "features.8.2.conv3")):
-        reached = [name for name in cam.relus(net) if isinstance(cam.paths(net).get(name), nn.Activation)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", cam.LayerWarning)  # these layers are what the question is about
             heat = cam.grad_cam(net, x, target=label, layer=layer)[0]
-            guided = cam.guided_grad_cam(net, x, target=label, layer=layer, where=reached)[0]
+            guided = cam.guided_grad_cam(net, x, target=label, layer=layer, where=reached_by_recipe(net))[0]
         rows.append([scene.image, plot.overlay(scene.image, heat), plot.signed_image(guided)])
     titles = [f"a scene; explained: {label}", "Grad-CAM", "guided Grad-CAM"]
     return plot.grid(rows, ["VGG16", "ResNet50v2"], titles, size=2.6)
@@ -138,25 +167,3 @@ def imagenet_weights(name: str) -> Path | None:
     """
     chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
     return Path(chosen) if chosen else download.find(name)
-
-
-def edges(image: np.ndarray) -> np.ndarray:
-    """The strength of the brightness's gradient, numpy (H, W), of an image, numpy (H, W, 3): a map that no network made."""
-    return np.hypot(*np.gradient(image.mean(axis=2)))
-
-
-def edge_filter(seeds) -> dict[str, np.ndarray]:
-    """What `edges` reaches as a map, for both objects of each scene.
-
-    Returns
-    -------
-    "share", "energy" and "near" as in `cam.evaluation.Evaluation`
-    """
-    rows = []
-    for seed in seeds:
-        scene = scenes.draw(seed)
-        heat = edges(scene.image)
-        for mask, other in zip(scene.masks, scene.masks[::-1]):
-            found = metrics.share_on_object(heat, mask, other), metrics.energy_in_mask(heat, mask)
-            rows.append((*found, metrics.pointing_game(heat, mask)))
-    return dict(zip(("share", "energy", "near"), np.array(rows, float).T))

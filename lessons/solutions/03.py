@@ -45,9 +45,7 @@ assert twenty[:, 0].mean() < twenty[:, 1].mean()
 three = evaluation.evaluate(net, seeds, ["features.15", "features.22", "features.29"])
 for name, one in three.items():
     empty = int((one.on_objects == 0).sum())
-    print(
-        f"{name} share {metrics.bootstrap(one.share)}  energy {metrics.bootstrap(one.energy)}  nothing on either: {empty}"
-    )
+    print(f"{name} share {one.interval('share')}  energy {one.interval('energy')}  nothing on either: {empty}")
 # Both put relu5_3 first. But in energy the earlier layers are far above chance, as edges are; their share near one half
 # says that they hardly tell one animal from the other. Their channels see parts that many animals have, such as fur or a
 # leg. An empty map counts as 0, so a share below one half need not mean that the map points at the wrong animal: count the

@@ -31,9 +31,10 @@ for seed in scenes.TEST_SEEDS[:10]:
         heat = cam.resize_map(cam.grad_cam_of(one, target=c)[0], 224)
         added.append(metrics.share_on_object(strength / strength.max() + heat / heat.max(), mask, other))
         multiplied.append(metrics.share_on_object(strength * heat, mask, other))
-difference = metrics.bootstrap(np.subtract(multiplied, added))
-print("added     ", metrics.bootstrap(added))
-print("multiplied", metrics.bootstrap(multiplied))
+pairs = np.repeat(range(10), 2)  # both animals of a scene are drawn together
+difference = metrics.bootstrap(np.subtract(multiplied, added), clusters=pairs)
+print("added     ", metrics.bootstrap(added, clusters=pairs))
+print("multiplied", metrics.bootstrap(multiplied, clusters=pairs))
 print("multiplied minus added, picture by picture:", difference)
 assert difference.low > 0  # a sum keeps what only one of the two says
 

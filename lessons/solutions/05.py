@@ -19,7 +19,7 @@ with warnings.catch_warnings(record=True) as caught:
     cam.grad_cam(net, x, target=label, layer=net.features[8][2].conv3)
 print(caught[0].message)
 assert caught[0].category is cam.LayerWarning and "the whole map after it is features.8" in str(caught[0].message)
-# features.8 is the last stage. Its output is the Add of its last block, so features.8 and features.8.2 are one map.
+# features.8 is stage 4. Its output is the Add of its last block, so features.8 and features.8.2 are one map.
 
 # %% exercise_2
 # Hint: `again.features[8][2].conv3.weight.set_data(...)`, and `evaluation.accuracy(again, seeds[:40], objects=2)`.
@@ -40,6 +40,6 @@ right = forum.share >= 0.5
 for title, group in (("conv3 has the right object", right), ("conv3 has it not", ~right)):
     energy = [one.energy[group].mean() for one in (forum, last)]
     print(f"{title:27} {group.sum():3} maps, energy: conv3 {energy[0]:.3f}, input of the pooling {energy[1]:.3f}")
-assert metrics.bootstrap((forum.energy - last.energy)[right]).low > 0
+assert metrics.bootstrap((forum.energy - last.energy)[right], clusters=forum.seed[right]).low > 0
 # Where conv3 has the right object it puts even more of its energy inside the mask. In the other maps it puts far less,
 # as must be, since they were chosen by its failures. The mean averages the two away: look at the failures too.

@@ -48,25 +48,19 @@ print(f"logit less bias {v1_evidence:.5f}, sum of the map after the ReLU {v1_sum
 assert np.isclose(v1_sums[0], v1_evidence, rtol=1e-3) and not np.isclose(v1_sums[1], v1_evidence, rtol=1e-3)
 
 # %% exercise_3
-# Hint: `metrics.share_on_object(heat, one.masks[i], one.masks[1 - i])` for each of the two methods.
-shares = {"Grad-CAM": [], "HiResCAM": []}
-for seed in scenes.TEST_SEEDS[:10]:
-    one = scenes.draw(seed)
-    picture = cam.load_image(one.image)
-    for index, class_id in enumerate(one.class_ids):
-        for title, method in (("Grad-CAM", cam.grad_cam), ("HiResCAM", cam.hires_cam)):
-            heat = method(vgg, picture, target=class_id)[0]
-            shares[title].append(metrics.share_on_object(heat, one.masks[index], one.masks[1 - index]))
-for title, values in shares.items():
-    print(f"{title} share {metrics.bootstrap(values)}")
-paired = metrics.bootstrap(np.array(shares["Grad-CAM"]) - np.array(shares["HiResCAM"]))
+# Hint: `evaluation.compare(vgg, {"Grad-CAM": cam.grad_cam, ...}, None, seeds)`, then `.interval("share", minus=...)`.
+methods = {"Grad-CAM": cam.grad_cam, "HiResCAM": cam.hires_cam}
+averaged, hires = evaluation.compare(vgg, methods, None, scenes.TEST_SEEDS[:20])
+for one in (averaged, hires):
+    print(f"{one.method} share {one.interval('share')}")
+paired = averaged.interval("share", minus=hires)
 print(f"Grad-CAM minus HiResCAM, paired: {paired}")
 assert paired.low > 0
 try:
     cam.class_activation_map(vgg, x)
 except cam.NetError as error:
     print(error)
-# They are not equal: the gradient varies over the 14x14 positions. Grad-CAM's share is larger, though with ten scenes the
+# They are not equal: the gradient varies over the 14x14 positions. Grad-CAM's share is larger, though with 20 scenes the
 # interval is wide. CAM reads its weights from the one Dense layer behind a GAP, and VGG16 has neither.
 
 # %% exercise_4

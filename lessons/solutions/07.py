@@ -1,6 +1,6 @@
 # %% reached
-# Hint: `blocks_of_net.get(name)` is the block of that path, or None if the name is a step's.
-reached = [name for name in every_relu if isinstance(blocks_of_net.get(name), nn.Activation)]
+# Hint: go through `cam.paths(net).items()`, and ask `isinstance(block, nn.Activation)`.
+reached = [path for path, block in cam.paths(net).items() if isinstance(block, nn.Activation)]
 
 
 # %% smoothness
@@ -11,14 +11,14 @@ def smoothness(gradient):
 
 
 # %% exercise_1
-# Hint: `getattr(vision, name)()` makes a net; it need not be initialised to be counted.
+# Hint: `getattr(vision, name)()` makes a net, which need not be initialised; `reached_by_recipe` is imported above. It
+#   leaves out the ReLUs inside Dense layers.
 from mxnet.gluon.model_zoo import vision
 
 counts = {}
 for name in ("vgg16", "resnet50_v1", "resnet50_v2", "mobilenet1_0", "densenet121"):
     theirs = getattr(vision, name)()
-    every = cam.relus(theirs)
-    counts[name] = sum(isinstance(cam.paths(theirs).get(path), nn.Activation) for path in every), len(every)
+    counts[name] = len(reached_by_recipe(theirs)), len(cam.relus(theirs))
     print(f"{name:13} {counts[name][0]:3} of {counts[name][1]:3} ReLUs are reached")
 assert counts["resnet50_v2"] == (2, 50) and counts["resnet50_v1"] == (33, 49) and counts["vgg16"] == (13, 15)
 assert all(counts[name][0] == counts[name][1] for name in ("mobilenet1_0", "densenet121"))

@@ -6,8 +6,13 @@ That they run is tested by nbmake: `make test` and `make lessons` execute every 
 import json
 from pathlib import Path
 
+import cam
+import course
+
 import jupytext
 import pytest
+from helpers.nets import conv, function, sequence
+from mxnet.gluon import nn
 
 LESSONS = Path(__file__).parents[2] / "lessons"
 SCRIPTS = sorted(LESSONS.glob("[0-9]*.py"))
@@ -52,3 +57,12 @@ def test_the_parts_that_every_lesson_has(script):
     assert text.split("# # ")[1].split("\n")[0].endswith("?")
     assert text.count('tags=["solution') >= 2
     assert "**Rule of thumb.**" in text
+
+
+def test_what_the_recipe_reaches():
+    """Every run of an Activation block, whatever ends with it, and no ReLU of a function or of a Dense layer."""
+    twice = nn.Activation("relu")
+    called, dense = function(lambda F, x: F.relu(x)), nn.Dense(3, activation="relu")
+    net = sequence(conv(), sequence(conv(), twice), conv(), twice, called, dense, nn.Dense(2))
+    assert len(cam.relus(net)) == 4
+    assert course.reached_by_recipe(net) == cam.relus(net)[:2]

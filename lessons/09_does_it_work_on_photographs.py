@@ -524,6 +524,9 @@ lesson.solution("exercise_3")  # or your own code
 # **Rule of thumb.** Before a map of a photograph, check in this order: the picture as the network gets it, its
 # normalisation, the first five names. Then explain at a whole map. What has no mask can be looked at, not measured.
 #
+# **A photograph of your own:** `cam.explain(net, "mine.jpg").overlay()` gives the map over the picture, and
+# `python -m cam explain mine.jpg` a whole panel.
+#
 # **Read more.** Tan and Le, [EfficientNet: rethinking model scaling for convolutional neural
 # networks](https://arxiv.org/abs/1905.11946), 2019: the family that EfficientNet-Lite0 comes from.
 #

@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 MANY = 16  # tasks from which a process is worth the two seconds of its start
@@ -15,13 +15,14 @@ MANY = 16  # tasks from which a process is worth the two seconds of its start
 
 @contextmanager
 def beside(count: int) -> Iterator[Executor]:
-    """What runs `count` tasks, in their order: a process of its own if they are many, else this one.
+    """What runs `count` tasks, in their order: a process of its own if they are many, else a thread.
 
     It is a new process, since MXNet does not survive a fork, and leaves Ctrl-C to the process that started it: what it
     is about is finished then, and nothing else is begun.
     """
     if count < MANY:
-        yield _Here()
+        with ThreadPoolExecutor(1) as thread:
+            yield thread
         return
     spawn = multiprocessing.get_context("spawn")
     process = ProcessPoolExecutor(1, spawn, _end_with_parent)
@@ -34,18 +35,6 @@ def beside(count: int) -> Iterator[Executor]:
         yield process
     finally:
         process.shutdown(cancel_futures=True)
-
-
-class _Here(Executor):
-    """Runs each task at once, in this process."""
-
-    def submit(self, task: Callable, /, *arguments, **options) -> Future:
-        future: Future = Future()
-        try:
-            future.set_result(task(*arguments, **options))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 def _end_with_parent() -> None:

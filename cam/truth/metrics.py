@@ -28,7 +28,8 @@ def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
 
     Parameters
     ----------
-    heat, mask : the map and the object
+    heat : the map
+    mask : of the object
 
     Returns
     -------
@@ -46,8 +47,8 @@ def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> fl
 
     Parameters
     ----------
-    heat, mask : the map and the right object
-    other : the mask of the other one
+    heat : the map
+    mask, other : of the right object, and of the other one
 
     Returns
     -------
@@ -72,7 +73,8 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
 
     Parameters
     ----------
-    heat, mask : the map and the object
+    heat : the map
+    mask : of the object
     tolerance : how many pixels from the object still count
 
     Returns
@@ -99,7 +101,8 @@ def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float
 
     Parameters
     ----------
-    heat, mask : the map and the object
+    heat : the map
+    mask : of the object
     threshold : the share; 15 % is that of Selvaraju et al. 2017, section 4.1, there for boxes
 
     Returns
@@ -180,7 +183,9 @@ def deletion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = gre
 
     Parameters
     ----------
-    heat, image, score : the map, the image it explains, and how sure the net is
+    heat : the map
+    image : what it explains
+    score : how sure the net is of images
     fill : `grey`, `blur`, `onto(background)`, or a function of the image and of what is removed, bool (H, W)
     steps : the shares removed are 0, 1 / steps, ..., 1
 

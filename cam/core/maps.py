@@ -122,7 +122,8 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
+    means = averages(pooling, before) and "sum" not in (pooling.op, pooling.option("pool_type"))
+    ends_so = dense.op in ("FullyConnected", "Convolution") and means and len(before) == prepared.images[0].ndim
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = recorded(net, x, [pooling.inputs[0]], False, output)

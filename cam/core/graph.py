@@ -82,6 +82,7 @@ class Step:
             return float(np.float32(self.option("a_max")))  # as MXNet keeps it, also in a float64 net
         spelled = {
             "relu": True,
+            "_contrib_BatchNormWithReLU": True,
             "Activation": kind == "relu",
             "_maximum_scalar": self.option("scalar") == 0,
             "LeakyReLU": kind in (None, "leaky") and self.option("slope", 0.25) == 0,
@@ -187,10 +188,14 @@ class Graph:
             entry = self.steps[entry[0]].inputs[0]
         return entry
 
+    def last(self, output: int) -> Step:
+        """The last step that decides anything: what follows it keeps the order of the classes."""
+        keeps = PASSES_ON | RESHAPES | {"Cast", "log", "exp", "clip"}
+        return self.steps[self.back_over(self.outputs[output], keeps)[0]]
+
     def logits(self, output: int) -> tuple[Entry, str | None]:
         """Where the net's scores before any softmax or sigmoid stand, and which of the two was at the end."""
-        end = self.outputs[output]
-        step = self.steps[self.back_over(end, PASSES_ON | RESHAPES | {"Cast"})[0]]
+        end, step = self.outputs[output], self.last(output)
         kind = PROBABILITIES.get(step.op)
         if step.op == "Activation" and step.options["act_type"] in ("sigmoid", "log_sigmoid"):
             kind = "sigmoid"
@@ -280,7 +285,8 @@ class Graph:
 
 def _value(text: str):
     try:  # not by ast: Python 3.11's must not be used from two threads
-        value = json.loads(text.lower().replace("none", "null").translate(_BRACKETS).replace(",]", "]"))
+        words = text.lower().replace("none", "null").replace("inf", "Infinity")
+        value = json.loads(words.translate(_BRACKETS).replace(",]", "]"))
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value

@@ -185,14 +185,20 @@ def back_by_rule(step: Step, inputs: Arrays, y: nd.NDArray) -> Back:
     It holds no more of these than its rule needs: a weight, a shape, or y, and none of the maps that go in.
     """
     shape, others, top = inputs[0].shape, inputs[1:], step.relu
+    if step.op == "_contrib_BatchNormWithReLU":
+        options = step.options
+        return lambda dy, rule: [rules.batch_norm_back(rules.relu_back(dy, y, rule), others[0], others[3], options)]
     if top is not None and top < float("inf"):
         return lambda dy, rule: [rules.relu6_back(dy, y, top, rule)]
     if top is not None:
         return lambda dy, rule: [rules.relu_back(dy, y, rule)]
     if step.op in ADDS:  # what arrives at an array that was repeated along some axes is the sum over them
-        sides = [tuple(axis for axis, side in enumerate(y.shape) if side != one.shape[axis]) for one in inputs]
+        shapes = [one.shape for one in inputs]
+        long = [(1,) * (y.ndim - len(one)) + one for one in shapes]  # MXNet repeats along axes that are missing, too
+        sides = [tuple(axis for axis, side in enumerate(y.shape) if side != one[axis]) for one in long]
         return lambda dy, rule: [
-            dx.sum(axis=axes, keepdims=True) if axes else dx for dx, axes in zip(rules.add_back(dy), sides)
+            dx.sum(axis=axes, keepdims=True).reshape(one) if axes else dx
+            for dx, axes, one in zip(rules.add_back(dy), sides, shapes)
         ]
     if step.op in ("Concat", "concat"):
         axis = step.option("dim", 1)

@@ -369,6 +369,7 @@ GIVES = {
     ),
     "no pooling": Odd(lambda: sequence(conv(), relu(), nn.Dense(3)), "1"),
     "a convolution for the Dense": Odd(lambda: sequence(conv(), conv(3, 1), nn.GlobalAvgPool2D(), nn.Flatten()), "1"),
+    "clip without a top": Odd(lambda: after_conv(lambda F, net, x: F.clip(x, 0, float("inf"))), "1"),
     "reflected edges": Odd(lambda: sequence(nn.ReflectionPad2D(1), conv(padding=0), *ending()), "1", by="tape"),
     "bilinear resizing": Odd(
         lambda: after_conv(lambda F, net, x: F.contrib.BilinearResize2D(x, height=5, width=6)), "1", by="tape"
@@ -426,6 +427,9 @@ GIVES = {
         logits=lambda net: net.net,
     ),
 }
+    "an addition of a row": Odd(
+        lambda: after_conv(lambda F, net, x: F.broadcast_add(x, F.contrib.arange_like(x, axis=3))), "1", by="tape"
+    ),
 
 
 def test_there_are_many():
@@ -453,11 +457,14 @@ def test_gives(name):
     logits = Logits(odd.logits(net), odd.output)
     assert np.allclose(recording.logits, logits(*inputs).asnumpy(), rtol=1e-5, atol=1e-6)
     if odd.says and recording.probabilities is not None:
-        probabilities = np.log(recording.probabilities) if name == "log_softmax" else recording.probabilities
+        probabilities = np.log(recording.probabilities) if name.startswith("log") else recording.probabilities
         assert np.allclose(probabilities, net(*inputs).asnumpy(), rtol=1e-5)
     assert (recording.probabilities is None) == (recording.logits.ndim > 2 or name == "one output")
 
     head = nd.array(normal(7, recording.logits.shape)[0], dtype=inputs[0].dtype)
+    "softmax of a temperature": ends_in("softmax", lambda F, z: F.softmax(z, temperature=2)),
+    "softmax, clipped": ends_in("softmax", lambda F, z: F.clip(F.softmax(z), 1e-7, 1)),
+    "log(softmax)": ends_in("softmax", lambda F, z: F.log(F.softmax(z))),
 
     def target(logits):
         return (logits * head).reshape((0, -1)).sum(axis=1)
@@ -502,3 +509,30 @@ def check(gradient, values, logits, inputs, head, block, step):
     scale = np.linalg.norm(gradient * direction)
     assert scale > 0
     assert abs(slope(moved, step) - (gradient * direction).sum()) < max(1e-5, 10 * step) * scale
+@pytest.mark.parametrize("end", ["by hand", "softmin", "times one", "the mean of two"])
+def test_probabilities_by_any_other_operators(end):
+    """Their gradient fades, whatever made them; and nobody is told a softmax of a softmax as probability."""
+    ends = {
+        "by hand": lambda F, z: F.broadcast_div(F.exp(z), F.sum(F.exp(z), axis=1, keepdims=True)),
+        "softmin": lambda F, z: F.softmin(z),
+        "times one": lambda F, z: F.softmax(z) * 1,
+        "the mean of two": lambda F, z: (F.softmax(z) + F.softmax(2 * z)) / 2,
+    }
+    net, (x,) = ready(sequence(conv(), relu(), *ending(), function(ends[end])), (2, 3, 8, 8))
+    with pytest.warns(cam.NetWarning, match="^the net's outputs add up to 1, as probabilities do: "):
+        recording = cam.record(net, x)
+    assert np.array_equal(recording.probabilities, recording.logits)
+    assert np.allclose(recording.logits, net(x).asnumpy(), rtol=1e-5)
+
+
+def test_a_relu_inside_a_batch_norm_obeys_the_rules():
+    fused, (x,) = ready(sequence(conv(), nn.BatchNormReLU(), conv(), *ending()), (2, 3, 8, 8))
+    apart, _ = ready(sequence(conv(), sequence(nn.BatchNorm(), relu()), conv(), *ending()), (2, 3, 8, 8))
+    for one, other in zip(apart.collect_params().values(), fused.collect_params().values()):
+        one.set_data(other.data())
+    assert cam.relus(fused) == cam.relus(apart) == ["1"]
+    for rule in ("plain", "guided", "deconvnet"):
+        found, expected = (cam.image_gradient(net, x, target=1, rule=rule) for net in (fused, apart))
+        assert relative_l2(found, expected) < 1e-5
+
+

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from numbers import Integral
 from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
@@ -218,3 +219,6 @@ def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     if size is not None:
         return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
     return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"
+    with suppress(MXNetError):
+        infer(graph, [(1, *one[1:]) for one in shapes])
+        return f"the net's graph is for one image, as of len(x) in its forward, and x holds {shape[0]}: one by one"

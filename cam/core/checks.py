@@ -112,7 +112,7 @@ def check_arrays(x) -> list[nd.NDArray]:
         if not isinstance(image, nd.NDArray):
             kind = "a numpy array" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
             raise InputError(f"{name} is {kind}; expected mx.nd.array(...), (N, 3, H, W), as load_image returns")
-        if image.ndim < 2 or 0 in image.shape:
+        if image.ndim < 1 + (number == 0) or 0 in image.shape:
             raise InputError(f"{name} has shape {image.shape}; expected (N, 3, H, W) with at least one image")
         if len(image) != len(images[0]):
             raise InputError(f"{name} holds {len(image)} images and x[0] {len(images[0])}; expected as many in each")

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cam
 from cam import blocks, gradcam
@@ -155,6 +156,29 @@ class WithScale(gluon.HybridBlock):
 
     def hybrid_forward(self, F, x, scale):
         return x + F.broadcast_mul(scale, self.conv(x))
+
+
+class Named(NamedTuple):
+    features: object
+    image: object
+
+
+def first_name(F, named):
+    return F.relu(named.features)
+
+
+def as_one_channel():
+    return function(lambda F, x: F.expand_dims(x, 1))
+
+
+def frames():
+    """A film's frames go through the net as so many images, and their logits are averaged."""
+
+    def forward(F, net, x):
+        logits = net.out(net.body(F.reshape(x, (-3, 0, 0, 0))))
+        return F.mean(F.reshape(logits, (-4, -1, 2, 0)), axis=1)
+
+    return Net(forward, body=sequence(conv(), relu()), out=sequence(*ending()))
 
 
 def equal_names():
@@ -321,6 +345,20 @@ GIVES = {
     "an identity at the end": Odd(lambda: sequence(conv(), relu(), Identity(), *ending()), "1"),
     "numbers beside the image": Odd(numbers_beside_the_image, "net_relu0", [(2, 3, 8, 8), (2, 5)]),
     "two images": Odd(two_images, "tower#1", [(2, 3, 8, 8), (2, 3, 6, 6)]),
+    "one number beside each image": Odd(
+        lambda: Net(
+            lambda F, net, x, z: net.out(F.broadcast_mul(net.conv(x), F.reshape(z, (-1, 1, 1, 1)))),
+            conv=conv(),
+            out=sequence(*ending()),
+        ),
+        "net_broadcast_mul0",
+        [(2, 3, 8, 8), (2,)],
+    ),
+    "a named tuple of outputs": Odd(
+        lambda: sequence(Net(lambda F, net, x: Named(net.conv(x), x), conv=conv()), function(first_name), *ending()),
+        "1",
+    ),
+    "frames in the batch": Odd(frames, "body", [(2, 2, 3, 8, 8)]),
     "the first of two outputs": Odd(two_heads, "net_relu0", output=0),
     "the second of two outputs": Odd(two_heads, "conv2", output=1),
     "outputs in a list in a tuple": Odd(outputs_in_a_list, "second.0", output=1),
@@ -355,6 +393,10 @@ GIVES = {
     "a transposed convolution": Odd(lambda: sequence(conv(strides=2), nn.Conv2DTranspose(4, 2, 2), *ending()), "1"),
     "1-D": Odd(lambda: sequence(nn.Conv1D(4, 3), relu(), nn.MaxPool1D(), nn.Dense(3)), "1", [(2, 3, 12)]),
     "3-D": Odd(lambda: sequence(nn.Conv3D(3, 2), relu(), nn.MaxPool3D(), nn.Dense(3)), "1", [(1, 2, 5, 5, 5)]),
+    "a waveform (N, L)": Odd(
+        lambda: sequence(as_one_channel(), nn.Conv1D(4, 3), relu(), nn.GlobalAvgPool1D(), nn.Dense(3)), "2", [(2, 12)]
+    ),
+    "a spectrogram (N, T, F)": Odd(lambda: sequence(as_one_channel(), conv(), relu(), *ending()), "2", [(2, 9, 8)]),
     "ceil_mode": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, ceil_mode=True), conv(), nn.Dense(3)), "2"),
     "poolings that overlap": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, 1), conv(), nn.Dense(3)), "2"),
     "an average without the edge": Odd(

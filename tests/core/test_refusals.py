@@ -245,7 +245,7 @@ REFUSES = {
     "no map": No(
         lambda: sequence(nn.Dense(4), nn.Dense(3)),
         LayerError,
-        "no map with height and width holds all that this net knows of the image: name a layer",
+        "no map with height and width holds all that this net knows of the image: name a layer, or take cam.saliency",
     ),
     "a stopped gradient": No(
         after_relu(lambda F, x: F.BlockGrad(x)),

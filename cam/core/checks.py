@@ -22,6 +22,7 @@ from .tracing import flat, trace
 from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
+SCALED = PASSES_ON | {"Cast", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
 P = ParamSpec("P")
 R = TypeVar("R")
 Shape: TypeAlias = tuple[int, ...]
@@ -174,14 +175,21 @@ def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
     return {**dict(zip(names, given or ())), **dict(zip(states, kept or ()))}
 
 
+def channels_last(graph: Graph) -> bool:
+    """Whether the net turns its image, (N, H, W, C), before anything else."""
+    turns = [step for step in graph.steps if step.op == "transpose" and len(step.option("axes") or ()) > 2]
+    return any(
+        graph.back_over(turn.inputs[0], SCALED)[0] == graph.inputs[0] and turn.option("axes")[1] > 1 for turn in turns
+    )
+
+
 def channels_of(graph: Graph) -> int | None:
     """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
     for step in graph.steps:
         if step.op in ("Convolution", "BatchNorm"):
-            scaled = PASSES_ON | {"_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
             weight = graph.steps[step.inputs[1][0]].parameter
             shape = shape_of(weight) if weight is not None else ()
-            if shape and graph.back_over(step.inputs[0], scaled)[0] == graph.inputs[0]:
+            if shape and graph.back_over(step.inputs[0], SCALED)[0] == graph.inputs[0]:
                 return (shape[0] if step.op == "BatchNorm" else shape[1] * step.option("num_group", 1)) or None
     return None
 
@@ -201,7 +209,9 @@ def blank(net: Block) -> nd.NDArray:
     """A black image that the net takes."""
     graph = trace(net)
     channels = channels_of(graph) or 3
-    size = size_of(graph, (1, channels, 224, 224)) or 224
+    size = size_of(graph, (1, channels, 224, 224))
+    if size is None:
+        raise InputError("no picture of a usual size fits this net; give x, an input as it takes it")
     return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
 
 
@@ -218,7 +228,7 @@ def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     size = size_of(graph, shape) if len(shapes) == 1 and len(shape) == 4 else None
     if size is not None:
         return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
-    return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"
     with suppress(MXNetError):
         infer(graph, [(1, *one[1:]) for one in shapes])
         return f"the net's graph is for one image, as of len(x) in its forward, and x holds {shape[0]}: one by one"
+    return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"

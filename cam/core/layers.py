@@ -30,9 +30,12 @@ def parameters(net: Block) -> dict[str, Parameter]:
     return parameters_by_path(net)
 
 
-def relus(net: Block, output: int = 0) -> list[str]:
-    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`."""
-    graph = trace(net)
+def relus(net: Block, output: int = 0, *, inputs: int = 1) -> list[str]:
+    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`.
+
+    `inputs` says how many arrays the net takes.
+    """
+    graph = trace(net, inputs)
     return [graph.name((index, 0)) for index in graph.relus(output_of(graph, output))]
 
 

@@ -214,7 +214,9 @@ def guided_backprop(
 @by_keyword
 def saliency(net: Block, x: Images, *, target: Target = None, output: int | None = None) -> np.ndarray:
     """max over channels of |d target / d image|, numpy (N, H, W) (Simonyan et al. 2014, section 3.1)."""
-    return np.abs(_image_gradient(recorded(net, x, [], True, output), "plain", None, target)).max(axis=1)
+    recording = recorded(net, x, [], True, output)
+    recording.check_axes(3, 4, 5)
+    return np.abs(_image_gradient(recording, "plain", None, target)).max(axis=1)
 
 
 @of_layers
@@ -233,6 +235,7 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype; a dict of them by layer path if `layer` is a list.
     """
     recording = recorded(net, x, layer, True, output)
+    recording.check_axes(4)
     heat = _maps(recording, layer, target, relu=True)
     guided = _image_gradient(recording, "guided", where, target)  # (N, 3, H, W)
     if isinstance(heat, dict):
@@ -242,6 +245,10 @@ def guided_grad_cam(
 
 def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A guided gradient (N, 3, H, W) times maps (N, h, w) that are resized to its height and width."""
+    if len(guided) != len(heat):
+        raise LayerError(
+            f"the layer has {len(heat)} maps for {len(guided)} images: the net changes the length of its batch"
+        )
     return guided * resize_map(heat, guided.shape[2:])[:, None]
 
 

@@ -11,8 +11,8 @@ from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
-from .checks import Ready, by_keyword, ready
-from .errors import LayerError, LayerWarning, NetError, NetWarning
+from .checks import Ready, by_keyword, channels_last, ready
+from .errors import InputError, LayerError, LayerWarning, NetError, NetWarning
 from .graph import Entry
 from .layers import LayerLike
 from .targets import Target
@@ -134,6 +134,12 @@ class Recording:
         entry = self._recorded(layer)
         said = choose.advice_on(self._prepared, entry)
         return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
+
+    def check_axes(self, *dimensions: int) -> None:
+        """Raise InputError if the image has another number of dimensions, or its channels are not its second axis."""
+        shape = self._prepared.images[0].shape
+        if len(shape) not in dimensions or channels_last(self._graph):
+            raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
 
     def image_gradient(
         self, *, target: Target = None, rule: str = "plain", where: LayerLike | Sequence[LayerLike] | None = None

@@ -34,8 +34,9 @@ def grad_cam_plus_plus(net: Block, x: nd.NDArray, *, target: Target = None, laye
 
     def plus_plus(recording: Recording, path: str) -> np.ndarray:
         features, positive = recording.features(path), np.maximum(recording.gradient(path, target=target), 0)
-        shares = positive / (2 + positive * features.sum(axis=(2, 3), keepdims=True))  # alpha ReLU(g)
-        return (shares.sum(axis=(2, 3), keepdims=True) * features).sum(axis=1)
+        positions = tuple(range(2, features.ndim))
+        shares = positive / (2 + positive * features.sum(axis=positions, keepdims=True))  # alpha ReLU(g)
+        return (shares.sum(axis=positions, keepdims=True) * features).sum(axis=1)
 
     return _each_layer(net, x, layer, plus_plus)
 
@@ -68,6 +69,7 @@ def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
         raise InputError(f"batch is {batch!r}; expected a positive int")
 
     def scored(recording: Recording, path: str) -> np.ndarray:
+        recording.check_axes(4)
         maps = []
         for channels, image, head in zip(recording.features(path), x.asnumpy(), recording.head(target).asnumpy()):
             scores = []
@@ -76,7 +78,9 @@ def score_cam(net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers
                 masks -= masks.min(axis=(2, 3), keepdims=True)
                 highest = masks.max(axis=(2, 3), keepdims=True)
                 masked = input_for(net, image * masks / np.where(highest > 0, highest, 1))  # (batch, 3, H, W)
-                scores.append(recorded(net, masked, [], False, None).logits @ head)
+                scores.append(
+                    (recorded(net, masked, [], False, None).logits * head).reshape(len(masked), -1).sum(axis=1)
+                )
             weights = np.concatenate(scores)
             weights = np.exp(weights - weights.max())
             maps.append(np.tensordot(weights / weights.sum(), channels, 1))
@@ -97,11 +101,12 @@ def smooth_grad(
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")
     clean = recorded(net, x, [], False, None)
+    clean.check_axes(3, 4, 5)
     for warning in clean.notes:
         warnings.warn(warning, stacklevel=3)
     target = target if callable(target) else clean.class_ids(target)
     images, rng, total = x.asnumpy(), np.random.default_rng(seed), 0
-    deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
+    deviation = noise * np.ptp(images, axis=tuple(range(1, images.ndim)), keepdims=True)
     for _ in range(samples):
         noisy = input_for(net, images + deviation * rng.standard_normal(images.shape))
         total = total + recorded(net, noisy, [], True, None).image_gradient(target=target)

@@ -403,6 +403,12 @@ def test_every_spelling_of_relu_and_no_other():
     assert [kinds[name] for name in found] == ["ReLU", "ReLU", "ReLU up to 6", "ReLU", "ReLU", "Activation"]
 
 
+def test_relus_of_a_net_of_two_inputs():
+    net, inputs = ready(Net(lambda F, net, x, z: net.out(F.relu(x) + F.relu(z)), out=nn.Dense(3)), (1, 3), (1, 3))
+    names = cam.relus(net, inputs=2)
+    assert len(names) == 2 and cam.guided_backprop(net, inputs, where=names[0]).shape == (1, 3)
+
+
 def test_relus_that_the_logits_do_not_need():
     net, _ = ready(two_heads(), (1, 3, 8, 8))
     assert len(cam.relus(net)) == len(cam.relus(net, output=1)) == 1

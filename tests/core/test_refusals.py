@@ -418,6 +418,53 @@ def test_a_gradient_that_is_not_finite():
     refused(lambda: cam.hires_cam(net, x, layer="1"), NonFiniteError, f"NaN or infinity in the map at 1; {CHECK}")
 
 
+AXES = "x has shape {}; this needs (N, C, H, W), cam.image_gradient takes it as it is"
+BY_CHANNEL = [cam.saliency, cam.smooth_grad]
+BY_PIXEL = [cam.guided_grad_cam, cam.score_cam]
+
+
+def as_channels_first():
+    return function(lambda F, x: F.transpose(x, (0, 3, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("first", "shape", "doors"),
+    [
+        (as_channels_first, (2, 8, 9, 3), BY_CHANNEL + BY_PIXEL),
+        (lambda: sequence(function(lambda F, x: x / 255), as_channels_first()), (2, 8, 9, 3), BY_CHANNEL + BY_PIXEL),
+        (lambda: function(lambda F, x: F.expand_dims(x, 1)), (2, 8, 9), BY_PIXEL),
+        (lambda: function(lambda F, x: F.reshape(x, (0, 1, 4, -1))), (2, 32), BY_CHANNEL + BY_PIXEL),
+    ],
+)
+def test_images_of_other_axes(first, shape, doors):
+    """What takes the greatest over the channels, or multiplies pixel by pixel, would do so over other axes."""
+    net, (x,) = ready(sequence(first(), conv(), relu(), *ending()), shape)
+    assert cam.grad_cam(net, x).ndim == 3 and cam.image_gradient(net, x).shape == shape
+    for door in doors:
+        refused(lambda door=door: door(net, x), InputError, AXES.format(shape))
+
+
+def test_more_maps_than_images():
+    """A net that puts each image and its mirror image into one batch."""
+
+    def forward(F, net, x):
+        both = F.mean(net.body(F.concat(x, F.flip(x, axis=3), dim=0)), axis=(2, 3))
+        return F.mean(F.reshape(net.out(both), (2, -1, 3)), axis=0)
+
+    net, (x,) = ready(Net(forward, body=sequence(conv(), relu()), out=nn.Dense(3)), (2, 3, 8, 8))
+    said = "the layer has 4 maps for 2 images: the net changes the length of its batch"
+    refused(lambda: cam.guided_grad_cam(net, x), LayerError, said)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(nn.Conv1D, (2, 1, 32)), (nn.Conv3D, (1, 1, 6, 7, 8))])
+def test_no_picture_fits(kind, shape):
+    net, (x,) = ready(sequence(kind(4, 3), relu(), nn.Dense(3)), shape)
+    assert cam.default_layer(net, x) == "1" and len(cam.layers(net, x)) == 3
+    for door in (cam.layers, cam.default_layer, cam.draw_graph, cam.check):
+        said = "no picture of a usual size fits this net; give x, an input as it takes it"
+        refused(lambda door=door: door(net), InputError, said)
+
+
 def test_what_is_no_net():
     for net in ("resnet", None, np.zeros(3), gluon.HybridBlock, lambda x: x):
         kind = f"net is {type(net).__name__}; expected a Gluon net that returns logits"

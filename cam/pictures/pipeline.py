@@ -116,14 +116,14 @@ def explain_views(
     recording = recorded(net, x, layer, True, output)
     ranks = [recording.class_ids(target)]
     if top > 1:
-        ranks = np.argsort(-recording.logits, axis=1, kind="stable")[:, :top].T.tolist()
+        ranks = np.argsort(-recording.logits.reshape(len(photographs), -1), axis=1, kind="stable")[:, :top].T.tolist()
     explained = [_explained(net, recording, list(ids), photographs, placements) for ids in ranks]
     return [list(of_one) for of_one in zip(*explained)]
 
 
 def _explained(net: Block, recording: Recording, ids: list[int], photographs, placements) -> list[Explanation]:
     """One explanation per picture, of the class in `ids`."""
-    (layer,), logits, probabilities = recording.layers, recording.logits, recording.probabilities
+    (layer,), logits, probabilities = recording.layers, recording.logits.reshape(len(ids), -1), recording.probabilities
     signed = grad_cam_of(recording, target=ids, relu=False)  # (N, h, w)
     heat = np.maximum(signed, 0)
     saliency = np.abs(recording.image_gradient(target=ids)).max(axis=1)
@@ -139,14 +139,16 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
     labels = labels_of(net, logits.shape[1])
     found = []
     for image, number in enumerate(ids):
-        photograph, placement, logit = photographs[image], placements[image], float(logits[image, number])
+        photograph, placement, logit = photographs[image], placements[image], logits[image, number].item()
         own = [*photograph.notes, *_unseen(placement), *caveats(layer, signed[image]), *_weak(heat[image], logit)]
         found.append(
             Explanation(
                 label=labels[number] if labels else f"class {number}",
                 target=number,
                 logit=logit,
-                probability=None if probabilities is None else float(probabilities[image, number]),
+                probability=None
+                if probabilities is None
+                else probabilities.reshape(logits.shape)[image, number].item(),
                 layer=layer,
                 grad_cam=heat[image],
                 guided_backprop=guided[image],

@@ -369,6 +369,7 @@ GIVES = {
     "relu": Odd(lambda: after_conv(lambda F, net, x: F.relu(x)), "1"),
     "maximum with 0": Odd(lambda: after_conv(lambda F, net, x: F.maximum(x, 0)), "1"),
     "clip": Odd(lambda: after_conv(lambda F, net, x: F.clip(x, 0, 6)), "1"),
+    "clip without a top": Odd(lambda: after_conv(lambda F, net, x: F.clip(x, 0, float("inf"))), "1"),
     "LeakyReLU of slope 0": Odd(lambda: after_conv(lambda F, net, x: F.LeakyReLU(x, slope=0)), "1"),
     "x * (x > 0)": Odd(lambda: after_conv(lambda F, net, x: x * (x > 0)), "1"),
     "LeakyReLU": Odd(lambda: activated(nn.LeakyReLU(0.1)), "1", by="tape"),
@@ -392,11 +393,11 @@ GIVES = {
     "groups": Odd(lambda: sequence(conv(6), conv(6, groups=3), conv(6, groups=6), *ending()), "2"),
     "a transposed convolution": Odd(lambda: sequence(conv(strides=2), nn.Conv2DTranspose(4, 2, 2), *ending()), "1"),
     "1-D": Odd(lambda: sequence(nn.Conv1D(4, 3), relu(), nn.MaxPool1D(), nn.Dense(3)), "1", [(2, 3, 12)]),
-    "3-D": Odd(lambda: sequence(nn.Conv3D(3, 2), relu(), nn.MaxPool3D(), nn.Dense(3)), "1", [(1, 2, 5, 5, 5)]),
     "a waveform (N, L)": Odd(
         lambda: sequence(as_one_channel(), nn.Conv1D(4, 3), relu(), nn.GlobalAvgPool1D(), nn.Dense(3)), "2", [(2, 12)]
     ),
     "a spectrogram (N, T, F)": Odd(lambda: sequence(as_one_channel(), conv(), relu(), *ending()), "2", [(2, 9, 8)]),
+    "3-D": Odd(lambda: sequence(nn.Conv3D(3, 2), relu(), nn.MaxPool3D(), nn.Dense(3)), "1", [(1, 2, 5, 5, 5)]),
     "ceil_mode": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, ceil_mode=True), conv(), nn.Dense(3)), "2"),
     "poolings that overlap": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, 1), conv(), nn.Dense(3)), "2"),
     "an average without the edge": Odd(
@@ -411,7 +412,6 @@ GIVES = {
     ),
     "no pooling": Odd(lambda: sequence(conv(), relu(), nn.Dense(3)), "1"),
     "a convolution for the Dense": Odd(lambda: sequence(conv(), conv(3, 1), nn.GlobalAvgPool2D(), nn.Flatten()), "1"),
-    "clip without a top": Odd(lambda: after_conv(lambda F, net, x: F.clip(x, 0, float("inf"))), "1"),
     "reflected edges": Odd(lambda: sequence(nn.ReflectionPad2D(1), conv(padding=0), *ending()), "1", by="tape"),
     "bilinear resizing": Odd(
         lambda: after_conv(lambda F, net, x: F.contrib.BilinearResize2D(x, height=5, width=6)), "1", by="tape"
@@ -427,6 +427,9 @@ GIVES = {
     ),
     "DropPath": Odd(lambda: sequence(conv(), residual(drop_path), *ending()), "1"),
     "blocks beside each other": Odd(lambda: sequence(conv(), beside(), *ending()), "1"),
+    "an addition of a row": Odd(
+        lambda: after_conv(lambda F, net, x: F.broadcast_add(x, F.contrib.arange_like(x, axis=3))), "1", by="tape"
+    ),
     "a map added to itself": Odd(lambda: after_conv(lambda F, net, x: x + x), "1"),
     "a sum of three": Odd(lambda: after_conv(lambda F, net, x: F.add_n(x, net.a(x), x), a=conv()), "1"),
     "a split, both halves used": Odd(lambda: after_conv(one_half, conv=conv()), "1"),
@@ -459,8 +462,14 @@ GIVES = {
     "LogisticRegressionOutput": ends_in("sigmoid", lambda F, z: F.LogisticRegressionOutput(z, F.zeros_like(z))),
     "softmax, then a reshape": ends_in("softmax", lambda F, z: F.reshape(F.softmax(z), (-1, 3))),
     "softmax, then a Cast": ends_in("softmax", lambda F, z: F.cast(F.softmax(z), "float64")),
+    "softmax of a temperature": ends_in("softmax", lambda F, z: F.softmax(z, temperature=2)),
+    "softmax, clipped": ends_in("softmax", lambda F, z: F.clip(F.softmax(z), 1e-7, 1)),
+    "log(softmax)": ends_in("softmax", lambda F, z: F.log(F.softmax(z))),
     "the probability of one class": ends_in("sigmoid", lambda F, z: F.sigmoid(z), classes=1),
     "one output": Odd(lambda: sequence(conv(), relu(), *ending(1)), "1"),
+    "one output (N,)": Odd(
+        lambda: sequence(conv(), relu(), *ending(1), function(lambda F, z: F.reshape(z, (-1,)))), "1"
+    ),
     "a map of classes": Odd(lambda: sequence(conv(), relu(), conv(3, 1)), "1"),
     "softmax over a map of classes": Odd(
         lambda: Net(lambda F, net, x: F.softmax(net.net(x), axis=1), net=sequence(conv(), relu(), conv(3, 1))),
@@ -469,9 +478,6 @@ GIVES = {
         logits=lambda net: net.net,
     ),
 }
-    "an addition of a row": Odd(
-        lambda: after_conv(lambda F, net, x: F.broadcast_add(x, F.contrib.arange_like(x, axis=3))), "1", by="tape"
-    ),
 
 
 def test_there_are_many():
@@ -501,12 +507,9 @@ def test_gives(name):
     if odd.says and recording.probabilities is not None:
         probabilities = np.log(recording.probabilities) if name.startswith("log") else recording.probabilities
         assert np.allclose(probabilities, net(*inputs).asnumpy(), rtol=1e-5)
-    assert (recording.probabilities is None) == (recording.logits.ndim > 2 or name == "one output")
+    assert (recording.probabilities is None) == (recording.logits.ndim > 2 or name.startswith("one output"))
 
     head = nd.array(normal(7, recording.logits.shape)[0], dtype=inputs[0].dtype)
-    "softmax of a temperature": ends_in("softmax", lambda F, z: F.softmax(z, temperature=2)),
-    "softmax, clipped": ends_in("softmax", lambda F, z: F.clip(F.softmax(z), 1e-7, 1)),
-    "log(softmax)": ends_in("softmax", lambda F, z: F.log(F.softmax(z))),
 
     def target(logits):
         return (logits * head).reshape((0, -1)).sum(axis=1)
@@ -537,20 +540,6 @@ class Logits:
         return [one for part in returned for one in (part if isinstance(part, list) else [part])][self.output]
 
 
-def check(gradient, values, logits, inputs, head, block, step):
-    """Compare the gradient at the image, or at a block's output, with a difference along a random direction."""
-    direction = normal(8, gradient.shape)[0] * (values != 0)  # zeros may be at a tie of a pooling: no derivative
-    along = nd.array(direction, dtype=inputs[0].dtype)
-
-    def moved(by):
-        if block is None:
-            return (head * logits(inputs[0] + by * along, *inputs[1:])).sum().asscalar()
-        with changed_output(block, lambda output: output + by * along):
-            return (head * logits(*inputs)).sum().asscalar()
-
-    scale = np.linalg.norm(gradient * direction)
-    assert scale > 0
-    assert abs(slope(moved, step) - (gradient * direction).sum()) < max(1e-5, 10 * step) * scale
 @pytest.mark.parametrize("end", ["by hand", "softmin", "times one", "the mean of two"])
 def test_probabilities_by_any_other_operators(end):
     """Their gradient fades, whatever made them; and nobody is told a softmax of a softmax as probability."""
@@ -578,3 +567,17 @@ def test_a_relu_inside_a_batch_norm_obeys_the_rules():
         assert relative_l2(found, expected) < 1e-5
 
 
+def check(gradient, values, logits, inputs, head, block, step):
+    """Compare the gradient at the image, or at a block's output, with a difference along a random direction."""
+    direction = normal(8, gradient.shape)[0] * (values != 0)  # zeros may be at a tie of a pooling: no derivative
+    along = nd.array(direction, dtype=inputs[0].dtype)
+
+    def moved(by):
+        if block is None:
+            return (head * logits(inputs[0] + by * along, *inputs[1:])).sum().asscalar()
+        with changed_output(block, lambda output: output + by * along):
+            return (head * logits(*inputs)).sum().asscalar()
+
+    scale = np.linalg.norm(gradient * direction)
+    assert scale > 0
+    assert abs(slope(moved, step) - (gradient * direction).sum()) < max(1e-5, 10 * step) * scale

@@ -1,6 +1,7 @@
 """A picture in, an explanation out."""
 
 import warnings
+from itertools import chain
 
 import cam
 from cam import ClassError, InputError, InputWarning, LayerError, LayerWarning, MapWarning, NetError, NetWarning, scenes
@@ -210,6 +211,21 @@ class TestOtherNets:
         with pytest.raises(NetError, match="the net has 2 outputs"):
             cam.explain(net, scene.image, size=64)
         first, second = (cam.explain(net, scene.image, target=1, size=64, output=number) for number in (0, 1))
+    def test_logits_of_another_shape(self, scene):
+        """As a convolution for the Dense layer gives them, and one number that was squeezed."""
+        flat, shaped = Ending(3, lambda F, z: z), Ending(3, lambda F, z: F.reshape(z, (0, 0, 1, 1)))
+        one, squeezed = Ending(1, lambda F, z: z), Ending(1, lambda F, z: F.reshape(z, (-1,)))
+        for net, other, top in ((flat, shaped, 3), (one, squeezed, 1)):
+            initialised(net), initialised(other)
+            for own, same in zip(net.collect_params().values(), other.collect_params().values()):
+                same.set_data(own.data())
+            pair = [scene.image, scene.image[::-1]]
+            expected, found = (cam.explain_many(each, pair, top=top, size=64) for each in (net, other))
+            for left, right in zip(chain(*expected), chain(*found)):
+                assert (left.target, left.logit) == (right.target, right.logit)
+                assert np.array_equal(left.grad_cam, right.grad_cam) and np.array_equal(left.saliency, right.saliency)
+            assert cam.check(other, cam.load_image(scene.image, 64)).passed
+
         assert second.logit == pytest.approx(-2 * first.logit, rel=1e-4)
         assert np.allclose(second.saliency, 2 * first.saliency, rtol=1e-4)
 

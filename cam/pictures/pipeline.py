@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, channels_of, is_whole
+from ..core.checks import by_keyword, is_whole
 from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
 from ..core.maps import caveats, grad_cam_of, guided_product
 from ..core.recording import Recording, recorded
 from ..core.targets import Target, labels_of
-from ..core.tracing import trace
 from .explanation import Explanation
 from .images import Photograph, Placement, place, read_image
 
@@ -83,13 +82,11 @@ def explain_many(
         raise InputError(f"top is {top!r}; expected a positive int")
     if top > 1 and target is not None:
         raise InputError(f"target is {target!r} and top is {top}; give one of them")
-    channels = channels_of(trace(net))
-    if channels not in (3, None):
-        takes = f"this net takes images of {channels} channel{'s' * (channels > 1)}"
-        raise InputError(f"{takes}, and a picture has red, green and blue: make its array, for cam.grad_cam(net, x)")
+    how = normalisation_of(net)
+    if not isinstance(images, (list, tuple, np.ndarray, Iterator)):
+        raise InputError(f"images is {type(images).__name__}; expected a list of pictures")
     photographs = [read_image(image) for image in images]
     placements = [place(photograph.pixels.shape[:2], size, fit) for photograph in photographs]
-    how = normalisation_of(net)
     views = [placement.view(photograph.pixels, how) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")

@@ -83,9 +83,8 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
     graph, best = prepared.graph, recommended(prepared)
     wanted = best if layer is None else layer
     if wanted is None:
-        raise LayerError(
-            "no map with height and width holds all that this net knows of the image: name a layer, or take cam.saliency"
-        )
+        said = "no map with height and width holds all that this net knows of the image"
+        raise LayerError(f"{said}: name a layer, or take cam.saliency")
     name, entry = find(prepared.net, graph, wanted)
     if not graph.follows_image[entry[0]]:
         raise LayerError(f"layer {name} does not depend on the image")

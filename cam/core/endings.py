@@ -25,7 +25,7 @@ JOINTS = {  # what it means for a map of the last convolution
 
 
 # A row of these is, in inference, one Dense layer.
-AFFINE = {"FullyConnected", "Convolution", "BatchNorm", "_mul_scalar", "_div_scalar"}
+AFFINE = {"FullyConnected", "Convolution", "BatchNorm", "_mul_scalar", "_div_scalar", "_plus_scalar", "_minus_scalar"}
 
 
 def ending(prepared: Ready, best: Entry) -> str:

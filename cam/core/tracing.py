@@ -12,7 +12,7 @@ from mxnet.gluon import Block
 
 from .errors import NetError, in_one_line
 from .graph import Entry, Graph, Step
-from .mxnet import blocks_of, listening, own_parameters, settings, state_of
+from .mxnet import blocks_of, listening, own_parameters, settings
 
 _lock = threading.RLock()
 _known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
@@ -84,7 +84,7 @@ def _trace(net: Block, inputs: int) -> Graph:
 
 def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
-    parameters = [one for one in parameters if not (one.name.endswith("label") and state_of(one) == "empty")]
+    parameters = [one for one in parameters if not one.name.endswith("label")]  # a SymbolBlock takes it for one
     named = [symbol for _, symbols in runs for symbol in symbols]
     symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in parameters), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet

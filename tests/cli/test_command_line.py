@@ -310,12 +310,13 @@ def test_a_net_of_another_size(run, pictures, quick):
     assert code == 0 and json.loads(out)["target"] == 1, err
 
 
-def test_a_checkpoint_of_a_module(run, pictures, quick):
-    """It ends in SoftmaxOutput, whose label is in no file."""
+@pytest.mark.parametrize(("loss", "label"), [("SoftmaxOutput", (1,)), ("LogisticRegressionOutput", (1, 3))])
+def test_a_checkpoint_of_a_module(run, pictures, quick, loss, label):
+    """It ends in a loss, whose label is in no file."""
     end = mx.sym.Activation(mx.sym.Convolution(mx.sym.var("data"), kernel=(3, 3), num_filter=4), act_type="relu")
     end = mx.sym.FullyConnected(mx.sym.Pooling(end, global_pool=True, kernel=(1, 1), pool_type="avg"), num_hidden=3)
-    module = mx.mod.Module(mx.sym.SoftmaxOutput(end, name="softmax"))
-    module.bind([("data", (1, 3, 224, 224))], [("softmax_label", (1,))])
+    module = mx.mod.Module(getattr(mx.sym, loss)(end, name="end"), label_names=["end_label"])
+    module.bind([("data", (1, 3, 224, 224))], [("end_label", label)])
     module.init_params(mx.init.Xavier())
     module.save_checkpoint("module", 1)
     pair = ("--params", "module-0001.params", "--symbol", "module-symbol.json")

@@ -108,6 +108,12 @@ def imported():
         return gluon.SymbolBlock.imports(f"{folder}/net-symbol.json", ["data"], f"{folder}/net-0000.params")
 
 
+def labelled(loss):
+    """As a module ends, whose predictions need no label."""
+    logits = mx.sym.FullyConnected(symbol_block()._cached_graph[1], num_hidden=3, name="f")
+    return gluon.SymbolBlock(getattr(mx.sym, loss)(logits, name="end"), mx.sym.var("data"))
+
+
 def hybrid_child():
     net = sequence(conv(), relu(), conv(), *ending())
     net[2].hybridize()
@@ -247,6 +253,10 @@ def shuffle(F, net, x):
 
 def channels_last(F, net, x):
     return F.transpose(net.dense(F.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+
+
+def pooled_channels_last(F, x):
+    return F.Pooling(F.transpose(x, (0, 2, 3, 1)), layout="NHWC", global_pool=True, pool_type="avg", kernel=(1, 1))
 
 
 def turned(F, net, x):
@@ -440,6 +450,12 @@ GIVES = {
     "weights that depend on the image": Odd(lambda: after_conv(dynamic, weights=conv(8)), "1"),
     "a channel shuffle": Odd(lambda: after_conv(shuffle, conv(), relu()), "3"),
     "channels last and back": Odd(lambda: after_conv(channels_last, dense=nn.Dense(5, flatten=False)), "0"),
+    "channels last in a pooling": Odd(
+        lambda: sequence(conv(), relu(), function(pooled_channels_last), nn.Dense(3)), "1", by="tape"
+    ),
+    "a shape taken from another array": Odd(
+        lambda: after_conv(lambda F, net, x: F.reshape_like(F.tanh(F.flatten(x)), x)), "1"
+    ),
     "turned and back": Odd(lambda: after_conv(turned), "1"),
     "a gradient that is stopped on one side": Odd(
         lambda: after_conv(lambda F, net, x: x + F.BlockGrad(net.conv(x)), conv=conv()), "1", by="tape"
@@ -465,6 +481,9 @@ GIVES = {
     "softmax of a temperature": ends_in("softmax", lambda F, z: F.softmax(z, temperature=2)),
     "softmax, clipped": ends_in("softmax", lambda F, z: F.clip(F.softmax(z), 1e-7, 1)),
     "log(softmax)": ends_in("softmax", lambda F, z: F.log(F.softmax(z))),
+    "LinearRegressionOutput": Odd(lambda: labelled("LinearRegressionOutput"), "r"),
+    "MAERegressionOutput": Odd(lambda: labelled("MAERegressionOutput"), "r"),
+    "SVMOutput": Odd(lambda: labelled("SVMOutput"), "r"),
     "the probability of one class": ends_in("sigmoid", lambda F, z: F.sigmoid(z), classes=1),
     "one output": Odd(lambda: sequence(conv(), relu(), *ending(1)), "1"),
     "one output (N,)": Odd(

@@ -20,6 +20,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
+from ..core.checks import blank
 from ..core.errors import CamError, InputError
 from ..core.layers import layers as table_of_layers
 from ..nets.exported import read_classes
@@ -55,7 +56,9 @@ def explain(
     symbol: SymbolOption = None,
     classes: Annotated[Path | None, typer.Option(help="Names of the net's classes, one a line.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the Grad-CAM; see the command layers.")] = None,
-    target: Annotated[str | None, typer.Option("--class", help="A label or number, instead of the top class.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--class", "--target", help="A label or number, instead of the top class.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Explain this many of the top classes.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the panels; it is made if need be.")] = Path("explanations"),
     overlay: Annotated[bool, typer.Option(help="Also write the Grad-CAM over the picture at its full size.")] = False,
@@ -71,7 +74,7 @@ def explain(
     """
     names = names_of(path for source in sources for path in pictures_of(source))
     if not any(path.exists() for path in names):  # before weights are downloaded
-        raise InputError(f"image {next(iter(names))} does not exist")
+        read_image(next(iter(names)))
     name, net = chosen_net(model, weights, weights_dir, params, symbol)
     if classes:
         net.labels = read_classes(classes)
@@ -81,7 +84,7 @@ def explain(
         raise InputError(f"cannot make the folder {out}: {error.strerror}") from None
     numeric = target and re.fullmatch(r"-?[0-9]{1,9}", target)  # int() takes other digits, and refuses thousands
     wanted = int(target) if numeric else target
-    asked = partial(explain_many, net, target=wanted, layer=layer, top=top, fit=fit)
+    asked = partial(explain_many, net, target=wanted, layer=layer, top=top, fit=fit, size=blank(net).shape[2])
     written = partial(write, out=out, model=name, overlay=overlay)
     notes: set[str] = set()  # each is said once
     failures = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from numbers import Integral
 from typing import NamedTuple, TypeAlias
 
@@ -21,6 +22,7 @@ from .tracing import flat, trace
 from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
+SCALED = PASSES_ON | {"Cast", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
 Shape: TypeAlias = tuple[int, ...]
 Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]  # of a net of several inputs, the image first
 _first = threading.RLock()  # two threads must not both give a deferred parameter its values
@@ -116,7 +118,7 @@ def check_arrays(x) -> list[nd.NDArray]:
         if not isinstance(image, nd.NDArray):
             kind = "a numpy array" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
             raise InputError(f"{name} is {kind}; expected mx.nd.array(...), (N, 3, H, W), as load_image returns")
-        if image.ndim < 2 or 0 in image.shape:
+        if image.ndim < 1 + (number == 0) or 0 in image.shape:
             raise InputError(f"{name} has shape {image.shape}; expected (N, 3, H, W) with at least one image")
         if len(image) != len(images[0]):
             raise InputError(f"{name} holds {len(image)} images and x[0] {len(images[0])}; expected as many in each")
@@ -178,14 +180,21 @@ def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
     return {**dict(zip(names, given or ())), **dict(zip(states, kept or ()))}
 
 
+def channels_last(graph: Graph) -> bool:
+    """Whether the net turns its image, (N, H, W, C), before anything else."""
+    turns = [step for step in graph.steps if step.op == "transpose" and len(step.option("axes") or ()) > 2]
+    return any(
+        graph.back_over(turn.inputs[0], SCALED)[0] == graph.inputs[0] and turn.option("axes")[1] > 1 for turn in turns
+    )
+
+
 def channels_of(graph: Graph) -> int | None:
     """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
     for step in graph.steps:
         if step.op in ("Convolution", "BatchNorm"):
-            scaled = PASSES_ON | {"_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
             weight = graph.steps[step.inputs[1][0]].parameter
             shape = shape_of(weight) if weight is not None else ()
-            if shape and graph.back_over(step.inputs[0], scaled)[0] == graph.inputs[0]:
+            if shape and graph.back_over(step.inputs[0], SCALED)[0] == graph.inputs[0]:
                 return (shape[0] if step.op == "BatchNorm" else shape[1] * step.option("num_group", 1)) or None
     return None
 
@@ -205,7 +214,9 @@ def blank(net: Block) -> nd.NDArray:
     """A black image that the net takes."""
     graph = trace(net)
     channels = channels_of(graph) or 3
-    size = size_of(graph, (1, channels, 224, 224)) or 224
+    size = size_of(graph, (1, channels, 224, 224))
+    if size is None:
+        raise InputError("no picture of a usual size fits this net; give x, an input as it takes it")
     return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
 
 
@@ -222,4 +233,7 @@ def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     size = size_of(graph, shape) if len(shapes) == 1 and len(shape) == 4 else None
     if size is not None:
         return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
+    with suppress(MXNetError):
+        infer(graph, [(1, *one[1:]) for one in shapes])
+        return f"the net's graph is for one image, as of len(x) in its forward, and x holds {shape[0]}: one by one"
     return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
+
 import numpy as np
 
 from .checks import Ready
@@ -22,22 +24,35 @@ JOINTS = {  # what it means for a map of the last convolution
 }
 
 
+# A row of these is, in inference, one Dense layer.
+AFFINE = {"FullyConnected", "Convolution", "BatchNorm", "_mul_scalar", "_div_scalar", "_plus_scalar", "_minus_scalar"}
+
+
 def ending(prepared: Ready, best: Entry) -> str:
     """Which of `ENDINGS` follows the recommended layer."""
-    ways = zip(prepared.graph.steps, prepared.graph.fed_by([best]), prepared.graph.needed_for([prepared.end]))
-    left = [step for step, *both in ways if all(both) and step.op not in PASSES_ON | RESHAPES]
-    linear = [step.op in ("FullyConnected", "Convolution") for step in left]
-    if left and averages(left[0], prepared.shapes[best]):
-        return {(): "GAP", (True,): "GAP and Dense"}.get(tuple(linear[1:]), "GAP and more")
-    return "one Dense layer" if linear == [True] and left[0].op == "FullyConnected" else "several layers"
+    graph, shapes, whole = prepared.graph, prepared.shapes, set(prepared.graph.whole(prepared.end))
+    ways = zip(graph.steps, graph.fed_by([best]), graph.needed_for([prepared.end]))
+    left = [(i, step) for i, (step, *both) in enumerate(ways) if all(both) and step.op not in PASSES_ON | RESHAPES]
+    rest = [*dropwhile(lambda one: (one[0], 0) in whole and averages(one[1], shapes[one[1].inputs[0]]), left)]
+    affine = all(step.op in AFFINE and not any(graph.follows_image[i] for i, _ in step.inputs[1:]) for _, step in rest)
+    pooled = shapes[rest[0][1].inputs[0] if rest else prepared.end]
+    if len(rest) < len(left) and np.prod(pooled) == np.prod(shapes[best][:2]):
+        return "GAP and more" if not affine else "GAP and Dense" if rest else "GAP"
+    return "one Dense layer" if affine and rest and left[0][1].op == "FullyConnected" else "several layers"
 
 
 def averages(step: Step, shape: tuple[int, ...]) -> bool:
-    """Whether a step is the mean over all positions of a map of this shape, (N, K, h, w)."""
-    if step.op == "mean":
-        return sorted(np.atleast_1d(step.option("axis", ())) % len(shape)) == list(range(2, len(shape)))
-    whole = step.option("global_pool", False) or step.option("kernel") == shape[2:]
-    return step.op == "_contrib_AdaptiveAvgPooling2D" or (step.option("pool_type") == "avg" and bool(whole))
+    """Whether a step is a mean or a sum over positions alone of a map of this shape, each of which counts the same."""
+    if step.op in ("mean", "sum"):
+        named = {int(axis) % len(shape) for axis in np.atleast_1d(step.option("axis") or ())}
+        axes = set(range(len(shape))) - named if step.option("exclude", False) else named
+        return min(axes, default=0) > 1
+    if step.op == "_contrib_AdaptiveAvgPooling2D":
+        return True
+    kernel, tiles = step.option("kernel") or (), step.option("stride") == step.option("kernel")
+    tiles = tiles and not any(step.option("pad") or ()) and not any(n % k for n, k in zip(shape[2:], kernel))
+    whole = step.option("global_pool", False) or kernel == shape[2:] or tiles
+    return step.op == "Pooling" and step.option("pool_type") in ("avg", "sum") and bool(whole)
 
 
 def joint(prepared: Ready) -> str | None:

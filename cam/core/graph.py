@@ -35,6 +35,11 @@ MIXES_AXES = RESHAPES | {
     "FullyConnected", "RNN", "_linalg_gemm2",
 }  # fmt: skip
 REDUCES = {"mean", "sum", "max", "min", "prod", "norm", "argmax", "argmin", "argmax_channel"}
+LABELLED = {
+    "LinearRegressionOutput",
+    "MAERegressionOutput",
+    "SVMOutput",
+}  # losses; in prediction what goes in comes out
 PROBABILITIES = {
     "softmax": "softmax", "log_softmax": "softmax", "SoftmaxActivation": "softmax", "SoftmaxOutput": "softmax",
     "Softmax": "softmax", "sigmoid": "sigmoid", "LogisticRegressionOutput": "sigmoid",
@@ -82,6 +87,7 @@ class Step:
             return float(np.float32(self.option("a_max")))  # as MXNet keeps it, also in a float64 net
         spelled = {
             "relu": True,
+            "_contrib_BatchNormWithReLU": True,
             "Activation": kind == "relu",
             "_maximum_scalar": self.option("scalar") == 0,
             "LeakyReLU": kind in (None, "leaky") and self.option("slope", 0.25) == 0,
@@ -187,10 +193,14 @@ class Graph:
             entry = self.steps[entry[0]].inputs[0]
         return entry
 
+    def last(self, output: int) -> Step:
+        """The last step that decides anything: what follows it keeps the order of the classes."""
+        keeps = PASSES_ON | RESHAPES | LABELLED | {"Cast", "log", "exp", "clip"}
+        return self.steps[self.back_over(self.outputs[output], keeps)[0]]
+
     def logits(self, output: int) -> tuple[Entry, str | None]:
         """Where the net's scores before any softmax or sigmoid stand, and which of the two was at the end."""
-        end = self.outputs[output]
-        step = self.steps[self.back_over(end, PASSES_ON | RESHAPES | {"Cast"})[0]]
+        end, step = self.back_over(self.outputs[output], LABELLED), self.last(output)
         kind = PROBABILITIES.get(step.op)
         if step.op == "Activation" and step.options["act_type"] in ("sigmoid", "log_sigmoid"):
             kind = "sigmoid"
@@ -224,7 +234,9 @@ class Graph:
             axes = known.pop() if len(known) == 1 else None
             order = step.option("axes") if step.op == "transpose" else None
             if step.op in OF_MAPS or (step.op == "BatchNorm" and step.option("axis", 1) == 1):
-                axes = ()
+                axes = () if step.option("layout") in (None, "NCW", "NCHW", "NCDHW") else axes
+            elif step.op == "reshape_like":
+                axes = found[step.inputs[1][0]]
             elif order and axes is not None:
                 axes = tuple(axes[axis] for axis in order) if axes else order
                 axes = () if axes == tuple(sorted(axes)) else axes
@@ -280,7 +292,8 @@ class Graph:
 
 def _value(text: str):
     try:  # not by ast: Python 3.11's must not be used from two threads
-        value = json.loads(text.lower().replace("none", "null").translate(_BRACKETS).replace(",]", "]"))
+        words = text.lower().replace("none", "null").replace("inf", "Infinity")
+        value = json.loads(words.translate(_BRACKETS).replace(",]", "]"))
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value

@@ -8,7 +8,8 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from .checks import home_of, refuse_numpy_mode, type_of
+from .checks import channels_of, home_of, refuse_numpy_mode, type_of
+from .errors import InputError
 from .tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
@@ -35,7 +36,14 @@ USUAL = Normalisation(MEAN, STANDARD_DEVIATION)
 
 
 def normalisation_of(net: Block | None) -> Normalisation:
-    """The net's own, if it says one as its attribute `normalisation`, or the usual one."""
+    """The net's own, if it says one as its attribute `normalisation`, or the usual one.
+
+    Raises InputError if the net's images have another number of channels than a picture.
+    """
+    channels = None if net is None else channels_of(trace(net))
+    if channels not in (3, None):
+        takes = f"this net takes images of {channels} channel{'s' * (channels > 1)}"
+        raise InputError(f"{takes}, and a picture has red, green and blue: make its array, for cam.grad_cam(net, x)")
     own = getattr(net, "normalisation", None)
     return own if isinstance(own, Normalisation) else USUAL
 

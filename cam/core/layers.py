@@ -94,7 +94,8 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
     graph, best = prepared.graph, recommended(prepared)
     wanted = best if layer is None else layer
     if wanted is None:
-        raise LayerError("no map with height and width holds all that this net knows of the image: name a layer")
+        said = "no map with height and width holds all that this net knows of the image"
+        raise LayerError(f"{said}: name a layer, or take cam.saliency")
     name, entry = find(prepared.net, graph, wanted)
     if not graph.follows_image[entry[0]]:
         raise LayerError(f"layer {name} does not depend on the image")
@@ -112,15 +113,16 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
 def recommended(prepared: Ready) -> Entry | None:
     """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
 
-    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3.
+    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps that
+    still have all axes come before rows of positions.
     """
-    graph, rank = prepared.graph, prepared.images[0].ndim
-    for entry in reversed(graph.whole(prepared.end)[:-1]):
-        shape = prepared.shapes[entry]
-        if graph.axes[entry[0]] == () and len(shape) == rank > 2 and np.prod(shape[2:]) > 1:
-            before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
-            return entry if graph.steps[before[0]].op == "null" else before
-    return None
+    graph, shapes = prepared.graph, prepared.shapes
+    maps = [one for one in graph.whole(prepared.end)[:-1] if graph.axes[one[0]] == () and np.prod(shapes[one][2:]) > 1]
+    if not maps:
+        return None
+    entry = max(maps, key=lambda one: (len(shapes[one]), one))
+    before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
+    return entry if graph.steps[before[0]].op == "null" else before
 
 
 def default_layer(net: Block, x: Images | None = None, *, output: int | None = None) -> str:
@@ -201,7 +203,8 @@ def layers(net: Block, x: Images | None = None, *, output: int | None = None) ->
         if entry in prepared.shapes and graph.follows_image[entry[0]]:
             block = blocks.get(path.partition("#")[0].partition("[")[0])
             kind = graph.steps[entry[0]].kind if block is None else type(block).__name__
-            shape = (len(prepared.images[0]), *prepared.shapes[entry][1:])
+            first, *others = prepared.shapes[entry]
+            shape = (len(prepared.images[0]) * first, *others)
             # Several blocks can end in one map: the outermost stands for it.
             advice = "recommended" if entry == best and path == graph.name(entry) else advice_on(prepared, entry)
             rows.append(Layer(path, kind, shape, entry in whole, advice))

@@ -154,7 +154,8 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     pooling = graph.steps[pooled[0]]
     weight = graph.steps[dense.inputs[1][0]].parameter if len(dense.inputs) > 1 else None
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
-    ends_so = dense.op in ("FullyConnected", "Convolution") and averages(pooling, before)
+    means = averages(pooling, before) and "sum" not in (pooling.op, pooling.option("pool_type"))
+    ends_so = dense.op in ("FullyConnected", "Convolution") and means and len(before) == prepared.images[0].ndim
     if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or shape_of(weight)[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = record(net, x, [pooling.inputs[0]], image_gradient=False, output=output)
@@ -267,7 +268,9 @@ def saliency(net: Block, x: Images, *, target: Target = None, output: int | None
     -------
     numpy (N, H, W) of the net's dtype
     """
-    return np.abs(image_gradient(net, x, target=target, output=output)).max(axis=1)
+    recording = record(net, x, [], output=output)
+    recording.check_axes(3, 4, 5)
+    return np.abs(recording.image_gradient(target=target)).max(axis=1)
 
 
 @of_layers
@@ -294,6 +297,7 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; of a list of layers a dict of them by path
     """
     recording = record(net, x, layer, output=output)
+    recording.check_axes(4)
     heat = each_layer(recording, layer, lambda path: weighted_sum(recording, path, target))
     guided = recording.image_gradient(target=target, rule="guided", where=where)  # (N, 3, H, W)
     if isinstance(heat, dict):
@@ -312,7 +316,16 @@ def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy (N, 3, H, W)
+
+    Raises
+    ------
+    LayerError
+        If there are more or fewer maps than images.
     """
+    if len(guided) != len(heat):
+        raise LayerError(
+            f"the layer has {len(heat)} maps for {len(guided)} images: the net changes the length of its batch"
+        )
     return guided * resize_map(heat, guided.shape[2:])[:, None]
 
 

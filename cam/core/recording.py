@@ -10,12 +10,16 @@ from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
-from .checks import Images, Ready, by_keyword, ready
-from .errors import LayerError, LayerWarning, NetError, NetWarning, tell, telling
+from .checks import Images, Ready, by_keyword, channels_last, ready
+from .errors import InputError, LayerError, LayerWarning, NetError, NetWarning, tell, telling
 from .graph import Entry
 from .layers import LayerLike
 from .targets import Target
 from .walk import Pass, finite
+
+NO_LOGITS = (
+    "the net's outputs add up to 1, as probabilities do: their gradient fades where the net is sure; return logits"
+)
 
 
 @by_keyword
@@ -89,9 +93,12 @@ class Recording:
         self.layers: list[str] = list(entries)
         self.logits: np.ndarray = finite(self._logits, "the logits")
         _, ending = self._graph.logits(prepared.output)
-        self.probabilities = _probabilities(self.logits, ending)
-        said = f"the net ends in {ending}: the logits before it are explained"
-        self.notes: list[NetWarning] = [NetWarning(said)] if ending else []
+        said = f"the net ends in {ending}: the logits before it are explained" if ending else ""
+        temperature = self._graph.last(prepared.output).option("temperature")
+        self.probabilities = _probabilities(self.logits, ending, temperature)
+        if not ending and _add_up(self.logits):
+            self.probabilities, said = self.logits, NO_LOGITS
+        self.notes: list[NetWarning] = [NetWarning(said)] if said else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:
         """One class number per image.
@@ -186,6 +193,22 @@ class Recording:
         said = choose.advice_on(self._prepared, entry)
         return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
 
+    def check_axes(self, *dimensions: int) -> None:
+        """Check what the image's axes are.
+
+        Parameters
+        ----------
+        *dimensions : the numbers of dimensions that the caller can take
+
+        Raises
+        ------
+        InputError
+            If the image has another number of dimensions, or its channels are not its second axis.
+        """
+        shape = self._prepared.images[0].shape
+        if len(shape) not in dimensions or channels_last(self._graph):
+            raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
+
     @telling
     def image_gradient(
         self, *, target: Target = None, rule: str = "plain", where: LayerLike | Sequence[LayerLike] | None = None
@@ -264,10 +287,16 @@ def _listed(layers) -> list:
     return list(layers) if isinstance(layers, (list, tuple)) else [layers]
 
 
-def _probabilities(logits: np.ndarray, ending: str | None) -> np.ndarray | None:
+def _add_up(outputs: np.ndarray) -> bool:
+    """Whether (N, classes) are probabilities, by whatever operators they were made."""
+    several = outputs.ndim == 2 and outputs.shape[1] > 1
+    return several and outputs.min() >= 0 and bool(np.allclose(outputs.sum(axis=1), 1, atol=1e-4))
+
+
+def _probabilities(logits: np.ndarray, ending: str | None, temperature: float | None) -> np.ndarray | None:
     if ending == "sigmoid":
         return np.exp(-np.logaddexp(0, -logits))  # 1 / (1 + e^-z), without overflow
     if logits.ndim != 2 or logits.shape[1] == 1:
         return None
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shifted = np.exp((logits - logits.max(axis=1, keepdims=True)) / (temperature or 1))
     return shifted / shifted.sum(axis=1, keepdims=True)

@@ -27,7 +27,7 @@ def head_of(net: Block, target: Target, logits: nd.NDArray) -> nd.NDArray:
     if callable(target):
         return _derivative(target, logits)
     ids = nd.array(class_ids(net, target, logits.asnumpy()), ctx=logits.context)
-    return nd.one_hot(ids, logits.shape[1], dtype=logits.dtype).reshape(logits.shape)
+    return nd.one_hot(ids, logits.size // len(logits), dtype=logits.dtype).reshape(logits.shape)
 
 
 def _derivative(target: Callable[[nd.NDArray], nd.NDArray], logits: nd.NDArray) -> nd.NDArray:
@@ -48,7 +48,7 @@ def _derivative(target: Callable[[nd.NDArray], nd.NDArray], logits: nd.NDArray) 
 
 def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]:
     """One class number per image; `target` as for `head_of`, without functions. `logits` is numpy (N, classes)."""
-    images, classes = logits.shape[0], logits.shape[1] if logits.ndim > 1 else 0
+    images, classes = logits.shape[0], logits.shape[1] if logits.ndim > 1 else 1
     if logits.size != images * classes:
         raise NetError(
             f"the net returned {logits.shape}; expected logits (N, classes), or a function of them as target"

@@ -45,6 +45,7 @@ def _trace(net: Block, inputs: int) -> Graph:
     for path, block in blocks_of(net):
         first_path.setdefault(block, path)
     runs: list[tuple[str, list]] = []
+    failed: list[Block] = []  # the innermost first
 
     def heard(block, forward):
         def run(*arguments, **options):
@@ -54,34 +55,44 @@ def _trace(net: Block, inputs: int) -> Graph:
                 returned = id(one) in given and isinstance(one, mx.sym.Symbol)
                 return mx.sym.identity(one, name=f"{block.name}_output") if returned else one
 
-            output = _each(forward(*arguments, **options), own)
+            try:
+                output = _each(forward(*arguments, **options), own)
+            except Exception:
+                failed.append(block)
+                raise
             symbols = [one for one in flat(output) if isinstance(one, mx.sym.Symbol) and len(one.list_outputs()) == 1]
             runs.append((first_path[block], symbols))
             return output
 
         return run
 
-    images = [mx.sym.var(f"data{number}" if inputs > 1 else "data") for number in range(inputs)]
+    images = [mx.sym.var(f"x[{number}]") for number in range(inputs)]  # a name that no parameter has
     with autograd.pause(train_mode=False), listening(net, heard):
         try:
             outputs = flat(net(*images))
         except Exception as error:  # whatever the net's own forward raises
-            raise NetError(_why_not(net, inputs, error)) from error
+            theirs = [one for one in failed if not type(one).__module__.startswith("mxnet.")]
+            block = (theirs or failed or [net])[0]  # MXNet's own blocks can be traced, all but one, and hold others
+            raise NetError(_why_not(block, first_path[block], inputs, error)) from error
     if not all(isinstance(one, mx.sym.Symbol) for one in outputs):
         kinds = ", ".join(sorted({type(one).__name__ for one in outputs}))
-        raise NetError(f"{type(net).__name__} returns {kinds} and no arrays: there is nothing to explain")
+        raise NetError(
+            f"{type(net).__name__} returns {kinds}; expected an array, or a list or tuple of nothing but arrays"
+        )
     return _read(outputs, runs, [one for block in first_path for one in own_parameters(block)], images)
 
 
 def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
+    parameters = [one for one in parameters if not one.name.endswith("label")]  # a SymbolBlock takes it for one
     named = [symbol for _, symbols in runs for symbol in symbols]
     symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in parameters), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
     steps = []
     for node in description["nodes"]:
         if node.get("subgraphs"):
-            raise NetError(f"{node['name']} is control flow ({node['op']}), through which no gradient is followed here")
+            kind = f"{node['name']} ({node['op']})"
+            raise NetError(f"{kind} holds a graph of its own, as control flow does: no gradient is followed through it")
         options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
         inputs = tuple((index, place) for index, place, *_ in node["inputs"])
         steps.append(Step(node["op"], node["name"], inputs, options))
@@ -112,17 +123,20 @@ def flat(value) -> list:
 
 
 def _each(value, change):
-    return type(value)(_each(one, change) for one in value) if isinstance(value, (list, tuple)) else change(value)
+    if not isinstance(value, (list, tuple)):
+        return change(value)
+    changed = [_each(one, change) for one in value]
+    return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)  # a named tuple
 
 
-def _why_not(net: Block, inputs: int, error: Exception) -> str:
-    """One sentence on why a net has no graph, by what its forward raised."""
-    said, kind = in_one_line(error), type(net).__name__
-    if "positional argument" in said:
-        return f"{kind} takes another number of arrays than {inputs}: give x as a list of as many ({said})"
+def _why_not(block: Block, path: str, inputs: int, error: Exception) -> str:
+    """One sentence on why a net has no graph, by what the forward of one of its blocks raised."""
+    said, kind = in_one_line(error), f"{type(block).__name__}{path and f' at {path}'}"
+    if ("positional argument" in said or "Invalid input format" in said) and not path:
+        return f"{kind} takes more or fewer arrays than {inputs}; several go in a list, the image first ({said})"
     cause = "needs arrays"
     if "NDArray" in said and "not implemented for Symbol" not in said:
         cause = "mixes in an array of its own"
     elif "Symbol" in said or isinstance(error, (TypeError, IndexError)):
-        cause = "reads the values or the shape of an array"
+        cause = "reads the values or the shape of an array, slices it by [] or writes to it"
     return f"{kind} cannot be traced, because its forward {cause}: write it as a hybrid_forward with F alone ({said})"

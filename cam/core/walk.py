@@ -14,7 +14,7 @@ from mxnet import MXNetError, autograd, nd
 
 from . import rules
 from .errors import NetError, NonFiniteError, in_one_line
-from .graph import ADDS, PASSES_ON, RESHAPES, Entry, Graph, Step
+from .graph import ADDS, LABELLED, PASSES_ON, RESHAPES, Entry, Graph, Step
 from .mxnet import call
 from .rules import is_float
 
@@ -92,7 +92,12 @@ class Pass:
                 return derivative.outputs
             # The same function; in inference oneDNN is less exact, and keeps the net's weights in a layout of its own.
             with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
-                outputs = inputs[:1] if step.op in PASSES_ON else call(step.op, inputs, options)
+                if step.op in PASSES_ON | LABELLED:
+                    outputs = inputs[:1]
+                elif step.op == "LogisticRegressionOutput":  # its label may have any shape that it likes
+                    outputs = call("sigmoid", inputs[:1], {})
+                else:
+                    outputs = call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error
         if by_rule:
@@ -173,7 +178,8 @@ def has_rule(graph: Graph, index: int) -> bool:
         strided, dilated = (max(step.option(key) or (1,)) > 1 for key in ("stride", "dilate"))
         return len(step.option("kernel")) == 2 and not (strided and dilated)
     if step.op == "Pooling":
-        return step.option("pool_type") == "avg" and bool(step.option("global_pool", False))
+        average = step.option("pool_type") == "avg" and bool(step.option("global_pool", False))
+        return average and step.option("layout") in (None, "NCW", "NCHW", "NCDHW")
     if step.op == "LeakyReLU":
         return step.option("act_type") == "selu"
     return step.op in RESHAPES or step.op in PASSES_ON or step.op in ("BatchNorm", "FullyConnected")
@@ -185,14 +191,20 @@ def back_by_rule(step: Step, inputs: Arrays, y: nd.NDArray) -> Back:
     It holds no more of these than its rule needs: a weight, a shape, or y, and none of the maps that go in.
     """
     shape, others, top = inputs[0].shape, inputs[1:], step.relu
+    if step.op == "_contrib_BatchNormWithReLU":
+        options = step.options
+        return lambda dy, rule: [rules.batch_norm_back(rules.relu_back(dy, y, rule), others[0], others[3], options)]
     if top is not None and top < float("inf"):
         return lambda dy, rule: [rules.relu6_back(dy, y, top, rule)]
     if top is not None:
         return lambda dy, rule: [rules.relu_back(dy, y, rule)]
     if step.op in ADDS:  # what arrives at an array that was repeated along some axes is the sum over them
-        sides = [tuple(axis for axis, side in enumerate(y.shape) if side != one.shape[axis]) for one in inputs]
+        shapes = [one.shape for one in inputs]
+        long = [(1,) * (y.ndim - len(one)) + one for one in shapes]  # MXNet repeats along axes that are missing, too
+        sides = [tuple(axis for axis, side in enumerate(y.shape) if side != one[axis]) for one in long]
         return lambda dy, rule: [
-            dx.sum(axis=axes, keepdims=True) if axes else dx for dx, axes in zip(rules.add_back(dy), sides)
+            dx.sum(axis=axes, keepdims=True).reshape(one) if axes else dx
+            for dx, axes, one in zip(rules.add_back(dy), sides, shapes)
         ]
     if step.op in ("Concat", "concat"):
         axis = step.option("dim", 1)

@@ -45,7 +45,7 @@ def load_image(source, size: int = 224, fit: str | None = "crop", net: Block | N
 
     Parameters
     ----------
-    source : path, bytes of an image file, PIL image, or uint8 (H, W, 3) or (H, W), numpy or an NDArray
+    source : path, open file or bytes of a picture, PIL image, or uint8 (H, W, 3) or (H, W), numpy or an NDArray
     size : height and width of the result in pixels
     fit : "crop" scales the short side to 8/7 of `size` and cuts out the centre, as ImageNet nets expect; a
         picture that already is size x size is taken as it is. "letterbox" shows the whole picture on grey,
@@ -182,12 +182,14 @@ def read_image(source) -> Photograph:
         if not valid or 0 in source.shape:
             raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
         source = Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source)
-    elif isinstance(source, (str, Path)):
+    elif isinstance(source, (str, os.PathLike)):
         name, file = f"image {source}", Path(source)
     elif isinstance(source, bytes):
         file = io.BytesIO(source)
-    elif not isinstance(source, Image.Image):
-        raise InputError(f"image is {type(source).__name__}; expected a path, bytes, a PIL image or an array")
+    elif not isinstance(source, Image.Image) and not hasattr(source, "read"):
+        raise InputError(
+            f"image is {type(source).__name__}; expected a path, bytes, an open file, a PIL image or an array"
+        )
     try:
         with nullcontext(source) if isinstance(source, Image.Image) else Image.open(file) as image:
             if min(image.size) < MINIMUM_SIDE:
@@ -208,9 +210,12 @@ def _failure(error: Exception, file) -> str:
         return "is not a picture, whatever its name says, or of a kind that cannot be read"
     if isinstance(error, Image.DecompressionBombError):
         return f"would unpack to more pixels than is safe to open: {error}"
+    if isinstance(error, FileNotFoundError) and ":/" in str(file):
+        return "is an address and no file; download it first"
     words = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder; expected one picture"}
-    words[PermissionError] = "may not be read: permission denied"
-    return words.get(type(error)) or f"is damaged or incomplete: {in_one_line(error)}"
+    if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
+        return words.get(type(error), f"cannot be read: {error.strerror}")
+    return f"is damaged or incomplete: {in_one_line(error)}"
 
 
 def _decoded(image: Image.Image, name: str) -> Photograph:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, channels_of, is_whole
+from ..core.checks import by_keyword, is_whole
 from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
 from ..core.maps import caveats, grad_cam_of, guided_product
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
-from ..core.tracing import trace
 from .explanation import Explanation
 from .images import Photograph, Placement, place, read_image
 
@@ -94,13 +93,11 @@ def explain_many(
         raise InputError(f"top is {top!r}; expected a positive int")
     if top > 1 and target is not None:
         raise InputError(f"target is {target!r} and top is {top}; give one of them")
-    channels = channels_of(trace(net))
-    if channels not in (3, None):
-        takes = f"this net takes images of {channels} channel{'s' * (channels > 1)}"
-        raise InputError(f"{takes}, and a picture has red, green and blue: make its array, for cam.grad_cam(net, x)")
+    how = normalisation_of(net)
+    if not isinstance(images, (list, tuple, np.ndarray, Iterator)):
+        raise InputError(f"images is {type(images).__name__}; expected a list of pictures")
     photographs = [read_image(image) for image in images]
     placements = [place(photograph.pixels.shape[:2], size, fit) for photograph in photographs]
-    how = normalisation_of(net)
     views = [placement.view(photograph.pixels, how) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
@@ -128,14 +125,14 @@ def explain_views(
         recording = record(net, x, layer, output=output)
     ranks = [recording.class_ids(target)]
     if top > 1:
-        ranks = np.argsort(-recording.logits, axis=1, kind="stable")[:, :top].T.tolist()
+        ranks = np.argsort(-recording.logits.reshape(len(photographs), -1), axis=1, kind="stable")[:, :top].T.tolist()
     explained = [_explained(net, recording, list(ids), photographs, placements) for ids in ranks]
     return [list(of_one) for of_one in zip(*explained)]
 
 
 def _explained(net: Block, recording: Recording, ids: list[int], photographs, placements) -> list[Explanation]:
     """One explanation per picture, of the class in `ids`."""
-    (layer,), logits, probabilities = recording.layers, recording.logits, recording.probabilities
+    (layer,), logits, probabilities = recording.layers, recording.logits.reshape(len(ids), -1), recording.probabilities
     signed = grad_cam_of(recording, target=ids, relu=False)  # (N, h, w)
     heat = np.maximum(signed, 0)
     saliency = np.abs(recording.image_gradient(target=ids)).max(axis=1)
@@ -152,14 +149,16 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
     labels = labels_of(net, logits.shape[1])
     found = []
     for image, number in enumerate(ids):
-        photograph, placement, logit = photographs[image], placements[image], float(logits[image, number])
+        photograph, placement, logit = photographs[image], placements[image], logits[image, number].item()
         own = [*photograph.notes, *_unseen(placement), *caveats(layer, signed[image]), *_weak(heat[image], logit)]
         found.append(
             Explanation(
                 label=labels[number] if labels else f"class {number}",
                 target=number,
                 logit=logit,
-                probability=None if probabilities is None else float(probabilities[image, number]),
+                probability=None
+                if probabilities is None
+                else probabilities.reshape(logits.shape)[image, number].item(),
                 layer=layer,
                 grad_cam=heat[image],
                 guided_backprop=guided[image],

@@ -39,8 +39,9 @@ def grad_cam_plus_plus(
 
     def plus_plus(path: str) -> np.ndarray:
         features, positive = recording.features(path), np.maximum(recording.gradient(path, target=target), 0)
-        shares = positive / (2 + positive * features.sum(axis=(2, 3), keepdims=True))  # alpha ReLU(g)
-        return (shares.sum(axis=(2, 3), keepdims=True) * features).sum(axis=1)
+        positions = tuple(range(2, features.ndim))
+        shares = positive / (2 + positive * features.sum(axis=positions, keepdims=True))  # alpha ReLU(g)
+        return (shares.sum(axis=positions, keepdims=True) * features).sum(axis=1)
 
     return each_layer(recording, layer, plus_plus)
 
@@ -105,6 +106,7 @@ def score_cam(
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
     recording = record(net, x, layer, image_gradient=False, output=output)
+    recording.check_axes(4)
 
     def scored(path: str) -> np.ndarray:
         maps = []
@@ -115,7 +117,8 @@ def score_cam(
                 masks -= masks.min(axis=(2, 3), keepdims=True)
                 highest = masks.max(axis=(2, 3), keepdims=True)
                 masked = input_for(net, image * masks / np.where(highest > 0, highest, 1))  # (batch, 3, H, W)
-                scores.append(record(net, masked, [], image_gradient=False, output=output).logits @ head)
+                seen = record(net, masked, [], image_gradient=False, output=output)
+                scores.append((seen.logits * head).reshape(len(masked), -1).sum(axis=1))
             weights = np.concatenate(scores)
             weights = np.exp(weights - weights.max())
             maps.append(np.tensordot(weights / weights.sum(), channels, 1))
@@ -156,9 +159,10 @@ def smooth_grad(
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")
     clean = record(net, x, [], image_gradient=False, output=output)
+    clean.check_axes(3, 4, 5)
     target = target if callable(target) else clean.class_ids(target)
     images, rng, total = x.asnumpy(), np.random.default_rng(seed), 0
-    deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
+    deviation = noise * np.ptp(images, axis=tuple(range(1, images.ndim)), keepdims=True)
     for _ in range(samples):
         noisy = input_for(net, images + deviation * rng.standard_normal(images.shape))
         total = total + record(net, noisy, [], output=output).image_gradient(target=target)

@@ -19,9 +19,13 @@ from cam.cli import beside
 from cam.nets import download
 from cam.pictures import plot
 
+import mxnet as mx
 import numpy as np
 import pytest
 from helpers import foreign_files, slow
+from helpers.nets import conv, ready, relu, sequence
+from mxnet import nd
+from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 from PIL import Image
 
@@ -180,6 +184,7 @@ def test_class_and_layer(run, pictures, quick):
     ("arguments", "message"),
     [
         (["nowhere.jpg"], "error: image nowhere.jpg does not exist"),
+        (["https://example.org/zebra.jpg"], "is an address and no file;"),
         (["pictures/0.png", "--layer", "feature.10"], "error: the net has no layer 'feature.10'; did you mean"),
         (["pictures/0.png", "--class", "20"], "error: target is 20; this net has the classes 0 to 19"),
         (["pictures/0.png", "--class", "-1"], "error: target is -1"),
@@ -293,6 +298,32 @@ def test_a_net_of_ones_own(run, pictures, tmp_path, quick):
     ):
         code, _, err = run("explain", "pictures/0.png", *arguments, net=())
         assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err, err
+
+
+def test_a_net_of_another_size(run, pictures, quick):
+    net, _ = ready(sequence(conv(), relu(), nn.Dense(3)), (1, 3, 32, 32))
+    net.hybridize()
+    net(nd.zeros((1, 3, 32, 32)))
+    net.export("small")
+    pair = ("--params", "small-0000.params", "--symbol", "small-symbol.json")
+    code, out, err = run("explain", "pictures/0.png", *pair, "--target", "1", "--json", net=())
+    assert code == 0 and json.loads(out)["target"] == 1, err
+
+
+@pytest.mark.parametrize(("loss", "label"), [("SoftmaxOutput", (1,)), ("LogisticRegressionOutput", (1, 3))])
+def test_a_checkpoint_of_a_module(run, pictures, quick, loss, label):
+    """It ends in a loss, whose label is in no file."""
+    end = mx.sym.Activation(mx.sym.Convolution(mx.sym.var("data"), kernel=(3, 3), num_filter=4), act_type="relu")
+    end = mx.sym.FullyConnected(mx.sym.Pooling(end, global_pool=True, kernel=(1, 1), pool_type="avg"), num_hidden=3)
+    module = mx.mod.Module(getattr(mx.sym, loss)(end, name="end"), label_names=["end_label"])
+    module.bind([("data", (1, 3, 224, 224))], [("end_label", label)])
+    module.init_params(mx.init.Xavier())
+    module.save_checkpoint("module", 1)
+    pair = ("--params", "module-0001.params", "--symbol", "module-symbol.json")
+    code, out, err = run("explain", "pictures/0.png", *pair, "--json", net=())
+    assert code == 0, err
+    module.forward(mx.io.DataBatch([cam.load_image(pictures / "0.png")]), is_train=False)
+    assert json.loads(out)["probability"] == pytest.approx(module.get_outputs()[0].asnumpy().max(), rel=1e-4)
 
 
 def test_layers(run):

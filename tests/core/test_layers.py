@@ -257,6 +257,18 @@ def test_printed():
     assert str(cam.layers(flat, x)).splitlines()[-1] == "recommended: none; choose one with height and width"
 
 
+def over_positions(F, x):
+    return F.mean(x, axis=(0, 1), exclude=True)
+
+
+def adaptive(size):
+    return function(lambda F, x: F.contrib.AdaptiveAvgPooling2D(x, output_size=size))
+
+
+def mean_and_maximum(F, x):
+    return F.concat(F.mean(x, axis=(2, 3)), F.max(x, axis=(2, 3)), dim=1)
+
+
 @pytest.mark.parametrize(
     ("kind", "layers", "same_everywhere", "grad_cam_adds_up", "hires_cam_adds_up"),
     [
@@ -272,6 +284,19 @@ def test_printed():
         ("one Dense layer", lambda: (nn.Dense(3),), False, False, True),
         ("several layers", lambda: (nn.Dense(5, activation="tanh"), nn.Dense(3)), False, False, False),
         ("several layers", lambda: (nn.GlobalMaxPool2D(), nn.Dense(3)), False, False, True),
+        ("GAP and Dense", lambda: (function(lambda F, x: F.mean(x, axis=(-1, -2))), nn.Dense(3)), True, True, True),
+        ("GAP and Dense", lambda: (function(lambda F, x: F.mean(F.mean(x, 3), 2)), nn.Dense(3)), True, True, True),
+        ("GAP and Dense", lambda: (function(over_positions), nn.Dense(3)), True, True, True),
+        ("GAP and Dense", lambda: (function(lambda F, x: F.sum(x, axis=(2, 3)) / 64), nn.Dense(3)), True, True, True),
+        ("GAP and Dense", lambda: (nn.AvgPool2D(2), *ending()), True, True, True),
+        ("GAP and Dense", lambda: (nn.AvgPool2D(8), nn.Dense(3)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), nn.BatchNorm(), nn.Dense(3)), True, True, True),
+        ("GAP and Dense", lambda: (*ending(), function(lambda F, z: z / 2)), True, True, True),
+        ("GAP", lambda: (function(lambda F, x: F.mean(F.reshape(x, (0, 0, -1)), axis=2)),), True, True, True),
+        ("several layers", lambda: (nn.AvgPool2D(8, 1, 1), nn.Dense(3)), False, False, True),
+        ("several layers", lambda: (adaptive(2), nn.Dense(3)), False, False, True),
+        ("several layers", lambda: (function(mean_and_maximum), nn.Dense(3)), False, False, True),
+        ("several layers", lambda: (function(lambda F, x: F.mean(x, axis=2)), nn.Dense(3)), False, False, True),
     ],
 )
 def test_what_is_said_of_an_ending_holds(kind, layers, same_everywhere, grad_cam_adds_up, hires_cam_adds_up):
@@ -399,7 +424,7 @@ def test_of_several_outputs_or_inputs_it_is_said_which():
     net, inputs = ready(two_inputs(), (1, 3, 8, 8), (1, 2))
     assert cam.relus(net, inputs) == [cam.default_layer(net, inputs)] == [cam.record(net, inputs).layers[0]]
     for question in (cam.layers, cam.default_layer, cam.relus):
-        with pytest.raises(cam.NetError, match="another number of arrays than 1: give x as a list of as many"):
+        with pytest.raises(cam.NetError, match="more or fewer arrays than 1; several go in a list"):
             question(net)
 
 

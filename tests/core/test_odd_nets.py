@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cam
 from cam import blocks, gradcam
@@ -107,6 +108,12 @@ def imported():
         return gluon.SymbolBlock.imports(f"{folder}/net-symbol.json", ["data"], f"{folder}/net-0000.params")
 
 
+def labelled(loss):
+    """As a module ends, whose predictions need no label."""
+    logits = mx.sym.FullyConnected(symbol_block()._cached_graph[1], num_hidden=3, name="f")
+    return gluon.SymbolBlock(getattr(mx.sym, loss)(logits, name="end"), mx.sym.var("data"))
+
+
 def hybrid_child():
     net = sequence(conv(), relu(), conv(), *ending())
     net[2].hybridize()
@@ -155,6 +162,29 @@ class WithScale(gluon.HybridBlock):
 
     def hybrid_forward(self, F, x, scale):
         return x + F.broadcast_mul(scale, self.conv(x))
+
+
+class Named(NamedTuple):
+    features: object
+    image: object
+
+
+def first_name(F, named):
+    return F.relu(named.features)
+
+
+def as_one_channel():
+    return function(lambda F, x: F.expand_dims(x, 1))
+
+
+def frames():
+    """A film's frames go through the net as so many images, and their logits are averaged."""
+
+    def forward(F, net, x):
+        logits = net.out(net.body(F.reshape(x, (-3, 0, 0, 0))))
+        return F.mean(F.reshape(logits, (-4, -1, 2, 0)), axis=1)
+
+    return Net(forward, body=sequence(conv(), relu()), out=sequence(*ending()))
 
 
 def equal_names():
@@ -223,6 +253,10 @@ def shuffle(F, net, x):
 
 def channels_last(F, net, x):
     return F.transpose(net.dense(F.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+
+
+def pooled_channels_last(F, x):
+    return F.Pooling(F.transpose(x, (0, 2, 3, 1)), layout="NHWC", global_pool=True, pool_type="avg", kernel=(1, 1))
 
 
 def turned(F, net, x):
@@ -321,6 +355,20 @@ GIVES = {
     "an identity at the end": Odd(lambda: sequence(conv(), relu(), Identity(), *ending()), "1"),
     "numbers beside the image": Odd(numbers_beside_the_image, "net_relu0", [(2, 3, 8, 8), (2, 5)]),
     "two images": Odd(two_images, "tower#1", [(2, 3, 8, 8), (2, 3, 6, 6)]),
+    "one number beside each image": Odd(
+        lambda: Net(
+            lambda F, net, x, z: net.out(F.broadcast_mul(net.conv(x), F.reshape(z, (-1, 1, 1, 1)))),
+            conv=conv(),
+            out=sequence(*ending()),
+        ),
+        "net_broadcast_mul0",
+        [(2, 3, 8, 8), (2,)],
+    ),
+    "a named tuple of outputs": Odd(
+        lambda: sequence(Net(lambda F, net, x: Named(net.conv(x), x), conv=conv()), function(first_name), *ending()),
+        "1",
+    ),
+    "frames in the batch": Odd(frames, "body", [(2, 2, 3, 8, 8)]),
     "the first of two outputs": Odd(two_heads, "net_relu0", output=0),
     "the second of two outputs": Odd(two_heads, "conv2", output=1),
     "outputs in a list in a tuple": Odd(outputs_in_a_list, "second.0", output=1),
@@ -331,6 +379,7 @@ GIVES = {
     "relu": Odd(lambda: after_conv(lambda F, net, x: F.relu(x)), "1"),
     "maximum with 0": Odd(lambda: after_conv(lambda F, net, x: F.maximum(x, 0)), "1"),
     "clip": Odd(lambda: after_conv(lambda F, net, x: F.clip(x, 0, 6)), "1"),
+    "clip without a top": Odd(lambda: after_conv(lambda F, net, x: F.clip(x, 0, float("inf"))), "1"),
     "LeakyReLU of slope 0": Odd(lambda: after_conv(lambda F, net, x: F.LeakyReLU(x, slope=0)), "1"),
     "x * (x > 0)": Odd(lambda: after_conv(lambda F, net, x: x * (x > 0)), "1"),
     "LeakyReLU": Odd(lambda: activated(nn.LeakyReLU(0.1)), "1", by="tape"),
@@ -354,6 +403,10 @@ GIVES = {
     "groups": Odd(lambda: sequence(conv(6), conv(6, groups=3), conv(6, groups=6), *ending()), "2"),
     "a transposed convolution": Odd(lambda: sequence(conv(strides=2), nn.Conv2DTranspose(4, 2, 2), *ending()), "1"),
     "1-D": Odd(lambda: sequence(nn.Conv1D(4, 3), relu(), nn.MaxPool1D(), nn.Dense(3)), "1", [(2, 3, 12)]),
+    "a waveform (N, L)": Odd(
+        lambda: sequence(as_one_channel(), nn.Conv1D(4, 3), relu(), nn.GlobalAvgPool1D(), nn.Dense(3)), "2", [(2, 12)]
+    ),
+    "a spectrogram (N, T, F)": Odd(lambda: sequence(as_one_channel(), conv(), relu(), *ending()), "2", [(2, 9, 8)]),
     "3-D": Odd(lambda: sequence(nn.Conv3D(3, 2), relu(), nn.MaxPool3D(), nn.Dense(3)), "1", [(1, 2, 5, 5, 5)]),
     "ceil_mode": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, ceil_mode=True), conv(), nn.Dense(3)), "2"),
     "poolings that overlap": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, 1), conv(), nn.Dense(3)), "2"),
@@ -384,6 +437,9 @@ GIVES = {
     ),
     "DropPath": Odd(lambda: sequence(conv(), residual(drop_path), *ending()), "1"),
     "blocks beside each other": Odd(lambda: sequence(conv(), beside(), *ending()), "1"),
+    "an addition of a row": Odd(
+        lambda: after_conv(lambda F, net, x: F.broadcast_add(x, F.contrib.arange_like(x, axis=3))), "1", by="tape"
+    ),
     "a map added to itself": Odd(lambda: after_conv(lambda F, net, x: x + x), "1"),
     "a sum of three": Odd(lambda: after_conv(lambda F, net, x: F.add_n(x, net.a(x), x), a=conv()), "1"),
     "a split, both halves used": Odd(lambda: after_conv(one_half, conv=conv()), "1"),
@@ -394,6 +450,12 @@ GIVES = {
     "weights that depend on the image": Odd(lambda: after_conv(dynamic, weights=conv(8)), "1"),
     "a channel shuffle": Odd(lambda: after_conv(shuffle, conv(), relu()), "3"),
     "channels last and back": Odd(lambda: after_conv(channels_last, dense=nn.Dense(5, flatten=False)), "0"),
+    "channels last in a pooling": Odd(
+        lambda: sequence(conv(), relu(), function(pooled_channels_last), nn.Dense(3)), "1", by="tape"
+    ),
+    "a shape taken from another array": Odd(
+        lambda: after_conv(lambda F, net, x: F.reshape_like(F.tanh(F.flatten(x)), x)), "1"
+    ),
     "turned and back": Odd(lambda: after_conv(turned), "1"),
     "a gradient that is stopped on one side": Odd(
         lambda: after_conv(lambda F, net, x: x + F.BlockGrad(net.conv(x)), conv=conv()), "1", by="tape"
@@ -416,8 +478,17 @@ GIVES = {
     "LogisticRegressionOutput": ends_in("sigmoid", lambda F, z: F.LogisticRegressionOutput(z, F.zeros_like(z))),
     "softmax, then a reshape": ends_in("softmax", lambda F, z: F.reshape(F.softmax(z), (-1, 3))),
     "softmax, then a Cast": ends_in("softmax", lambda F, z: F.cast(F.softmax(z), "float64")),
+    "softmax of a temperature": ends_in("softmax", lambda F, z: F.softmax(z, temperature=2)),
+    "softmax, clipped": ends_in("softmax", lambda F, z: F.clip(F.softmax(z), 1e-7, 1)),
+    "log(softmax)": ends_in("softmax", lambda F, z: F.log(F.softmax(z))),
+    "LinearRegressionOutput": Odd(lambda: labelled("LinearRegressionOutput"), "r"),
+    "MAERegressionOutput": Odd(lambda: labelled("MAERegressionOutput"), "r"),
+    "SVMOutput": Odd(lambda: labelled("SVMOutput"), "r"),
     "the probability of one class": ends_in("sigmoid", lambda F, z: F.sigmoid(z), classes=1),
     "one output": Odd(lambda: sequence(conv(), relu(), *ending(1)), "1"),
+    "one output (N,)": Odd(
+        lambda: sequence(conv(), relu(), *ending(1), function(lambda F, z: F.reshape(z, (-1,)))), "1"
+    ),
     "a map of classes": Odd(lambda: sequence(conv(), relu(), conv(3, 1)), "1"),
     "softmax over a map of classes": Odd(
         lambda: Net(lambda F, net, x: F.softmax(net.net(x), axis=1), net=sequence(conv(), relu(), conv(3, 1))),
@@ -453,9 +524,9 @@ def test_gives(name):
     logits = Logits(odd.logits(net), odd.output)
     assert np.allclose(recording.logits, logits(*inputs).asnumpy(), rtol=1e-5, atol=1e-6)
     if odd.says and recording.probabilities is not None:
-        probabilities = np.log(recording.probabilities) if name == "log_softmax" else recording.probabilities
+        probabilities = np.log(recording.probabilities) if name.startswith("log") else recording.probabilities
         assert np.allclose(probabilities, net(*inputs).asnumpy(), rtol=1e-5)
-    assert (recording.probabilities is None) == (recording.logits.ndim > 2 or name == "one output")
+    assert (recording.probabilities is None) == (recording.logits.ndim > 2 or name.startswith("one output"))
 
     head = nd.array(normal(7, recording.logits.shape)[0], dtype=inputs[0].dtype)
 
@@ -486,6 +557,33 @@ class Logits:
         if self.output is None:
             return returned
         return [one for part in returned for one in (part if isinstance(part, list) else [part])][self.output]
+
+
+@pytest.mark.parametrize("end", ["by hand", "softmin", "times one", "the mean of two"])
+def test_probabilities_by_any_other_operators(end):
+    """Their gradient fades, whatever made them; and nobody is told a softmax of a softmax as probability."""
+    ends = {
+        "by hand": lambda F, z: F.broadcast_div(F.exp(z), F.sum(F.exp(z), axis=1, keepdims=True)),
+        "softmin": lambda F, z: F.softmin(z),
+        "times one": lambda F, z: F.softmax(z) * 1,
+        "the mean of two": lambda F, z: (F.softmax(z) + F.softmax(2 * z)) / 2,
+    }
+    net, (x,) = ready(sequence(conv(), relu(), *ending(), function(ends[end])), (2, 3, 8, 8))
+    with pytest.warns(cam.NetWarning, match="^the net's outputs add up to 1, as probabilities do: "):
+        recording = cam.record(net, x)
+    assert np.array_equal(recording.probabilities, recording.logits)
+    assert np.allclose(recording.logits, net(x).asnumpy(), rtol=1e-5)
+
+
+def test_a_relu_inside_a_batch_norm_obeys_the_rules():
+    fused, (x,) = ready(sequence(conv(), nn.BatchNormReLU(), conv(), *ending()), (2, 3, 8, 8))
+    apart, _ = ready(sequence(conv(), sequence(nn.BatchNorm(), relu()), conv(), *ending()), (2, 3, 8, 8))
+    for one, other in zip(apart.collect_params().values(), fused.collect_params().values()):
+        one.set_data(other.data())
+    assert cam.relus(fused) == cam.relus(apart) == ["1"]
+    for rule in ("plain", "guided", "deconvnet"):
+        found, expected = (cam.image_gradient(net, x, target=1, rule=rule) for net in (fused, apart))
+        assert relative_l2(found, expected) < 1e-5
 
 
 def check(gradient, values, logits, inputs, head, block, step):

@@ -103,6 +103,13 @@ def no_derivative(F, net, x):
     return F.transpose(F.khatri_rao(columns, F.slice_axis(columns, axis=0, begin=0, end=1)))
 
 
+def writes(F, net, x):
+    x = net.conv(x)
+    x += 1
+    x[:] = 0
+    return x
+
+
 def sequence_last(F, x):
     return F.SequenceLast(F.transpose(F.mean(x, axis=3), (2, 0, 1)))
 
@@ -123,7 +130,11 @@ def with_numbers(F, net, x, numbers):
 
 NO_TRACE = "... cannot be traced, because its forward {}: write it as a hybrid_forward with F alone (...)"
 READS, MIXES = (
-    NO_TRACE.format(what) for what in ("reads the values or the shape of an array", "mixes in an array of its own")
+    NO_TRACE.format(what)
+    for what in (
+        "reads the values or the shape of an array, slices it by [] or writes to it",
+        "mixes in an array of its own",
+    )
 )
 DIFFERS = (
     "Net computes something else from arrays than from symbols, or something else in every call: its graph does not "
@@ -136,6 +147,18 @@ REFUSES = {
     "numpy in the middle": No(PlainBlock, NetError, READS),
     "it reads a shape": No(before_dense(lambda F, net, x: F.reshape(x, (x.shape[0], -1))), NetError, READS),
     "it reads a value": No(before_dense(lambda F, net, x: x * 2 if x.mean() > 0 else x), NetError, READS),
+    "it slices": No(before_dense(lambda F, net, x: x[:, :2]), NetError, READS),
+    "it writes": No(before_dense(writes, conv=conv()), NetError, READS),
+    "a block of a block reads a shape": No(
+        lambda: sequence(sequence(conv(), function(lambda F, x: F.reshape(x, (x.shape[0], -1)))), nn.Dense(3)),
+        NetError,
+        READS.replace("...", "Net at 0.1", 1),
+    ),
+    "it asks how many images there are": No(
+        before_dense(lambda F, net, x: F.reshape(x, (len(x), -1))),
+        InputError,
+        "the net's graph is for one image, as of len(x) in its forward, and x holds 2: one by one",
+    ),
     "an array of its own": No(before_dense(lambda F, net, x: x + nd.ones((1, 3, 8, 8))), NetError, MIXES),
     "mx.nd in the place of F": No(before_dense(lambda F, net, x: nd.relu(x)), NetError, MIXES),
     "it fails": No(
@@ -148,7 +171,7 @@ REFUSES = {
     "control flow": No(
         before_dense(loops, conv=conv()),
         NetError,
-        "... is control flow (_foreach), through which no gradient is followed here",
+        "... (_foreach) holds a graph of its own, as control flow does: no gradient is followed through it",
     ),
     "a random net": No(
         before_dense(lambda F, net, x: F.broadcast_add(x, F.random.normal(shape=(1, 1, 1, 1)))), NetError, DIFFERS
@@ -158,7 +181,17 @@ REFUSES = {
     "no array comes back": No(
         lambda: Net(lambda F, net, x: "logits" if F is mx.sym else net.out(x), out=nn.Dense(3)),
         NetError,
-        "Net returns str and no arrays: there is nothing to explain",
+        "Net returns str; expected an array, or a list or tuple of nothing but arrays",
+    ),
+    "a dictionary comes back": No(
+        lambda: Net(lambda F, net, x: {"logits": net.out(x)}, out=nn.Dense(3)),
+        NetError,
+        "Net returns dict; expected an array, or a list or tuple of nothing but arrays",
+    ),
+    "an array and nothing": No(
+        lambda: Net(lambda F, net, x: (net.out(x), None), out=nn.Dense(3)),
+        NetError,
+        "Net returns NoneType, Symbol; expected an array, or a list or tuple of nothing but arrays",
     ),
     "an array from nowhere": No(
         before_dense(lambda F, net, x: x if F is nd else x + mx.sym.var("more")),
@@ -168,14 +201,14 @@ REFUSES = {
     "one array for two": No(
         before_dense(with_numbers),
         NetError,
-        "Net takes another number of arrays than 1: give x as a list of as many (...)",
+        "Net takes more or fewer arrays than 1; several go in a list, the image first (...)",
         [(2, 3, 8, 8), (2, 2)],
         ones(2, 3, 8, 8),
     ),
     "two arrays for one": No(
         before_dense(lambda F, net, x: x),
         NetError,
-        "Net takes another number of arrays than 2: give x as a list of as many (...)",
+        "Net takes more or fewer arrays than 2; several go in a list, the image first (...)",
         x=lambda: [nd.ones((2, 3, 8, 8))] * 2,
     ),
     "channels last": No(
@@ -212,7 +245,7 @@ REFUSES = {
     "no map": No(
         lambda: sequence(nn.Dense(4), nn.Dense(3)),
         LayerError,
-        "no map with height and width holds all that this net knows of the image: name a layer",
+        "no map with height and width holds all that this net knows of the image: name a layer, or take cam.saliency",
     ),
     "a stopped gradient": No(
         after_relu(lambda F, x: F.BlockGrad(x)),
@@ -383,6 +416,53 @@ def test_a_gradient_that_is_not_finite():
     refused(lambda: recording.gradient(), NonFiniteError, f"NaN or infinity in the gradient at 1; {CHECK}")
     refused(lambda: recording.image_gradient(), NonFiniteError, f"NaN or infinity in the image's gradient; {CHECK}")
     refused(lambda: cam.hires_cam(net, x, layer="1"), NonFiniteError, f"NaN or infinity in the map at 1; {CHECK}")
+
+
+AXES = "x has shape {}; this needs (N, C, H, W), cam.image_gradient takes it as it is"
+BY_CHANNEL = [cam.saliency, cam.smooth_grad]
+BY_PIXEL = [cam.guided_grad_cam, cam.score_cam]
+
+
+def as_channels_first():
+    return function(lambda F, x: F.transpose(x, (0, 3, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("first", "shape", "doors"),
+    [
+        (as_channels_first, (2, 8, 9, 3), BY_CHANNEL + BY_PIXEL),
+        (lambda: sequence(function(lambda F, x: x / 255), as_channels_first()), (2, 8, 9, 3), BY_CHANNEL + BY_PIXEL),
+        (lambda: function(lambda F, x: F.expand_dims(x, 1)), (2, 8, 9), BY_PIXEL),
+        (lambda: function(lambda F, x: F.reshape(x, (0, 1, 4, -1))), (2, 32), BY_CHANNEL + BY_PIXEL),
+    ],
+)
+def test_images_of_other_axes(first, shape, doors):
+    """What takes the greatest over the channels, or multiplies pixel by pixel, would do so over other axes."""
+    net, (x,) = ready(sequence(first(), conv(), relu(), *ending()), shape)
+    assert cam.grad_cam(net, x).ndim == 3 and cam.image_gradient(net, x).shape == shape
+    for door in doors:
+        refused(lambda door=door: door(net, x), InputError, AXES.format(shape))
+
+
+def test_more_maps_than_images():
+    """A net that puts each image and its mirror image into one batch."""
+
+    def forward(F, net, x):
+        both = F.mean(net.body(F.concat(x, F.flip(x, axis=3), dim=0)), axis=(2, 3))
+        return F.mean(F.reshape(net.out(both), (2, -1, 3)), axis=0)
+
+    net, (x,) = ready(Net(forward, body=sequence(conv(), relu()), out=nn.Dense(3)), (2, 3, 8, 8))
+    said = "the layer has 4 maps for 2 images: the net changes the length of its batch"
+    refused(lambda: cam.guided_grad_cam(net, x), LayerError, said)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(nn.Conv1D, (2, 1, 32)), (nn.Conv3D, (1, 1, 6, 7, 8))])
+def test_no_picture_fits(kind, shape):
+    net, (x,) = ready(sequence(kind(4, 3), relu(), nn.Dense(3)), shape)
+    assert cam.default_layer(net, x) == "1" and len(cam.layers(net, x)) == 3
+    for door in (cam.layers, cam.default_layer, cam.draw_graph, cam.check):
+        said = "no picture of a usual size fits this net; give x, an input as it takes it"
+        refused(lambda door=door: door(net), InputError, said)
 
 
 def test_what_is_no_net():

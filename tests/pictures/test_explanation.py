@@ -1,6 +1,7 @@
 """A picture in, an explanation out."""
 
 import warnings
+from itertools import chain
 
 import cam
 from cam import ClassError, InputError, InputWarning, LayerError, LayerWarning, MapWarning, NetError, NetWarning, scenes
@@ -123,6 +124,8 @@ class TestExplain:
         net.add(nn.Conv2D(4, 3, in_channels=channels), nn.Activation("relu"), nn.GlobalAvgPool2D(), nn.Dense(3))
         with pytest.raises(InputError, match=f"this net takes images of {words}, and a picture has red, green and"):
             cam.explain(initialised(net, (1, channels, 64, 64)), scene.image)
+        with pytest.raises(InputError, match=f"this net takes images of {words}"):
+            cam.load_image(scene.image, net=net)
 
     def test_how_the_picture_was_read_is_said(self, net):
         values = np.linspace(0, 4095, 224 * 224).astype(np.uint16).reshape(224, 224)
@@ -154,6 +157,9 @@ class TestExplain:
             cam.explain_many(net, [scene.image], target="zebra", top=2)
         with pytest.raises(InputError, match="images is empty or has pictures of different sizes"):
             cam.explain_many(net, [])
+        for one in (Image.fromarray(scene.image), "scene.png"):
+            with pytest.raises(InputError, match="^images is (Image|str); expected a list of pictures$"):
+                cam.explain_many(net, one)
         with pytest.raises(InputError, match="layer is a list"):
             cam.explain(net, scene.image, layer=["features.10"])
         with pytest.raises(InputError, match="target is a function; an explanation is of a class"):
@@ -204,6 +210,21 @@ class TestOtherNets:
         found = cam.explain(net, scene.image, target=1, size=64)
         assert found.probability == pytest.approx(net(cam.load_image(scene.image, 64)).asnumpy()[0, 1], rel=1e-4)
         assert said(found, NetWarning) == ["the net ends in softmax: the logits before it are explained"]
+
+    def test_logits_of_another_shape(self, scene):
+        """As a convolution for the Dense layer gives them, and one number that was squeezed."""
+        flat, shaped = Ending(3, lambda F, z: z), Ending(3, lambda F, z: F.reshape(z, (0, 0, 1, 1)))
+        one, squeezed = Ending(1, lambda F, z: z), Ending(1, lambda F, z: F.reshape(z, (-1,)))
+        for net, other, top in ((flat, shaped, 3), (one, squeezed, 1)):
+            initialised(net), initialised(other)
+            for own, same in zip(net.collect_params().values(), other.collect_params().values()):
+                same.set_data(own.data())
+            pair = [scene.image, scene.image[::-1]]
+            expected, found = (cam.explain_many(each, pair, top=top, size=64) for each in (net, other))
+            for left, right in zip(chain(*expected), chain(*found)):
+                assert (left.target, left.logit) == (right.target, right.logit)
+                assert np.array_equal(left.grad_cam, right.grad_cam) and np.array_equal(left.saliency, right.saliency)
+            assert cam.check(other, cam.load_image(scene.image, 64)).passed
 
     def test_two_outputs(self, scene):
         net = initialised(Ending(3, lambda F, z: (z, -2 * z)))

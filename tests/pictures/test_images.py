@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -77,7 +78,9 @@ def test_sources(tmp_path):
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     theirs = mx.image.imread(str(tmp_path / "a.png"))  # an NDArray
-    for source in (str(tmp_path / "a.png"), buffer.getvalue(), image, np.asarray(image), theirs):
+    (entry,) = os.scandir(tmp_path)
+    buffer.seek(0)
+    for source in (str(tmp_path / "a.png"), buffer.getvalue(), image, np.asarray(image), theirs, entry, buffer):
         assert np.array_equal(cam.load_image(source).asnumpy(), from_path)
     grey = mx.image.imread(str(tmp_path / "a.png"), flag=0)
     expected = read(np.repeat(grey.asnumpy(), 3, axis=2))
@@ -89,6 +92,9 @@ def test_sources(tmp_path):
     ("source", "message"),
     [
         ("nowhere.jpg", "nowhere.jpg does not exist"),
+        ("https://example.org/zebra.jpg", "zebra.jpg is an address and no file; download it first"),
+        (f"{__file__}/a.jpg", "a.jpg cannot be read: Not a directory"),
+        ("a" * 500, "cannot be read: File name too long"),
         (b"not a picture", "the picture given is not a picture, whatever its name says"),
         (np.zeros((4, 4, 3)), "image is float64"),
         (mx.nd.zeros((4, 4, 3)), r"image is float32 \(4, 4, 3\); expected uint8"),

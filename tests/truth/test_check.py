@@ -60,6 +60,18 @@ def test_a_probability_at_the_end_and_leaky_relus():
     assert passed(net, x)[NAMES[4]] is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_faint_gradient_is_not_called_wrong(seed):
+    """Random weights on 224 x 224 pixels: the differences drown in rounding, and the gradient is right."""
+    net, _ = ready(sequence(conv(), relu(), *ending()), (1, 3, 224, 224), seed=seed)
+    assert cam.check(net).passed
+
+
+def test_a_waveform():
+    net, (x,) = ready(sequence(nn.Conv1D(4, 3), relu(), nn.GlobalAvgPool1D(), nn.Dense(3)), (1, 1, 32))
+    assert passed(net, x) == {**dict.fromkeys(NAMES, True), NAMES[1]: None}
+
+
 def test_a_dead_net_has_no_slope():
     net, (x,) = ready(residual(), (1, 3, 8, 8))
     for parameter in net.collect_params().values():

@@ -11,7 +11,7 @@ from cam.core.inputs import normalise
 import numpy as np
 import pytest
 from conftest import random_images, relative_l2
-from helpers.nets import Net, ready, two_heads
+from helpers.nets import Net, conv, ready, relu, sequence, two_heads
 from mxnet import nd
 from mxnet.gluon import nn
 
@@ -105,6 +105,21 @@ def test_warnings_of_layers_point_at_the_caller(method, narrow_resnet):
         warnings.simplefilter("always")
         method(narrow_resnet, random_images(1, 64), target=0, layer="features.8.2.conv3")
     assert [one.category for one in heard] == [cam.LayerWarning] and heard[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", [nn.Conv1D, nn.Conv3D])
+def test_rows_and_volumes(kind):
+    dimensions = 1 if kind is nn.Conv1D else 3
+    net, (x,) = ready(sequence(kind(4, 3), relu(), nn.Dense(3)), (2, 1, *(8,) * dimensions))
+    for method in (cam.layer_cam, cam.grad_cam_plus_plus):
+        assert method(net, x).shape == (2, *(6,) * dimensions)
+    assert cam.smooth_grad(net, x).shape == (2, *(8,) * dimensions)
+
+
+def test_score_cam_of_logits_in_a_map_of_one_position():
+    net, (x,) = ready(sequence(conv(), relu(), nn.GlobalAvgPool2D(), conv(3, 1)), (2, 3, 8, 8))
+    expected = cam.score_cam(sequence(net, nn.Flatten()), x, target=1)
+    assert np.array_equal(cam.score_cam(net, x, target=1), expected) and expected.any()
 
 
 def test_wrong_requests_are_refused(narrow_resnet):

@@ -119,7 +119,8 @@ def _why_not(net: Block, inputs: int, error: Exception) -> str:
     """One sentence on why a net has no graph, by what its forward raised."""
     said, kind = in_one_line(error), type(net).__name__
     if "positional argument" in said:
-        return f"{kind} takes another number of arrays than {inputs}: give x as a list of as many ({said})"
+        takers = "cam.record, cam.layers and cam.grad_cam take a list of them as x"
+        return f"{kind} takes another number of arrays than {inputs}; {takers} ({said})"
     cause = "needs arrays"
     if "NDArray" in said and "not implemented for Symbol" not in said:
         cause = "mixes in an array of its own"

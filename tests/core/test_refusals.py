@@ -122,6 +122,7 @@ def with_numbers(F, net, x, numbers):
 
 
 NO_TRACE = "... cannot be traced, because its forward {}: write it as a hybrid_forward with F alone (...)"
+LIST = "cam.record, cam.layers and cam.grad_cam take a list of them as x"
 READS, MIXES = (
     NO_TRACE.format(what) for what in ("reads the values or the shape of an array", "mixes in an array of its own")
 )
@@ -168,14 +169,14 @@ REFUSES = {
     "one array for two": No(
         before_dense(with_numbers),
         NetError,
-        "Net takes another number of arrays than 1: give x as a list of as many (...)",
+        f"Net takes another number of arrays than 1; {LIST} (...)",
         [(2, 3, 8, 8), (2, 2)],
         ones(2, 3, 8, 8),
     ),
     "two arrays for one": No(
         before_dense(lambda F, net, x: x),
         NetError,
-        "Net takes another number of arrays than 2: give x as a list of as many (...)",
+        f"Net takes another number of arrays than 2; {LIST} (...)",
         x=lambda: [nd.ones((2, 3, 8, 8))] * 2,
     ),
     "channels last": No(

@@ -133,7 +133,8 @@ def _why_not(block: Block, path: str, inputs: int, error: Exception) -> str:
     """One sentence on why a net has no graph, by what the forward of one of its blocks raised."""
     said, kind = in_one_line(error), f"{type(block).__name__}{path and f' at {path}'}"
     if ("positional argument" in said or "Invalid input format" in said) and not path:
-        return f"{kind} takes more or fewer arrays than {inputs}; several go in a list, the image first ({said})"
+        takers = "cam.record, cam.layers and cam.grad_cam take a list of them as x"
+        return f"{kind} takes more or fewer arrays than {inputs}; {takers} ({said})"
     cause = "needs arrays"
     if "NDArray" in said and "not implemented for Symbol" not in said:
         cause = "mixes in an array of its own"

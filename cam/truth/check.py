@@ -8,13 +8,12 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block, nn
 
-from ..core.checks import blank
+from ..core.checks import blank, output_of
 from ..core.errors import LayerError, collected
 from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import layers, paths
 from ..core.maps import decompose, grad_cam
 from ..core.recording import record
-from ..core.targets import class_ids
 from ..core.tracing import flat, trace
 from . import scenes
 
@@ -48,14 +47,17 @@ class Verdicts(tuple):
         return "\n".join(map(str, self))
 
 
-def check(net: Block, x: nd.NDArray | None = None, *, target: int | str | None = None) -> Verdicts:
+def check(
+    net: Block, x: nd.NDArray | None = None, *, target: int | str | None = None, output: int | None = None
+) -> Verdicts:
     """Whether explaining a net leaves it alone, and whether what is said of its logit is so.
 
     Parameters
     ----------
-    net : as for `cam.record`, with one output; CamError as there
+    net : as for `cam.record`, with one input; CamError as there
     x : NDArray (1, C, H, W), a picture as the net takes it; a scene of two cut-outs if not given
     target : the class to explain; the top class if not given
+    output : which output to explain, of a net that has several
 
     Returns
     -------
@@ -63,58 +65,59 @@ def check(net: Block, x: nd.NDArray | None = None, *, target: int | str | None =
     """
     x = _scene(net) if x is None else x[:1]
     with collected():  # of layers and maps; what is to be said here is said in the verdicts
-        number = class_ids(net, target, record(net, x, []).logits)[0]
+        output = output_of(trace(net), output)
+        number = record(net, x, [], output=output).class_ids(target)[0]
         tests = (logits_unchanged, branch_and_shortcut, map_and_bias, finite_difference, relus_reached)
-        return Verdicts(test(net, x, number) for test in tests)
+        return Verdicts(test(net, x, number, output) for test in tests)
 
 
-def logits_unchanged(net: Block, x: nd.NDArray, target: int) -> Verdict:
+def logits_unchanged(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """The net predicts the same, to the bit, before and after it was explained."""
     before = [one.asnumpy() for one in flat(net(x))]
-    grad_cam(net, x, target=target)
-    record(net, x, []).image_gradient(target=target)
+    grad_cam(net, x, target=target, output=output)
+    record(net, x, [], output=output).image_gradient(target=target)
     off = max(np.abs(one - other.asnumpy()).max() for one, other in zip(before, flat(net(x))))
     return Verdict("logits unchanged", bool(off == 0), f"largest difference {off:.0e} after three explanations")
 
 
-def branch_and_shortcut(net: Block, x: nd.NDArray, target: int) -> Verdict:
+def branch_and_shortcut(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """At every addition of two maps, map(branch) + map(shortcut) = map(Add)."""
     graph, worst, count = trace(net), 0.0, 0
     for entry in (entry for entry in graph.consumers if graph.steps[entry[0]].kind == "addition"):
         path = graph.name(entry)
         try:
-            parts = decompose(net, x, path, target=target)
+            parts = decompose(net, x, path, target=target, output=output)
         except LayerError:  # of arrays that are no maps, or not of one shape
             continue
         off = np.linalg.norm(
-            parts["branch"] + parts["shortcut"] - grad_cam(net, x, target=target, layer=path, relu=False)
+            parts["branch"] + parts["shortcut"] - grad_cam(net, x, target=target, layer=path, relu=False, output=output)
         )
         worst, count = max(worst, off / (sum(map(np.linalg.norm, parts.values())) or 1)), count + 1
     said = f"largest relative difference {worst:.0e} in {count} additions" if count else "this net adds no two maps"
     return Verdict("branch + shortcut = Add", bool(worst < SUMS) if count else None, said)
 
 
-def map_and_bias(net: Block, x: nd.NDArray, target: int) -> Verdict:
+def map_and_bias(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """Where the net ends in GAP, or in GAP and Dense, logit less map is one number for all images: the bias."""
-    ending = layers(net, x).ending
+    ending = layers(net, x, output=output).ending
     if ending not in ("GAP", "GAP and Dense"):
         return Verdict("map + bias = logit", None, f"need not hold, since the net ends in {ending or 'no map'}")
     several = nd.concat(x, x.flip(axis=x.ndim - 1), x / 2, dim=0)
-    logits = record(net, several, []).logits.reshape(3, -1)[:, target]
-    maps = grad_cam(net, several, target=target, relu=False)
+    logits = record(net, several, [], output=output).logits.reshape(3, -1)[:, target]
+    maps = grad_cam(net, several, target=target, relu=False, output=output)
     rest = logits - maps.sum(axis=tuple(range(1, maps.ndim)))
     said = f"logit - map is {rest.mean():.4g} for three pictures, to {np.ptp(rest):.0e}"
     return Verdict("map + bias = logit", bool(np.ptp(rest) <= CLOSE * np.abs(logits).max()), said)
 
 
-def finite_difference(net: Block, x: nd.NDArray, target: int) -> Verdict:
+def finite_difference(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """Small steps in four random directions change the logit as the image's gradient says.
 
     Not along the gradient itself: of a derivative that lacks a part, that direction shows little. Of a large step ReLUs
     switch on the way, of a small one rounding is left; the best of three sizes counts. A faint gradient drowns in both:
     then the directions are drawn for squares of pixels, along which its parts add up.
     """
-    gradient, found = record(net, x, []).image_gradient(target=target), {}
+    gradient, found = record(net, x, [], output=output).image_gradient(target=target), {}
     for side in (1, SQUARE):
         directions = _directions(x.shape[1:], side)
         said = (gradient * directions).reshape(4, -1).sum(axis=1)
@@ -125,7 +128,7 @@ def finite_difference(net: Block, x: nd.NDArray, target: int) -> Verdict:
             step = size * float(np.ptp(x.asnumpy()) or 1)
             there = nd.array(step * directions, ctx=x.context, dtype=x.dtype)
             moved = nd.concat(x + there, x - there, dim=0)
-            logits = record(net, moved, []).logits.reshape(8, -1)[:, target].reshape(2, 4)
+            logits = record(net, moved, [], output=output).logits.reshape(8, -1)[:, target].reshape(2, 4)
             slopes = (logits[0] - logits[1]) / (2 * step)
             found[float(np.linalg.norm(slopes - said)) / length] = slopes, said
         if min(found) < SLOPE:
@@ -143,15 +146,16 @@ def _directions(shape: tuple[int, ...], side: int) -> np.ndarray:
     return drawn
 
 
-def relus_reached(net: Block, x: nd.NDArray, target: int) -> Verdict:
+def relus_reached(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """The guided rule reaches every activation, also those that are function calls."""
     graph, blocks = trace(net), paths(net)
-    ends = {entry for path, entry in graph.entries.items() if isinstance(blocks.get(path), nn.Activation)}
-    every = graph.relus()
+    activations = [path for path, block in blocks.items() if isinstance(block, nn.Activation)]
+    ends = {entry for path in activations for run in graph.runs.get(path, ()) for entry in run}
+    every = graph.relus(output)
     said = f"{len(every)}, of which {sum((index, 0) not in ends for index in every)} are function calls"
     if not every:
         return Verdict("count of ReLUs", None, "the net has no ReLU")
-    recording = record(net, x, [])
+    recording = record(net, x, [], output=output)
     with collected() as left:
         recording.image_gradient(target=target, rule="guided")
     rest = map(str, left) if left else ["all obey the guided rule"]

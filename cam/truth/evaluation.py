@@ -73,7 +73,7 @@ class Evaluation:
 
 @telling
 def evaluate(
-    net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10
+    net: Block, seeds: Iterable, layer: Layers = None, *, batch: int = 10, output: int | None = None
 ) -> Evaluation | dict[str, Evaluation]:
     """`compare` for Grad-CAM alone.
 
@@ -82,31 +82,40 @@ def evaluate(
     net, seeds : as for `compare`, whose errors this function raises
     layer : as for `cam.grad_cam`
     batch : scenes per call
+    output : as for `cam.grad_cam`
 
     Returns
     -------
     Evaluation; a dict of them by layer path if `layer` is a list
     """
-    found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch)}
+    found = {one.layer: one for one in compare(net, {"Grad-CAM": grad_cam}, layer, seeds, batch=batch, output=output)}
     return found if isinstance(layer, (list, tuple)) else next(iter(found.values()))
 
 
 @telling
 def compare(
-    net: Block, methods: Mapping[str, Callable], layers: Layers, seeds: Iterable, *, batch: int = 10, progress=iter
+    net: Block,
+    methods: Mapping[str, Callable],
+    layers: Layers,
+    seeds: Iterable,
+    *,
+    batch: int = 10,
+    progress=iter,
+    output: int | None = None,
 ) -> list[Evaluation]:
     """Measure the maps of every object's class by several methods and layers on the same scenes.
 
     Parameters
     ----------
     net : a net that knows the classes of `cam.scenes`, by its labels or, without labels, in their order
-    methods : functions, by a name for the table, of any of `net`, `x`, `target` and `layer`, which they get by name:
+    methods : functions, by a name for the table, of any of `net`, `x`, `target`, `layer` and `output`, by name:
         `cam.grad_cam`, `cam.saliency`, `cam.rivals.edges`, or one's own. They return maps (N, h, w), a dict of them by
         layer if they were given a list; of gradients (N, 3, H, W) the largest |value| over channels is measured
     layers : as `layer` in `cam.grad_cam`
     seeds : which scenes of two objects, such as `cam.scenes.TEST_SEEDS[:200]`; or Scenes, of any number of objects
     batch : scenes per call of a method
     progress : function that wraps the list of batches to show how far it is, such as `tqdm.tqdm`
+    output : as for `cam.grad_cam`
 
     Returns
     -------
@@ -121,12 +130,12 @@ def compare(
     """
     rows: dict[tuple[str, str], list[tuple]] = {}
     for marks, drawn, x in _batches(net, seeds, 2, batch, progress):
-        classes = record(net, x, [], image_gradient=False).logits.shape[1]
+        classes = record(net, x, [], image_gradient=False, output=output).logits.shape[1]
         ids = [_class_ids(net, scene, classes) for scene in drawn]
         for target in range(max(map(len, ids))):
             asked = [of_one[min(target, len(of_one) - 1)] for of_one in ids]  # of a scene with fewer, one is left over
             for name, method in methods.items():
-                for path, maps in _maps(method, net=net, x=x, target=asked, layer=layers).items():
+                for path, maps in _maps(method, net=net, x=x, target=asked, layer=layers, output=output).items():
                     measured = rows.setdefault((name, path), [])
                     for heat, scene, mark in zip(maps, drawn, marks):
                         if target < len(scene.masks):
@@ -134,7 +143,8 @@ def compare(
     return [Evaluation(*key, *map(np.array, zip(*measured))) for key, measured in rows.items()]
 
 
-def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> float:
+@telling
+def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20, *, output: int | None = None) -> float:
     """Share of scenes whose top class is among the objects shown.
 
     Parameters
@@ -142,6 +152,7 @@ def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> 
     net, seeds : as for `compare`, whose errors this function raises
     objects : how many of them a scene of a seed has
     batch : scenes per prediction
+    output : as for `cam.grad_cam`
 
     Returns
     -------
@@ -149,18 +160,19 @@ def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20) -> 
     """
     hits = []
     for _, drawn, x in _batches(net, seeds, objects, batch):
-        logits = net(x).asnumpy()
+        logits = record(net, x, [], image_gradient=False, output=output).logits
         hits += [row.argmax() in _class_ids(net, scene, len(row)) for row, scene in zip(logits, drawn)]
     return sum(hits) / len(hits)
 
 
-def score_of(net: Block, target: int | str) -> metrics.Score:
+def score_of(net: Block, target: int | str, *, output: int | None = None) -> metrics.Score:
     """The probability of a class as a function of images, for `cam.metrics`.
 
     Parameters
     ----------
     net : as for `cam.record`
     target : the class, by number or label
+    output : as for `cam.record`
 
     Returns
     -------
@@ -173,7 +185,7 @@ def score_of(net: Block, target: int | str) -> metrics.Score:
     """
 
     def score(images: np.ndarray) -> np.ndarray:
-        recording = record(net, input_for(net, images), [], image_gradient=False)
+        recording = record(net, input_for(net, images), [], image_gradient=False, output=output)
         ids = recording.class_ids(target)
         if recording.probabilities is None:
             raise NetError("the net gives no probabilities of classes, which this measure is about")

@@ -9,9 +9,8 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, is_whole
+from ..core.checks import Images, by_keyword, check_arrays, is_whole
 from ..core.errors import InputError
-from ..core.inputs import input_for
 from ..core.maps import Layers, Maps, each_layer, resize_map
 from ..core.recording import record
 from ..core.targets import Target
@@ -19,7 +18,7 @@ from ..core.targets import Target
 
 @by_keyword
 def grad_cam_plus_plus(
-    net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None, output: int | None = None
+    net: Block, x: Images, *, target: Target = None, layer: Layers = None, output: int | None = None
 ) -> Maps:
     """Grad-CAM++: ReLU(sum_k w_k A_k), w_k = sum_ij alpha_kij ReLU(g_kij) (Chattopadhay et al. 2018, equations 5, 10).
 
@@ -47,9 +46,7 @@ def grad_cam_plus_plus(
 
 
 @by_keyword
-def layer_cam(
-    net: Block, x: nd.NDArray, *, target: Target = None, layer: Layers = None, output: int | None = None
-) -> Maps:
+def layer_cam(net: Block, x: Images, *, target: Target = None, layer: Layers = None, output: int | None = None) -> Maps:
     """LayerCAM: ReLU(sum_k ReLU(d target / d A_k) A_k), position by position (Jiang et al. 2021, equations 5 to 7).
 
     HiResCAM without the gradient's negative part.
@@ -74,7 +71,7 @@ def layer_cam(
 @by_keyword
 def score_cam(
     net: Block,
-    x: nd.NDArray,
+    x: Images,
     *,
     target: Target = None,
     layer: Layers = None,
@@ -108,16 +105,19 @@ def score_cam(
     recording = record(net, x, layer, image_gradient=False, output=output)
     recording.check_axes(4)
 
+    image, *others = check_arrays(x)
+
     def scored(path: str) -> np.ndarray:
         maps = []
-        for channels, image, head in zip(recording.features(path), x.asnumpy(), recording.head(target).asnumpy()):
-            scores = []
+        for number, (channels, head) in enumerate(zip(recording.features(path), recording.head(target).asnumpy())):
+            pixels, scores = image[number].asnumpy(), []
             for start in range(0, len(channels), batch):
-                masks = resize_map(channels[start : start + batch], image.shape[1:])[:, None]
+                masks = resize_map(channels[start : start + batch], image.shape[2:])[:, None]
                 masks -= masks.min(axis=(2, 3), keepdims=True)
                 highest = masks.max(axis=(2, 3), keepdims=True)
-                masked = input_for(net, image * masks / np.where(highest > 0, highest, 1))  # (batch, 3, H, W)
-                seen = record(net, masked, [], image_gradient=False, output=output)
+                masked = nd.array(pixels * masks / np.where(highest > 0, highest, 1), image.context, image.dtype)
+                given = [masked, *(one[number : number + 1].repeat(len(masked), axis=0) for one in others)]
+                seen = record(net, given, [], image_gradient=False, output=output)
                 scores.append((seen.logits * head).reshape(len(masked), -1).sum(axis=1))
             weights = np.concatenate(scores)
             weights = np.exp(weights - weights.max())
@@ -130,7 +130,7 @@ def score_cam(
 @by_keyword
 def smooth_grad(
     net: Block,
-    x: nd.NDArray,
+    x: Images,
     *,
     target: Target = None,
     output: int | None = None,
@@ -161,9 +161,10 @@ def smooth_grad(
     clean = record(net, x, [], image_gradient=False, output=output)
     clean.check_axes(3, 4, 5)
     target = target if callable(target) else clean.class_ids(target)
-    images, rng, total = x.asnumpy(), np.random.default_rng(seed), 0
+    image, *others = check_arrays(x)
+    images, rng, total = image.asnumpy(), np.random.default_rng(seed), 0
     deviation = noise * np.ptp(images, axis=tuple(range(1, images.ndim)), keepdims=True)
     for _ in range(samples):
-        noisy = input_for(net, images + deviation * rng.standard_normal(images.shape))
-        total = total + record(net, noisy, [], output=output).image_gradient(target=target)
+        noisy = nd.array(images + deviation * rng.standard_normal(images.shape), image.context, image.dtype)
+        total = total + record(net, [noisy, *others], [], output=output).image_gradient(target=target)
     return np.abs(total / samples).max(axis=1)

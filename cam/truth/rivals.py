@@ -85,9 +85,10 @@ def other_class(method: Callable) -> Callable:
     Function that is called so too, with a class as target
     """
 
-    def of_other_class(net, x, *, target=None, layer=None, **options):
-        recording = record(net, x, [], image_gradient=False, output=options.get("output"))
+    def of_other_class(net, x, *, target=None, layer=None, output=None):
+        recording = record(net, x, [], image_gradient=False, output=output)
         others = [(one - 1) % recording.logits.shape[1] for one in recording.class_ids(target)]
-        return method(net, x, target=others, layer=layer, **options)
+        only = {} if output is None else {"output": output}  # a method of one's own need not know outputs
+        return method(net, x, target=others, layer=layer, **only)
 
     return of_other_class

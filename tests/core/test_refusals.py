@@ -129,6 +129,7 @@ def with_numbers(F, net, x, numbers):
 
 
 NO_TRACE = "... cannot be traced, because its forward {}: write it as a hybrid_forward with F alone (...)"
+LIST = "cam.record, cam.layers and cam.grad_cam take a list of them as x"
 READS, MIXES = (
     NO_TRACE.format(what)
     for what in (
@@ -201,14 +202,14 @@ REFUSES = {
     "one array for two": No(
         before_dense(with_numbers),
         NetError,
-        "Net takes more or fewer arrays than 1; several go in a list, the image first (...)",
+        f"Net takes more or fewer arrays than 1; {LIST} (...)",
         [(2, 3, 8, 8), (2, 2)],
         ones(2, 3, 8, 8),
     ),
     "two arrays for one": No(
         before_dense(lambda F, net, x: x),
         NetError,
-        "Net takes more or fewer arrays than 2; several go in a list, the image first (...)",
+        f"Net takes more or fewer arrays than 2; {LIST} (...)",
         x=lambda: [nd.ones((2, 3, 8, 8))] * 2,
     ),
     "channels last": No(

@@ -8,7 +8,7 @@ from cam.core import rules
 
 import numpy as np
 import pytest
-from helpers.nets import Net, conv, ending, function, ready, relu, sequence
+from helpers.nets import Net, conv, ending, function, ready, relu, sequence, two_heads
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
@@ -117,3 +117,11 @@ def test_a_net_that_an_explanation_changes_fails(monkeypatch):
 
     monkeypatch.setattr(tests_of, "grad_cam", meddling)
     assert not passed(net, x)["logits unchanged"]
+
+
+def test_one_output_of_several():
+    net, (x,) = ready(two_heads(), (1, 3, 8, 8))
+    with pytest.raises(cam.NetError, match="the net has 2 outputs; say which to explain"):
+        cam.check(net, x)
+    assert [passed(net, x, output=output)["map + bias = logit"] for output in (0, 1)] == [True, None]
+    assert cam.check(net, x, output=1).passed

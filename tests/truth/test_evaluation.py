@@ -11,7 +11,9 @@ from cam.nets.files import ASSETS
 import mxnet as mx
 import numpy as np
 import pytest
+from conftest import random_images
 from mxnet import nd
+from mxnet.gluon import HybridBlock
 
 NAMES = ["vgg16", "resnet50_v2"]
 FIGURES = json.loads((ASSETS / "figures.json").read_text())  # by `make train`, beside the weights
@@ -197,3 +199,25 @@ def test_randomise(hybridized):
     assert not np.array_equal(evaluation.randomise(net, "output", seed=1)(x).asnumpy(), last(x).asnumpy())
     with pytest.raises(LayerError, match="down_to is 'features.10'; expected the path of a block with parameters"):
         evaluation.randomise(net, "features.10")
+
+
+def test_one_output_of_several():
+    narrow = cam.resnet50_v2(weights=None, classes=20, width=1 / 16)
+
+    class Both(HybridBlock):
+        def __init__(self):
+            super().__init__()
+            self.inner = narrow
+
+        def hybrid_forward(self, F, x):
+            logits = self.inner(x)
+            return -logits, logits
+
+    net, seeds = Both(), range(3)
+    with pytest.raises(NetError, match="the net has 2 outputs; say which to explain"):
+        evaluation.evaluate(net, seeds)
+    found = evaluation.evaluate(net, seeds, "inner.features.8", output=1)
+    assert np.array_equal(found.energy, evaluation.evaluate(narrow, seeds, "features.8").energy)
+    assert evaluation.accuracy(net, seeds, output=1) == evaluation.accuracy(narrow, seeds)
+    image = random_images(1, 64).asnumpy()
+    assert evaluation.score_of(net, 3, output=1)(image) == evaluation.score_of(narrow, 3)(image)

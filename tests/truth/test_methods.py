@@ -11,7 +11,7 @@ from cam.core.inputs import normalise
 import numpy as np
 import pytest
 from conftest import random_images, relative_l2
-from helpers.nets import Net, conv, ready, relu, sequence, two_heads
+from helpers.nets import Net, conv, ready, relu, sequence, small_net, two_heads
 from mxnet import nd
 from mxnet.gluon import nn
 
@@ -97,6 +97,15 @@ def test_one_output_of_several(method):
         method(net, x, target=1)
     only = Net(lambda F, outer, x: outer.inner(x)[1], inner=net)
     assert np.array_equal(method(net, x, target=1, output=1), method(only, x, target=1))
+
+
+@pytest.mark.parametrize("method", [*METHODS, cam.smooth_grad])
+def test_several_inputs(method):
+    """The second one only moves the logits, so that no map changes."""
+    inner = small_net()
+    outer = Net(lambda F, net, x, numbers: F.broadcast_add(net.inner(x), numbers), inner=inner)
+    net, (x, numbers) = ready(outer, (3, 3, 8, 8), (3, 1))
+    assert relative_l2(method(net, [x, numbers], target=1), method(inner, x, target=1)) < 1e-5
 
 
 @pytest.mark.parametrize("method", METHODS)

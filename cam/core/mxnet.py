@@ -81,6 +81,7 @@ def computes_compiled(net: Block) -> bool:
 NOT_SETTINGS = {
     "_active", "_cached_graph", "_cached_op", "_cached_op_args", "_flags", "_forward_hooks", "_forward_pre_hooks",
     "_children", "_reg_params", "_params", "_scope", "_in_format", "_out_format", "_prefix", "_name",
+    "_counter", "_init_counter",  # a recurrent cell's, of its runs
     "labels", "caution",  # ours: what a net knows
 }  # fmt: skip
 PLAIN = {int, float, str, bool, bytes, type(None)}
@@ -99,10 +100,14 @@ def _setting(value):
         return [_setting(one) for one in value.values()]
     if kind in (list, tuple):
         return [_setting(one) for one in value]
+    same: _Same | int
     try:
-        return _Same(value)
+        same = _Same(value)
     except TypeError:  # of a kind that cannot be referred to weakly
-        return id(value)
+        same = id(value)
+    if isinstance(value, (Block, Parameter)) or not hasattr(value, "__dict__"):
+        return same
+    return [same, *(one for one in list(vars(value).values()) if type(one) in PLAIN)]  # an object that holds settings
 
 
 class _Same:

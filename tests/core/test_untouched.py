@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import cam
 from cam.core import walk
@@ -262,10 +263,11 @@ class Scaled(gluon.HybridBlock):
     def __init__(self):
         super().__init__()
         self.factor, self.factors, self.by_name, self.function = 2, [1, 2], {"a": 3}, lambda F, x: F.tanh(x)
+        self.options = SimpleNamespace(factor=1)
         self.body, self.out = sequence(sequence(conv(in_channels=3), relu()), conv()), sequence(*ending())
 
     def hybrid_forward(self, F, x):
-        x = self.function(F, self.body(x)) * self.factor * self.factors[1] * self.by_name["a"]
+        x = self.function(F, self.body(x)) * self.factor * self.factors[1] * self.by_name["a"] * self.options.factor
         return self.out(x)
 
 
@@ -294,6 +296,7 @@ CHANGES = {
     "a number": lambda net: setattr(net, "factor", 5),
     "an entry of a list": lambda net: net.factors.__setitem__(1, 7),
     "an entry of a dictionary": lambda net: net.by_name.__setitem__("a", 7),
+    "an attribute of an object": lambda net: setattr(net.options, "factor", 7),
     "a function": lambda net: setattr(net, "function", lambda F, x: F.sigmoid(x)),
     "the settings of a grandchild": lambda net: net.body[0][0]._kwargs.update(stride=(2, 2)),
     "a child": lambda net: setattr(net, "out", initialised(sequence(relu(), *ending()))),
@@ -341,6 +344,18 @@ def test_what_changes_nothing_keeps_the_trace():
     ):
         change()
         assert trace(net) is graph
+
+
+def test_a_recurrent_cell_keeps_the_trace():
+    """It counts its runs, and a trace from call to call would be slow and leak."""
+
+    def rows(F, net, x):
+        return net.out(net.cell.unroll(8, F.mean(net.conv(x), axis=1), merge_outputs=True)[0])
+
+    net, (x,) = ready(Net(rows, conv=conv(), cell=gluon.rnn.LSTMCell(4), out=nn.Dense(3)), (1, 3, 8, 8))
+    graph = trace(net)
+    cam.grad_cam(net, x, layer="conv"), net(x)
+    assert trace(net) is graph
 
 
 def test_a_graph_keeps_no_more_from_call_to_call():

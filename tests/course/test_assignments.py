@@ -246,7 +246,7 @@ WRONG = {
             "channel_weights",
             "nd.pick(logits, nd.array(class_ids)).sum()",
             "logits.sum()",
-            ("what_the_class_wants", "the_same_numbers"),
+            ("what_the_class_wants",),
             "pick one of each row",
         ),
         Wrong(

@@ -225,7 +225,7 @@ def grade(submissions: Path, course: Path, progress: Callable[[str], None] = str
             f"no submission in {submissions}; expected student/set/set.ipynb, such as "
             "ada/1_backward_rules/1_backward_rules.ipynb" + "".join(f"\n{text}" for _, text in notes)
         )
-    for name in {path.stem for path in found}:
+    for name in names:
         released = _released(course, name)
         source = course / "source" / name / released.name
         if not released.exists() or released.stat().st_mtime < source.stat().st_mtime:

@@ -4,6 +4,7 @@ import csv
 import datetime
 import html
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -304,6 +305,18 @@ def test_an_edited_source_counts_at_once(course, graded, tmp_path):
         assert scores(course, "edited") == {"small": 0, "large": 3, "words": 0}
     finally:
         source.write_bytes(before)
+
+
+def test_a_set_that_was_not_yet_released_stops_nobody(course, tmp_path):
+    later = course / "source" / "later" / "later.ipynb"
+    later.parent.mkdir()
+    nbformat.write(own_set(), later)
+    hand_in(course, tmp_path, "early", RIGHT)
+    try:
+        assert classroom.grade(tmp_path, course) == []
+        assert (course / "answers" / "later.html").exists()
+    finally:
+        shutil.rmtree(later.parent)
 
 
 def test_control_c_stops_the_grading(course, graded, tmp_path, monkeypatch):

@@ -64,14 +64,14 @@ assignments handout grade: export OMP_NUM_THREADS := 1
 assignments handout grade: export COURSE := $(COURSE)
 grade: export SUBMISSIONS := $(SUBMISSIONS)
 assignments: $(READY) ## build the problem sets for students (COURSE=folder)
-	$(RUN) lessons/assignments/classroom.py build --course "$$COURSE"
+	$(RUN) lessons/assignments/classroom.py build "$$COURSE"
 
 handout: $(READY) ## zip what students need: wheel, lessons, released sets, a page on installing (COURSE=folder)
-	$(RUN) lessons/assignments/classroom.py handout --course "$$COURSE"
+	$(RUN) lessons/assignments/classroom.py handout "$$COURSE"
 
 grade: $(READY) ## grade SUBMISSIONS=folder, which holds student/set/set.ipynb: CSV and feedback (COURSE=folder)
 	@if [ -z "$$SUBMISSIONS" ]; then echo "say which: make grade SUBMISSIONS=folder"; exit 1; fi
-	$(RUN) lessons/assignments/classroom.py grade "$$SUBMISSIONS" --course "$$COURSE"
+	$(RUN) lessons/assignments/classroom.py grade "$$SUBMISSIONS" "$$COURSE"
 
 train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cores) and measure them
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first

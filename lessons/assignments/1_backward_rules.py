@@ -343,8 +343,6 @@ with unaided(cam.core.rules.relu_back, cam.core.rules.relu6_back):
 # %% [markdown]
 # ## 5. In your own words (3 points, read by your teacher)
 #
-# *Write your answer in the cell below, in place of what stands there: a new cell is not read.*
-#
 # Guided backpropagation gives the cleanest pictures of the three, and section 3 showed that it is not a derivative.
 # (a) Is there any function of $x$ whose derivative it could be, for every $w$? Give a reason or an example. (b) What
 # does a picture made with it tell you about the network, and what does it not? (c) Name one experiment that would

@@ -467,16 +467,17 @@ def pooled_net(seed, last):
 from cam.truth.exercises import check
 
 import numpy as np
-from mxnet import nd
+from mxnet import autograd, nd
 
 x = nd.array(np.random.default_rng(6).normal(size=(1, 3, 8, 8)))
 net = pooled_net(6, RememberInput)
-channel_weights(net, net[2], x, [2])  # your block's pass, for class 2
+with autograd.record(train_mode=False):
+    logit = nd.pick(net(x), nd.array([2]))
+logit.backward(train_mode=False)  # your block's pass, for class 2
 steps, numbers = steps_of(pooled_net(6, lambda layer: layer), x)
 found = walk_back(steps, nd.one_hot(nd.array([2]), 4))
 check("what arrives at the ReLU's output, against the tape", found[numbers["1"]], net[2].gradient())
 ### BEGIN HIDDEN TESTS
-from mxnet import autograd
 from mxnet.gluon import nn
 
 
@@ -506,8 +507,6 @@ check("what arrives at the image of a net that uses it five times", found[image]
 
 # %% [markdown]
 # ## 4. In your own words (3 points, read by your teacher)
-#
-# *Write your answer in the cell below, in place of what stands there: a new cell is not read.*
 #
 # (a) Why does `attach_grad()` on a feature map make the image's gradient zero, although the value of the map is still
 # there? (b) Why is the gradient of an added zero the gradient of the feature map? One line of mathematics is enough.

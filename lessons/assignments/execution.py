@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import cam
 
@@ -22,46 +22,18 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbgrader.preprocessors import DeduplicateIds, Execute
 from nbgrader.utils import is_grade, is_locked, is_solution
 
-LIMIT = 2_000  # characters of text that a cell's outputs may have
+LIMIT = 2_000  # characters of an output's text
+MOST = 20  # outputs of a cell, beside its errors
 NOBODY = 65534
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/passwd", "/etc/fonts")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS")
 
 
-class Guard(NamedTuple):
-    """What stands between a submission's process and whoever grades.
-
-    Attributes
-    ----------
-    says : what it does, for the screen
-    before : for a room, the words in front of a command
-    user : who the process runs as, if that is not whoever grades
-    """
-
-    says: str
-    before: Callable[[Path], list[str]]
-    user: int | None = None
-
-    def hand_over(self, folder: Path) -> None:
-        """Let the process write in a folder of ours."""
-        for path in (folder, *folder.rglob("*")) if self.user is not None else ():
-            os.chown(path, self.user, self.user, follow_symlinks=False)
-
-    def works(self) -> bool:
-        """Whether this same Python starts under it and finds `cam`."""
-        tried = "import sys, pathlib, cam, ipykernel; pathlib.Path('x').touch(); print(sys.version)"
-        with tempfile.TemporaryDirectory(prefix="room-", ignore_cleanup_errors=True) as folder:
-            room = Path(folder)
-            try:
-                self.hand_over(room)
-                command, given = [*self.before(room), sys.executable, "-c", tried], environment(room)
-                done = subprocess.run(command, cwd=room, env=given, capture_output=True, text=True, timeout=120)
-            except (OSError, subprocess.TimeoutExpired):
-                return False
-            return done.stdout.strip() == sys.version.strip()
+class GradebookError(Exception):
+    """A submission wrote to the gradebook."""
 
 
-def bubblewrap(room: Path) -> list[str]:
+def bubblewrap(room: Path, new: Path) -> list[str]:
     """It sees the system, this environment and `cam`, all read-only, and writes in its room alone; it has no network."""
     python = {sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix), str(Path(cam.__file__).parent)}
     seen = [word for path in (*SYSTEM, *sorted(python)) for word in ("--ro-bind-try", path, path)]
@@ -71,23 +43,41 @@ def bubblewrap(room: Path) -> list[str]:
     return ["bwrap", *alone, *places, *orphan, *seen, "--bind", str(room), str(room), "--chdir", str(room), "--"]
 
 
-def as_nobody(room: Path) -> list[str]:
+def as_nobody(room: Path, new: Path) -> list[str]:
+    """It writes where the user nobody may: in what is new, the room or a folder in it, which is handed over."""
+    for path in (new, *new.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
 
 
-GUARDS = (
-    Guard("bubblewrap: without the course, your files or the network", bubblewrap),
-    Guard("the user nobody, who cannot write in your files", as_nobody, NOBODY),
-)
-UNGUARDED = Guard(
-    "nothing: it runs as you, with your files (install bubblewrap, or grade in a container)", lambda room: []
-)
+def unguarded(room: Path, new: Path) -> list[str]:
+    return []
+
+
+# What stands between a submission's process and whoever grades: for a room, the words in front of a command.
+GUARDS = {
+    bubblewrap: "bubblewrap: without the course, your files or the network",
+    as_nobody: "the user nobody, who cannot write in your files",
+    unguarded: "nothing: it runs as you, with your files (install bubblewrap, or grade in a container)",
+}
 
 
 @cache
-def guard() -> Guard:
+def guard() -> Callable[[Path, Path], list[str]]:
     """The first guard that works on this system."""
-    return next((one for one in GUARDS if one.works()), UNGUARDED)
+    return next((one for one in GUARDS if _works(one)), unguarded)
+
+
+def _works(one: Callable[[Path, Path], list[str]]) -> bool:
+    """Whether this same Python starts behind a guard, finds `cam` and writes in its room."""
+    with tempfile.TemporaryDirectory(prefix="room-", ignore_cleanup_errors=True) as folder:
+        room, tried = Path(folder), "import cam, ipykernel; open('x', 'w').close()"
+        try:
+            command = [*one(room, room), sys.executable, "-c", tried]
+            done = subprocess.run(command, cwd=room, env=environment(room), capture_output=True, timeout=120)
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
 
 
 def environment(room: Path) -> dict[str, str]:
@@ -96,29 +86,69 @@ def environment(room: Path) -> dict[str, str]:
     return {**kept, "HOME": str(room), "NBGRADER_EXECUTION": "autograde"}
 
 
-class OneCellPerId(DeduplicateIds):
-    """Make plain cells of what a student copied or split, so that every grade_id is there once.
+@contextmanager
+def unchanged(gradebook: Path) -> Iterator[None]:
+    """Put a gradebook back, and say so, if anybody writes to it meanwhile: nbgrader does before and after a run only.
 
-    A plain cell still runs, it only counts for nothing. Of an answer the first cell keeps the id, with the text of all
-    if a teacher reads it; of a check the last, since only there everything is defined. nbgrader's own step leaves
-    empty metadata behind, which its next step refuses together with the whole notebook.
+    Raises
+    ------
+    GradebookError
+        If it was changed.
+    """
+
+    def held() -> dict[Path, bytes]:  # also SQLite's journal, from which it would change later
+        return {path: path.read_bytes() for path in gradebook.parent.glob(f"{gradebook.name}*")}
+
+    before = held()
+    try:
+        yield
+    finally:
+        after = held()
+        if after != before:
+            for path in after:
+                path.unlink()
+            for path, content in before.items():
+                path.write_bytes(content)
+            raise GradebookError("it changed the gradebook, and everything was put back; look at what its code does")
+
+
+class ReleasedCells(DeduplicateIds):
+    """Make every cell of the release be there once, whatever a student copied, split, pasted or deleted.
+
+    Of an answer that is there twice the first cell counts, with the text of all if a teacher reads it; of a check the
+    last, since only there everything is defined. The others run as plain cells, and so do cells of another set. Locked
+    cells and open questions that were deleted come back, as late as they can, since a student may have answered in a
+    cell of their own. nbgrader's `DeduplicateIds` leaves metadata behind that its next step refuses together with the
+    whole notebook, and its `add_missing_cells` needs the cell before the one that is missing.
     """
 
     def preprocess(self, nb, resources):
+        name = resources["nbgrader"]["notebook"]
+        path = Path("release", resources["nbgrader"]["assignment"], f"{name}.ipynb")  # nbgrader works in the course
+        released = by_id(nbformat.read(path, as_version=4))
         kept: dict[str, nbformat.NotebookNode] = {}
         for cell in nb.cells:
-            name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name is None:
+            key = cell.metadata.get("nbgrader", {}).get("grade_id")
+            if key not in released:
                 cell.metadata.pop("nbgrader", None)
-            elif name not in kept:
-                kept[name] = cell
-            elif is_grade(cell) and not is_solution(cell):
-                del kept[name].metadata["nbgrader"]
-                kept[name] = cell
+            elif key not in kept:
+                kept[key] = cell
+            elif is_check(cell):
+                del kept[key].metadata["nbgrader"]
+                kept[key] = cell
             else:
                 if is_grade(cell):
-                    kept[name].source += f"\n\n{cell.source}"
+                    kept[key].source += f"\n\n{cell.source}"
                 del cell.metadata["nbgrader"]
+        place = len(nb.cells)
+        for key, cell in reversed(released.items()):
+            if key in kept:
+                place = next(index for index, one in enumerate(nb.cells) if one is kept[key])
+            elif is_locked(cell) or is_grade(cell):
+                del cell["id"]
+                if nb.nbformat_minor >= 5:
+                    cell.id = f"back-{key}"  # a student's cell may have the released one
+                nb.cells.insert(place, cell)
         return nb, resources
 
 
@@ -139,11 +169,11 @@ class IsolatedExecute(Execute):
     def preprocess(self, nb, resources, **options):
         self._lost: set[int] = set()  # cells that never end or kill the kernel
         given = resources["metadata"].get("path") or "."
-        with tempfile.TemporaryDirectory(prefix="room-", ignore_cleanup_errors=True) as folder:
-            self._room = room = Path(folder)
-            _copy_files(Path(given), room)
-            guard().hand_over(room)
-            resources["metadata"]["path"] = str(room)
+        gradebook = Path(resources["nbgrader"]["db_url"].removeprefix("sqlite:///"))
+        with unchanged(gradebook), tempfile.TemporaryDirectory(prefix="room-", ignore_cleanup_errors=True) as folder:
+            self._room, resources["metadata"]["path"] = Path(folder), folder
+            beside = shutil.ignore_patterns("*.ipynb")  # such as a data file
+            shutil.copytree(given, folder, symlinks=True, ignore=beside, dirs_exist_ok=True)
             try:
                 return super().preprocess(nb, resources, **options)
             finally:
@@ -156,8 +186,9 @@ class IsolatedExecute(Execute):
         manager.transport, manager.ip = "ipc", str(folder / "kernel")
         manager.connection_file = str(folder / "kernel.json")
         manager.write_connection_file()
-        guard().hand_over(folder)
-        manager.kernel_spec.argv = [*guard().before(self._room), sys.executable, *manager.kernel_spec.argv[1:]]
+        # A room is handed over once: later a submission may have put links to files of ours there.
+        before = guard()(self._room, folder if self._lost else self._room)
+        manager.kernel_spec.argv = [*before, sys.executable, *manager.kernel_spec.argv[1:]]
         return manager
 
     async def async_start_new_kernel(self, **options) -> None:
@@ -167,66 +198,54 @@ class IsolatedExecute(Execute):
 
     def preprocess_cell(self, cell, resources, index):
         try:
-            if _is_check(cell):
-                self._run_locked(index)
+            if is_check(cell):
+                for number, one in enumerate(self.nb.cells[:index]):
+                    if is_locked(one) and not is_grade(one):  # what checks use
+                        self._run_again(number)
             cell, resources = super().preprocess_cell(cell, resources, index)
         except (CellTimeoutError, DeadKernelError) as error:
             cell.outputs = [_error_output(error, self.timeout)]
-            self._lost.add(index)
             self._start_again(index)
-        cell.outputs = shortened(cell.get("outputs", [])) if cell.cell_type == "code" else []
-        for output in cell.outputs:
-            if is_grade(cell) and output.output_type == "stream":
-                output.name = "stdout"
+        if cell.cell_type == "code":
+            cell.outputs = shortened(cell.outputs)
+            for output in cell.outputs:
+                if is_grade(cell) and output.output_type == "stream":
+                    output.name = "stdout"
         return cell, resources
 
-    def _run_locked(self, index: int) -> None:
-        """Define again what the checks use."""
-        for number, cell in enumerate(self.nb.cells[:index]):
-            if number not in self._lost and cell.cell_type == "code" and is_locked(cell) and not is_grade(cell):
-                self._run_silently(number)
-
     def _start_again(self, index: int) -> None:
-        """Bring a new kernel to the state before cell `index`."""
+        """Bring a new kernel to the state after cell `index`, without the cells that end a kernel."""
+        self._lost.add(index)
         while True:
             self._cleanup_kernel()
             self.km = self.create_kernel_manager()
             self.start_new_kernel()
             self.start_new_kernel_client()
-            lost = self._run_again(index)
-            if lost is None:
-                return
-            self._lost.add(lost)  # it ended the first time, but not now: without it then
-
-    def _run_again(self, index: int) -> int | None:
-        """Run the cells before `index` without keeping outputs; returns the cell that ended the kernel, if any."""
-        for number in range(index):
             try:
-                if number not in self._lost:
-                    self._run_silently(number)
+                for number in range(index):
+                    self._run_again(number)
+                return
             except (CellTimeoutError, DeadKernelError):
-                return number
-        return None
+                self._lost.add(number)  # it ended the first time, but not now
 
-    def _run_silently(self, number: int) -> None:
-        cell = self.nb.cells[number]
-        try:
-            self.execute_cell(copy.deepcopy(cell), number)
-        finally:
-            self.nb.cells[number] = cell
+    def _run_again(self, number: int) -> None:
+        """Run a cell without keeping what it puts out."""
+        if number not in self._lost:
+            cell = self.nb.cells[number]
+            try:
+                self.execute_cell(copy.deepcopy(cell), number)
+            finally:
+                self.nb.cells[number] = cell
 
 
-def _is_check(cell: nbformat.NotebookNode) -> bool:
+def by_id(nb: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
+    """The cells of a notebook that nbgrader knows, by grade_id."""
+    marked = [cell for cell in nb.cells if "grade_id" in cell.metadata.get("nbgrader", {})]
+    return {cell.metadata.nbgrader.grade_id: cell for cell in marked}
+
+
+def is_check(cell: nbformat.NotebookNode) -> bool:
     return cell.cell_type == "code" and is_grade(cell) and not is_solution(cell)
-
-
-def _copy_files(folder: Path, room: Path) -> None:
-    """What lies beside the notebook, such as a data file."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, room / path.name, symlinks=True)
-        elif path.suffix != ".ipynb":
-            shutil.copy(path, room / path.name, follow_symlinks=False)
 
 
 def _error_output(error: Exception, timeout: int) -> nbformat.NotebookNode:
@@ -238,28 +257,20 @@ def _error_output(error: Exception, timeout: int) -> nbformat.NotebookNode:
 
 
 def shortened(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """The outputs with `LIMIT` characters of text in all, beside each error's own; pictures of a megabyte at most."""
-    left, kept = LIMIT, []
-    for output in outputs:
+    """Every error and the first `MOST` outputs, with `LIMIT` characters of text each, and pictures of a megabyte."""
+    kept = [output for index, output in enumerate(outputs) if index < MOST or output.output_type == "error"]
+    for output in kept:
         if output.output_type == "error":
             output.ename, output.evalue = cut(output.ename), cut(output.evalue)
             output.traceback = [cut("\n".join(output.traceback), 5 * LIMIT)]
-            kept.append(output)
-        elif left > 0 and output.output_type == "stream":
-            output.text = cut(output.text, left)
-            left -= len(output.text)
-            kept.append(output)
-        elif left > 0:
-            data = {kind: value for kind, value in output.data.items() if len(str(value)) <= _most(kind)}
+        elif output.output_type == "stream":
+            output.text = cut(output.text)
+        else:
+            most = {kind: 1_000_000 if kind.startswith("image/") else LIMIT for kind in output.data}
+            data = {kind: value for kind, value in output.data.items() if len(str(value)) <= most[kind]}
             output.data = nbformat.from_dict(data or {"text/plain": "(too long to be kept)"})
-            left -= 1 + sum(len(str(value)) for kind, value in data.items() if kind.startswith("text/"))
-            kept.append(output)
     return kept
 
 
-def _most(kind: str) -> int:
-    return 1_000_000 if kind.startswith("image/") else LIMIT
-
-
 def cut(text: str, most: int = LIMIT) -> str:
-    return text if len(text) <= most else f"{text[:most]}\n[cut: {len(text):,} characters in all]"
+    return text if len(text) <= most else f"{text[:most]}\n[cut after {most:,} characters]"

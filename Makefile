@@ -21,8 +21,10 @@ $(READY): pyproject.toml constraints.txt
 	if [ -n "$$python" ] && "$$python" -c '$(FITS)' 2>/dev/null; then "$$python" -m venv --clear $(VENV); \
 	elif [ -z "$$python" ] && command -v uv >/dev/null; then uv venv --quiet --clear --seed --python 3.12 $(VENV); \
 	else echo "No Python from 3.10 to 3.14 that can make environments ($${python:-python3.13 and others were tried}): install one" \
-		"(Debian, Ubuntu: apt install python3-venv; Fedora: dnf install python3.13; macOS: brew install python@3.13)," \
-		"or uv, or name one with make PYTHON=..."; exit 1; fi
+		"(Debian, Ubuntu: apt install python3-venv libgomp1 libquadmath0; Fedora: dnf install python3.13 libgomp libquadmath;" \
+		"macOS: brew install python@3.13), or uv, or name one with make PYTHON=..."; exit 1; fi
+	@$(RUN) -c 'import platform, sys; sys.exit(platform.machine() != "x86_64")' || { \
+		echo "MXNet 1.9.1 works on x86-64 processors only: docs/install.md shows a container for all others"; exit 1; }
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mxnet
 	@$(RUN) -c 'import cam' 2>$(VENV)/import.log || { \

@@ -68,6 +68,8 @@ def _cure(error: Exception) -> str | None:
         return f"numpy {np.__version__} lacks a name that it reads; install numpy 2.5 or an older one"
     if isinstance(error, ModuleNotFoundError) and error.name == "mxnet":
         return "pip install --no-deps mxnet==1.9.1 (from Python 3.13 on it must be installed by itself)"
+    if "libarmpl" in str(error):
+        return "for ARM it needs the Arm Performance Libraries; take a container for x86-64 (docs/install.md says how)"
     if "libgomp" in str(error) or "libquadmath" in str(error):
         return (
             "install the two system libraries that it needs (Debian, Ubuntu: apt install libgomp1 libquadmath0; "

@@ -59,6 +59,10 @@ def test_names_that_are_read_later():
             "import ctypes; ctypes.CDLL = lambda *a, **k: exec('raise OSError(\"libgomp.so.1: cannot open\")')",
             "apt install libgomp1 libquadmath0",
         ),
+        (
+            "import ctypes; ctypes.CDLL = lambda *a, **k: exec('raise OSError(\"libarmpl_lp64_mp.so: cannot open\")')",
+            "a container for x86-64",
+        ),
         ("sys.modules['mxnet.base'] = None", "restart Python"),
         ("import numpy; del numpy.int8", " lacks a name that it reads"),
     ],

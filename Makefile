@@ -11,7 +11,7 @@ SHORT := tests/test_startup.py tests/core/test_rules.py tests/pictures/test_grad
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 

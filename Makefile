@@ -11,7 +11,7 @@ SHORT := tests/test_startup.py tests/core/test_rules.py tests/pictures/test_grad
 .PHONY: help setup demo lessons notebooks quiz test short fuzz train figures benchmark lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the environment in .venv
 
@@ -79,9 +79,9 @@ train: $(READY) ## train both embedded networks (resumes; about an hour on 2 cor
 	$(RUN) -m training.train resnet50_v2 & first=$$!; $(RUN) -m training.train vgg16 && wait $$first
 	$(RUN) -m training.release
 
-# Sphinx and what goes with it live in an environment of their own, which learners do not need.
+# Sphinx, and what writes graphs for browsers and drives them, live in an environment of their own, which learners do not need.
 SITE := build/site-venv
-.PHONY: site test-site
+.PHONY: site test-site playground playground.html test-playground
 $(SITE)/.ready: docs/requirements.txt constraints.txt pyproject.toml | $(READY)
 	$(RUN) -m venv --clear $(SITE)
 	@$(SITE)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -90,12 +90,21 @@ $(SITE)/.ready: docs/requirements.txt constraints.txt pyproject.toml | $(READY)
 	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps mxnet
 	@touch $@
 
-site test-site: export OMP_NUM_THREADS := 1
-site: $(SITE)/.ready ## make the course as a site (build/site/index.html); nothing is executed
+site playground playground.html test-site test-playground: export OMP_NUM_THREADS := 1
+site: $(SITE)/.ready ## make the course as a site with its playground (build/site/index.html); nothing is executed
 	@$(SITE)/bin/python docs/site/build.py build/site
 
-test-site: site ## check the site's links, and look at its pages in Chromium
-	$(SITE)/bin/python -m pytest tests/site
+playground: $(SITE)/.ready ## write the playground, a net in the browser, for a web server (build/playground/)
+	@$(SITE)/bin/python docs/playground/bundle.py build/playground
+
+playground.html: $(SITE)/.ready ## write the playground as one file that opens from a disk (build/playground.html)
+	@$(SITE)/bin/python docs/playground/bundle.py build/playground.html
+
+test-site: site ## check the site's links, and look at pages and playground in Chromium and Firefox
+	$(SITE)/bin/python -m pytest -rs tests/site
+
+test-playground: $(SITE)/.ready ## compare the playground in Chromium and Firefox with cam
+	$(SITE)/bin/python -m pytest -rs tests/site/test_playground.py
 
 figures: $(READY) ## make the pictures in docs/ from the demo and the notebooks
 	$(RUN) docs/figures.py
@@ -143,19 +152,3 @@ lint: $(VENV)/.numpydoc ## check style, types, docstrings, and that imports run 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build demo.png *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -exec rm -rf {} +
-
-# The playground is built with packages and a runtime for browsers that nothing else needs (docs/playground/README.md).
-.PHONY: playground playground.html test-playground
-$(VENV)/.playground: docs/playground/requirements.txt | $(READY)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r docs/playground/requirements.txt
-	@touch $@
-
-playground: $(VENV)/.playground ## write the playground, a net in the browser, for a web server (build/playground/)
-	@$(RUN) docs/playground/bundle.py build/playground
-
-playground.html: $(VENV)/.playground ## write the playground as one file that opens from a disk (build/playground.html)
-	@$(RUN) docs/playground/bundle.py build/playground.html
-
-test-playground: export OMP_NUM_THREADS := 1
-test-playground: $(VENV)/.playground ## compare the playground in Chromium with cam
-	$(RUN) -m pytest tests/playground

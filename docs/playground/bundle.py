@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,7 +26,16 @@ CACHE = HERE.parents[1] / "build" / "onnxruntime-web"
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 TITLES = {"resnet50_v2": "ResNet50v2", "vgg16": "VGG16", "cheater": "the cheater (ResNet50v2)"}
-MODULES = ["scene", "situations", "measures", "pictures", "drawing", "client", "page"]  # each needs earlier ones only
+MODULES = [
+    "scene",
+    "situations",
+    "measures",
+    "pictures",
+    "drawing",
+    "hand",
+    "client",
+    "page",
+]  # each needs earlier ones only
 
 
 def files(nets: list[str]) -> dict[str, bytes]:
@@ -65,14 +75,22 @@ def difference(old: bytes, new: bytes) -> tuple[bytes, int]:
     return new[start:], start
 
 
+class RuntimeMissingError(Exception):
+    """ONNX Runtime Web is not in build/, and npm cannot bring it."""
+
+
 def runtime() -> dict[str, bytes]:
     """ONNX Runtime Web from the npm registry, or from build/; its licences, which the package lacks, from PyPI's."""
     CACHE.mkdir(parents=True, exist_ok=True)
     packed = CACHE / f"{RUNTIME.replace('@', '-')}.tgz"
     if not packed.exists():
-        subprocess.run(
-            ["npm", "pack", "--silent", RUNTIME, "--pack-destination", CACHE], check=True, stdout=subprocess.DEVNULL
+        if shutil.which("npm") is None:
+            raise RuntimeMissingError("npm is missing, which brings ONNX Runtime Web (Debian: apt install npm)")
+        brought = subprocess.run(
+            ["npm", "pack", "--silent", RUNTIME, "--pack-destination", CACHE], stdout=subprocess.DEVNULL
         )
+        if brought.returncode:
+            raise RuntimeMissingError(f"npm did not bring {RUNTIME}, see above")
     if hashlib.sha256(packed.read_bytes()).hexdigest() != RUNTIME_SHA256:
         raise ValueError(f"{packed} is not the {RUNTIME} that this page was tested with: remove it and try again")
     with tarfile.open(packed) as archive:
@@ -155,7 +173,13 @@ def _hash(text: str) -> str:
 
 
 def main(target: str, *nets: str) -> None:
-    """Write the folder or the file, and say how large it is."""
+    """Write the folder or the file, and say how large it is.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If the runtime for browsers can be had from nowhere.
+    """
     path, as_file = Path(target), target.endswith(".html")
     found = files(list(nets) or [name for name in TITLES if not (as_file and name == "vgg16")])
     contents = {path: one_file(found).encode()} if as_file else {path / name: one for name, one in found.items()}
@@ -166,4 +190,7 @@ def main(target: str, *nets: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except RuntimeMissingError as error:
+        sys.exit(f"The playground was not built: {error}.")

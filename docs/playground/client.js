@@ -59,6 +59,7 @@ export class Nets {
   async #load(net, kind, name) {
     const about = this.nets[net];
     this.#started ??= this.#file("vendor/ort.wasm.gz.bin").then((packed) => inflate([packed], "gzip")).then((wasm) => this.#ask({ start: wasm }));
+    this.#started.catch(() => { this.#started = null; });
     const [graph, shared, patch] = await Promise.all(
       [this.#file(about[kind]), this.#file(about.weights), about.patch && this.#file(about.patch), this.#started]);
     const weights = shared.slice();

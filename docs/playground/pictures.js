@@ -28,6 +28,11 @@ const grey = (pixels, at) => 0.3 * pixels[4 * at] + 0.59 * pixels[4 * at + 1] + 
 const within = (value, low, high) => Math.min(high, Math.max(low, value));
 const highest = (map) => map.reduce((a, b) => Math.max(a, b), 0) || 1;
 
+/** The scene as it is. */
+export function paintScene(canvas, pixels) {
+  canvas.getContext("2d").putImageData(new ImageData(pixels, SIDE, SIDE), 0, 0);
+}
+
 /** Nothing yet. */
 export const paintNothing = (canvas) => paint(canvas, () => 128);
 

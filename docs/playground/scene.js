@@ -1,5 +1,5 @@
 // The scene: PNGs decoded and cut-outs composed by our own arithmetic, so that every browser, and the numpy twin in
-// tests/playground, makes the same bytes. No canvas is ever read back: protection against fingerprinting puts noise there.
+// tests/site, makes the same bytes. No canvas is ever read back: protection against fingerprinting puts noise there.
 
 export const SIDE = 224;
 const MEAN = [0.485, 0.456, 0.406];

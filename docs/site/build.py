@@ -12,13 +12,20 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs/playground")]
 
+import bundle  # noqa: E402 - the playground's
 import reference  # noqa: E402 - beside this file; it imports cam
 
-PAGES = ("docs/*.md", "docs/answer.png", "lessons/*.ipynb", "lessons/README.md", "lessons/assignments/*.md")
-PLAYGROUND = ROOT / "build/playground"  # a page of its own, if it was built
-PLAY = '**Play** with <a href="playground/index.html">a network in your browser</a>: move things, and the maps follow.'
+PAGES = (
+    *("docs/*.md", "docs/answer.png", "benchmarks/README.md"),
+    *("lessons/*.ipynb", "lessons/README.md", "lessons/assignments/*.md"),
+)
+PLAY = """:::{grid-item-card} Play
+:link: playground/index.html
+A network in your browser: move things, and the maps follow.
+:::"""
+BACK = '<p><a id="course" href="../index.html">Back to the course</a></p>'
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
@@ -35,20 +42,28 @@ def lay_out(pages: Path) -> None:
                 shutil.copy2(file, copy)
 
 
+def lay_playground(playground: Path, home: Path) -> None:
+    """Build the playground into the site, with links between it and the first page; or say why it is left out."""
+    try:
+        bundle.main(str(playground))
+    except bundle.RuntimeMissingError as error:
+        print(f"The site goes without the playground: {error}.")
+        return
+    for page, mark, link in ((home, "<!-- playground -->", PLAY), (playground / "index.html", "<!-- course -->", BACK)):
+        page.write_text(page.read_text(encoding="utf-8").replace(mark, link), encoding="utf-8")
+
+
 def main(output: Path) -> None:
     """Lay out the pages and run Sphinx; a warning is an error."""
     pages = output.parent / "site-pages"
+    shutil.rmtree(output, ignore_errors=True)  # else pages stay that are no more
     lay_out(pages)
-    if PLAYGROUND.is_dir():
-        home = pages / "index.md"
-        home.write_text(home.read_text(encoding="utf-8").replace("<!-- playground -->", PLAY), encoding="utf-8")
+    lay_playground(output / "playground", pages / "index.md")
     reference.write(pages / "reference")
     sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "--builder", "html"]
     done = subprocess.run([*sphinx, "--doctree-dir", output.parent / "site-doctrees", pages, output])
     if done.returncode:
         sys.exit("the site was not built: see the warnings above")
-    if PLAYGROUND.is_dir():
-        shutil.copytree(PLAYGROUND, output / "playground", dirs_exist_ok=True)
     print(f"open {output / 'index.html'}")
 
 

@@ -28,6 +28,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_inherit_docstrings = False  # else what a block has from Gluon
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 add_module_names = False

@@ -29,7 +29,7 @@ from ..pictures.images import read_image
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
-from .beside import beside
+from .beside import beside, interrupted_between
 from .check import check
 from .files import names_of, pictures_of, write, write_picture
 from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
@@ -145,16 +145,18 @@ def _explained(
     paths = list(names)
     terminal = sys.stdout.isatty()  # only there do results have to make room for the bar
     bar = Progress(console=people, transient=True, disable=len(paths) == 1, redirect_stdout=terminal)
-    with bar, beside(len(paths)) as process:
+    with interrupted_between() as strike, bar, beside(len(paths)) as process:
         task = bar.add_task("explaining", total=len(paths))
         drawn, read = [], {}
         for start in range(0, len(paths) + 2 * batch, batch):
+            strike()
             here, read = read, {path: process.submit(read_image, path) for path in paths[start : start + batch]}
             good = {path: one.result() for path, one in here.items() if not one.exception()}
             explained = dict(zip(good, asked(list(good.values())))) if good else {}
             drawing = {path: process.submit(written, names[path], found) for path, found in explained.items()}
             for one in drawn:
                 yield one
+                strike()
                 bar.advance(task)
             drawn = [(path, explained.get(path, []), drawing.get(path, one)) for path, one in here.items()]
 

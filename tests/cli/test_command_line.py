@@ -406,7 +406,7 @@ class TestManyPictures:
         process, out = self.start(request.getfixturevalue(folder), tmp_path)
         os.killpg(process.pid, signal.SIGINT)  # to both processes, as Ctrl-C
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130 and "Traceback" not in err
+        assert process.returncode == 130 and "Traceback" not in err, err
         written = list(out.iterdir())
         assert 2 <= len(written) < 60 and all(path.name.endswith(".png") and path.name[0] != "." for path in written)
         for path in written:

@@ -126,14 +126,14 @@ benchmark: $(READY) $(PEERS)/.ready ## measure speed beside Captum, memory and p
 
 crosscheck: $(READY) $(PEERS)/.ready ## compare every map with three peers', and all methods over scenes (20 minutes)
 	@$(RUN) benchmarks/crosscheck.py --peers $(PEERS)/bin/python --write
-	@$(RUN) benchmarks/same_in_cam.py build/same.npz
-	@$(PEERS)/bin/python benchmarks/same_in_pytorch.py build/same.npz
+	@$(RUN) benchmarks/lesson_10_in_cam.py build/same.npz
+	@$(PEERS)/bin/python benchmarks/lesson_10_in_pytorch.py build/same.npz
 	@$(RUN) benchmarks/methods.py --write
 
 reference: $(READY) $(PEERS)/.ready ## store the peers' maps of the embedded nets anew, for the tests
-	$(RUN) benchmarks/peer.py export build/peer.npz
-	$(PEERS)/bin/python benchmarks/peer.py captum build/peer.npz tests/captum_reference.npz
-	$(PEERS)/bin/python benchmarks/peer.py methods build/peer.npz tests/truth/methods_reference.npz
+	$(RUN) benchmarks/store_references.py export build/peer.npz
+	$(PEERS)/bin/python benchmarks/store_references.py captum build/peer.npz tests/captum_reference.npz
+	$(PEERS)/bin/python benchmarks/store_references.py methods build/peer.npz tests/truth/methods_reference.npz
 
 # Numpydoc asks for Sphinx, which its validation does without.
 $(VENV)/.numpydoc: | $(READY)

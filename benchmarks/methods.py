@@ -1,4 +1,4 @@
-"""Methods x layers x nets over scenes, with the dumb rivals beside them: `make crosscheck` writes the table.
+"""Methods x layers x nets over scenes, with the dumb baselines beside them: `make crosscheck` writes the table.
 
 Each number is a mean over the maps of both objects of every scene, with a 95 % interval that draws whole scenes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 import cam
-from cam import evaluation, rivals, scenes
+from cam import baselines, evaluation, scenes
 
 import report
 from tqdm import tqdm
@@ -27,11 +27,11 @@ METHODS = {
     "saliency": cam.saliency,
     "SmoothGrad": lambda net, x, target: cam.smooth_grad(net, x, target=target, samples=10),
     "guided backpropagation": cam.guided_backprop,
-    "Grad-CAM of another class": rivals.other_class(cam.grad_cam),
-    "edges": rivals.edges,
-    "the image itself": rivals.image_itself,
-    "centre": rivals.centre,
-    "random": rivals.random_map,
+    "Grad-CAM of another class": baselines.other_class(cam.grad_cam),
+    "edges": baselines.edges,
+    "the image itself": baselines.image_itself,
+    "centre": baselines.centre,
+    "random": baselines.random_map,
 }
 MEASURES = {"share": "share on the right object", "energy": "energy in the mask", "near": "pointing game, 15 pixels"}
 MEASURES["overlap"] = "overlap at 15 %"

@@ -46,7 +46,7 @@ class Ours:
 
 
 def zoo_net(net: str, folder: Path):
-    """The model zoo's own net with the parameters that `random_nets.py` wrote."""
+    """The model zoo's own net with the parameters that `random_parameters.py` wrote."""
     zoo = getattr(vision, net)()
     zoo.infer_shape(nd.zeros((1, 3, 224, 224)))
     zoo.initialize()

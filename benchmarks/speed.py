@@ -153,7 +153,7 @@ def main() -> None:
     if arguments.quick:
         arguments.batches, arguments.rounds = [1], 3
     if not all((FOLDER / f"{net}.npz").exists() for net in arguments.nets):
-        subprocess.run([sys.executable, str(HERE / "random_nets.py"), str(FOLDER)], check=True)
+        subprocess.run([sys.executable, str(HERE / "random_parameters.py"), str(FOLDER)], check=True)
     workers = start(arguments.peers)
     try:
         (explain if arguments.operators else compare)(workers, arguments)

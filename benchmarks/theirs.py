@@ -89,7 +89,7 @@ class PytorchGradCam(Peer):
 
 
 def read(net: str, folder: Path) -> tuple[torch.nn.Sequential, str]:
-    """The net with the parameters that `random_nets.py` wrote, and the name of the layer to explain."""
+    """The net with the parameters that `random_parameters.py` wrote, and the name of the layer to explain."""
     with np.load(folder / f"{net}.npz") as values:
         torchs = torch_net(net, {key: torch.tensor(values[key]) for key in values.files})
     return torchs, LAYERS[net].removeprefix("features.")

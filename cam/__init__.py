@@ -37,20 +37,21 @@ from .core.maps import (
 from .core.recording import Recording, record
 from .nets.models import efficientnet_lite0, resnet50_v2, vgg16
 from .pictures import gradcam, plot
-from .pictures.drawing import draw_graph
 from .pictures.explanation import Explanation
+from .pictures.graph_drawing import draw_graph
 from .pictures.images import load_image
 from .pictures.pipeline import explain, explain_many
-from .truth import evaluation, exercises, metrics, rivals, scenes
-from .truth.check import check
+from .truth import baselines, evaluation, exercises, metrics, scenes
 from .truth.methods import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
+from .truth.sanity_checks import check
 
 __all__ = [
     "CamError", "CamWarning", "ClassError", "Explanation", "InputError", "InputWarning", "LayerError", "LayerWarning",
-    "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Normalisation", "Recording", "WeightsError", "blocks",
+    "MapWarning", "NetError", "NetWarning", "NonFiniteError", "Normalisation", "Recording", "WeightsError", "baselines",
+    "blocks",
     "check", "class_activation_map", "decompose", "default_layer", "draw_graph", "efficientnet_lite0", "evaluation",
     "exercises", "explain", "explain_many", "grad_cam", "grad_cam_of", "grad_cam_plus_plus", "gradcam",
     "guided_backprop", "guided_grad_cam", "guided_product", "hires_cam", "image_gradient", "layer_cam", "layers",
-    "load_image", "metrics", "paths", "plot", "record", "relus", "resize_map", "resnet50_v2", "rivals", "saliency",
+    "load_image", "metrics", "paths", "plot", "record", "relus", "resize_map", "resnet50_v2", "saliency",
     "scenes", "score_cam", "smooth_grad", "vgg16",
 ]  # fmt: skip

@@ -14,13 +14,14 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "cam"
 ROOMS = ("cli", "pictures", "truth", "nets", "core")  # from the roof down: imports run downwards only
 CORE = (  # in the order in which to read it
-    "mxnet", "rules", "blocks", "graph", "tracing", "walk", "errors", "checks", "inputs", "targets", "endings",
-    "layers", "recording", "maps",
+    "mxnet", "rules", "blocks", "graph", "tracing", "forward_backward", "errors", "checks", "inputs", "targets",
+    "endings", "layers", "recording", "maps",
 )  # fmt: skip
 WAY = (  # of a picture, from its file to its panel
     "cam.pictures.images.read_image", "cam.pictures.images.place", "cam.core.inputs.normalise",
     "cam.core.inputs.input_for", "cam.core.checks.ready", "cam.core.tracing.trace", "cam.core.layers.recommended",
-    "cam.core.walk.Pass", "cam.core.recording.Recording", "cam.core.maps.grad_cam_of", "cam.core.maps.guided_product",
+    "cam.core.forward_backward.Pass", "cam.core.recording.Recording", "cam.core.maps.grad_cam_of",
+    "cam.core.maps.guided_product",
     "cam.pictures.pipeline.explain", "cam.pictures.explanation.Explanation",
 )  # fmt: skip
 

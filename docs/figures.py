@@ -8,9 +8,9 @@ import io
 import json
 from pathlib import Path
 
-import answer
-import metrics
-from answer import demo
+import forum_answer
+import metric_pictures
+from forum_answer import demo
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -32,8 +32,8 @@ def lesson_picture(notebook: Path, index: int) -> Image.Image:
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
     demo.main(DOCS / "demo.png")
-    answer.main(DOCS / "answer.png")
-    metrics.main(DOCS)
+    forum_answer.main(DOCS / "answer.png")
+    metric_pictures.main(DOCS)
     for notebook in sorted((ROOT / "lessons").glob("[0-9]*.ipynb")):
         number = notebook.stem[:2]
         lesson_picture(notebook, CHOSEN[number]).save(DOCS / f"lesson_{number}.png")

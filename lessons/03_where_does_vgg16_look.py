@@ -25,7 +25,7 @@
 # %matplotlib inline
 # cam comes before mxnet: it sees to it that MXNet uses every core
 import cam
-from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from cam import baselines, evaluation, exercises, metrics, plot, scenes
 from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt
@@ -224,7 +224,7 @@ assert 2 * mask.mean() < energy < of_coarse < 0.5
 # %%
 seeds = scenes.TEST_SEEDS[:40]
 of_maps = evaluation.evaluate(net, seeds)
-(of_edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
+(of_edges,) = evaluation.compare(net, {"edges": baselines.edges}, None, seeds)
 titles = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing game"}
 for measure, title in titles.items():
     print(f"{title:25} Grad-CAM {of_maps.interval(measure)}  edges {of_edges.interval(measure)}")

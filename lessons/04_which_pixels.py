@@ -25,7 +25,7 @@
 # %matplotlib inline
 # cam comes before mxnet: it sees to it that MXNet uses every core
 import cam
-from cam import blocks, exercises, metrics, plot, rivals, scenes
+from cam import baselines, blocks, exercises, metrics, plot, scenes
 from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt
@@ -181,7 +181,7 @@ for seed in scenes.TEST_SEEDS[:15]:
     one = cam.record(net, seen)
     pairs = {rule: both_classes(one, drawn, rule=rule) for rule in ("plain", "deconvnet", "guided")}
     pairs["guided, 13 of 15"] = both_classes(one, drawn, rule="guided", where=of_convolutions)
-    pairs["edge filter"] = [rivals.edges(seen)] * 2
+    pairs["edge filter"] = [baselines.edges(seen)] * 2
     heats = [cam.grad_cam_of(one, target=c)[0] for c in drawn.class_ids]
     pairs["guided Grad-CAM"] = [product(picture, heat) for picture, heat in zip(pairs["guided"], heats)]
     for name, pair in pairs.items():

@@ -30,7 +30,7 @@
 import warnings
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from cam import baselines, evaluation, exercises, metrics, plot, scenes
 from course import Lesson, compare, draw_intervals, show, tutorials_picture
 from diagrams import net_graph
 
@@ -386,7 +386,7 @@ for name in (*(layer for block in blocks[-3:] for layer in (conv3s[block], block
     something = one.on_objects > 0
     print(f"{name:18}", *(f"{column!s:20}" for column in columns), end=" ")
     print(f"{1 - something.mean():.2f}     {one.share[something].mean():.3f}")
-(edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
+(edges,) = evaluation.compare(net, {"edges": baselines.edges}, None, seeds)
 print(f"{'edges, no network':18}", *(f"{edges.interval(measure)!s:20}" for measure in ("share", "energy", "near")))
 print(f"by chance: energy {edges.area.mean():.3f}, share about one half")
 

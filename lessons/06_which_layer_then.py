@@ -31,7 +31,7 @@
 import warnings
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, gradcam, metrics, plot, rivals, scenes
+from cam import baselines, evaluation, exercises, gradcam, metrics, plot, scenes
 from cam.core.tracing import trace
 from course import Lesson, compare, draw_intervals, show
 from diagrams import net_graph
@@ -155,8 +155,8 @@ exercises.check(
 
 # %%
 whole = crossed(inputs_of)["output"]
-table = cam.layers(net)  # cam's own, for comparison
-assert whole - {"data"} == {graph.name(graph.entries[row.path]) for row in table if row.whole}
+table = cam.layers(net)  # cam's own, for comparison, without the image
+assert whole - {graph.name((graph.inputs[0], 0))} == {graph.name(graph.entries[row.path]) for row in table if row.whole}
 print(f"{len(whole)} of {len(inputs_of)} maps are whole")
 for row in table[-7:]:
     print(
@@ -429,7 +429,7 @@ for name, title in candidates.items():
     one = measured[name]
     behind = measured["features.10"].interval("share", minus=one)
     print(f"{title:15} {one.interval('share')!s:20} {behind!s:22} {one.interval('energy')!s:20} {one.near.mean():.2f}")
-(edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, scenes.TEST_SEEDS[:100])
+(edges,) = evaluation.compare(net, {"edges": baselines.edges}, None, scenes.TEST_SEEDS[:100])
 print(f"{'no network':15} {edges.interval('share')!s:43} {edges.interval('energy')!s:20} {edges.near.mean():.2f}")
 print(f"{'by chance':15} {'about one half':43} {edges.area.mean():.3f}")
 

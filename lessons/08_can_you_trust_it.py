@@ -16,7 +16,7 @@
 # %% [markdown]
 # # 8. Can you trust it?
 #
-# **You will learn** five ways to put a map to the test: against the truth, against rivals that know nothing, by
+# **You will learn** five ways to put a map to the test: against the truth, against baselines that know nothing, by
 # changing the picture, by destroying the network, and against another account of the same logit. You will see maps that
 # are right, maps that are wrong, and one kind that looks right whatever the network knows.
 #
@@ -31,7 +31,7 @@
 import warnings
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from cam import baselines, evaluation, exercises, metrics, plot, scenes
 from cam.core.inputs import normalise
 from course import Lesson, compare, show
 
@@ -171,7 +171,7 @@ assert abs(of_difference[0].mean - of_class[0].mean) < 0.03 and kept < 0.5
 #
 # **A map is not a cause.** It shows where evidence is. What the *answer* depends on, only a change can tell.
 #
-# ## Dumb rivals
+# ## Dumb baselines
 #
 # On test scenes we have the truth: exact masks. Is 0.4 of the energy inside the mask good? A number alone does not say.
 # Put it beside maps that know nothing: random cells, a Gaussian in the middle, the edges of the picture, the picture
@@ -214,17 +214,17 @@ exercises.check(
 )  # fmt: skip
 
 # %% [markdown]
-# > **Predict.** Which dumb rival comes closest to Grad-CAM in the energy? And what is the mean share on the right
+# > **Predict.** Which dumb baseline comes closest to Grad-CAM in the energy? And what is the mean share on the right
 # > object of a map that does not know which animal is asked for, over both animals of a scene?
 
 # %%
 net, vgg = cam.resnet50_v2(), cam.vgg16()
 dumb = {
-    "random cells": rivals.random_map,
-    "centre": rivals.centre,
-    "edges": rivals.edges,
-    "the picture itself": rivals.image_itself,
-    "another class": rivals.other_class(cam.grad_cam),
+    "random cells": baselines.random_map,
+    "centre": baselines.centre,
+    "edges": baselines.edges,
+    "the picture itself": baselines.image_itself,
+    "another class": baselines.other_class(cam.grad_cam),
 }
 seeds = scenes.TEST_SEEDS[:40]
 table = evaluation.compare(net, {"Grad-CAM": cam.grad_cam, **dumb}, None, seeds)
@@ -356,8 +356,8 @@ def curves(of):
 orders = {
     "Grad-CAM": lambda net, x, target, **_: cam.grad_cam(net, x, target=target),
     "Grad-CAM, other animal": lambda net, x, other, **_: cam.grad_cam(net, x, target=other),
-    "edges": lambda x, **_: rivals.edges(x),
-    "random cells": lambda x, number, **_: rivals.random_map(x, seed=number),
+    "edges": lambda x, **_: baselines.edges(x),
+    "random cells": lambda x, number, **_: baselines.random_map(x, seed=number),
 }
 curve = {title: curves(of) for title, of in orders.items()}
 
@@ -529,7 +529,7 @@ show(
 for kind, values in alike["rank correlation"].items():
     print(f"{kind:16}", " ".join(f"{value:5.2f}" for value in values))
 by_edges = [
-    metrics.rank_correlation(one, edge) for one, edge in zip(cascade["trained"]["guided backprop"], rivals.edges(x))
+    metrics.rank_correlation(one, edge) for one, edge in zip(cascade["trained"]["guided backprop"], baselines.edges(x))
 ]
 print(f"guided backprop and an edge filter that knows no network: {np.mean(by_edges):.2f}")
 
@@ -759,7 +759,7 @@ for name, (one, layers) in places.items():
         of_layer = {row.method: row for row in found if row.layer == layer}
         shares_of[name, layer] = {title: row.share.mean() for title, row in of_layer.items()}
         print(f"{name:20}{layer:20}", *(f"{row.interval('share')!s:21}" for row in of_layer.values()))
-edge_rows = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
+edge_rows = evaluation.compare(net, {"edges": baselines.edges}, None, seeds)
 print(f"{'edges, no network':40} {edge_rows[0].interval('share')}")
 
 # %%
@@ -858,7 +858,7 @@ assert np.allclose(*difference, atol=1e-4)
 # | Is the layer whole? | path |
 # | Does the map add up? | sum + bias against the logit |
 # | Do Grad-CAM and HiResCAM agree? | rank correlation |
-# | Does it beat the best dumb rival? | energy in the mask, both (if there is a mask) |
+# | Does it beat the best dumb baseline? | energy in the mask, both (if there is a mask) |
 # | Is it this class's map? | rank correlation with another class's map |
 # | Does it notice a shuffled last layer? | rank correlation |
 # | Does the network need what it marks? | probability without the highest eighth; without a random eighth |
@@ -887,9 +887,9 @@ def trust_card(net, image, masks, class_ids):
     best = max(
         (metrics.energy_in_mask(one[0], masks[0]), title)
         for title, one in (
-            ("edges", rivals.edges(x)),
-            ("centre", rivals.centre(x)),
-            ("the picture", rivals.image_itself(x)),
+            ("edges", baselines.edges(x)),
+            ("centre", baselines.centre(x)),
+            ("the picture", baselines.image_itself(x)),
         )
     )
     score, pixels = evaluation.score_of(net, target), normalise(image)
@@ -897,7 +897,7 @@ def trust_card(net, image, masks, class_ids):
         fill.__name__: metrics.deletion(heat, pixels, score, fill, 8)[1] for fill in (metrics.grey, metrics.blur)
     }
     by_chance = np.mean(
-        [metrics.deletion(rivals.random_map(x, seed)[0], pixels, score, steps=8)[1] for seed in range(3)]
+        [metrics.deletion(baselines.random_map(x, seed)[0], pixels, score, steps=8)[1] for seed in range(3)]
     )
     whole = next(row.whole for row in cam.layers(net, x) if row.path == layer)
     return {
@@ -905,7 +905,7 @@ def trust_card(net, image, masks, class_ids):
         "Is the layer whole?": f"{layer}: {'yes' if whole else 'no, a part'}",
         "Does the map add up?": f"{total:.3f}; the logit is {rec.logits[0, target]:.3f}",
         "Do Grad-CAM and HiResCAM agree?": f"{own['HiResCAM']:.2f}",
-        "Does it beat the best dumb rival?": f"energy {metrics.energy_in_mask(heat, masks[0]):.2f}; {best[1]} {best[0]:.2f}",
+        "Does it beat the best dumb baseline?": f"energy {metrics.energy_in_mask(heat, masks[0]):.2f}; {best[1]} {best[0]:.2f}",
         "Is it this class's map?": f"correlation with {net.labels[rival]}'s: {own['other']:.2f}",
         "Does it notice a shuffled last layer?": f"correlation {own['shuffled']:.2f}",
         "Does the network need what it marks?": f"without the highest eighth {without['grey']:.2f} (grey), "
@@ -952,7 +952,8 @@ assert 0.015 < scene.masks[0].mean() < 0.025 and scene.masks[0].mean() * 49 < 1.
 # card = trust_card(suspect, tagged.image, tagged.masks, tagged.class_ids)
 # display(Markdown(as_table(card)))
 # assert top(suspect, [scenes.tag(scene, scene.class_ids[1]).image])[0] == scene.class_ids[1]
-# # One line fails, that of the rivals: an edge filter has more on the zebra than the map. So the evidence lies elsewhere too.
+# # One line fails, that of the baselines: an edge filter has more on the zebra than the map. So the
+# # evidence lies elsewhere too.
 # # Another is weak: with the last layer shuffled the map is still much like the one before.
 # # Where, and what it does, the card cannot tell. The experiment in the last line of the code can: with the other tag, and
 # # both animals as they were, the answer is the other class. A card is as good as the experiments that somebody thinks of.
@@ -1101,7 +1102,7 @@ lesson.solution("exercise_3")  # or your own code
 # </details>
 
 # %% [markdown]
-# **Rule of thumb.** Believe a map as far as you have tried to break it: beat the dumb rivals, change the picture,
+# **Rule of thumb.** Believe a map as far as you have tried to break it: beat the dumb baselines, change the picture,
 # shuffle the network, ask for another class. What survives is evidence about where. The cause you prove by changing it.
 #
 # **Read more.** Adebayo, Gilmer, Muelly, Goodfellow, Hardt and Kim, [Sanity checks for saliency

@@ -27,7 +27,7 @@
 from pathlib import Path
 
 import cam  # before mxnet, so that MXNet uses every core
-from cam import evaluation, exercises, metrics, plot, rivals, scenes
+from cam import baselines, evaluation, exercises, metrics, plot, scenes
 from cam.nets.labels import imagenet_labels
 from course import Lesson, imagenet_weights, show
 
@@ -266,7 +266,7 @@ def by_scene(layer, measure):
     return np.array([values[of_scene == seed].mean() for seed in seeds])
 
 
-(edges,) = evaluation.compare(net, {"edges": rivals.edges}, None, seeds)
+(edges,) = evaluation.compare(net, {"edges": baselines.edges}, None, seeds)
 measures = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing, 15 pixels"}
 for measure, title in measures.items():
     print(title)

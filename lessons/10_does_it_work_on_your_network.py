@@ -289,10 +289,10 @@ print("\n".join(str(cam.layers(tuned)).splitlines()[-2:]))
 shares, of_scene = {"ImageNet's head": [], "your head": []}, []
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
-    for number, one in enumerate(test):
+    for which, one in enumerate(test):
         for place, label in enumerate(one.labels):
             if label in three:
-                of_scene.append(number)
+                of_scene.append(which)
                 for title, network in zip(shares, (lite, tuned)):
                     heat = cam.grad_cam(network, inputs([one]), target=label)[0]
                     shares[title].append(metrics.share_on_object(heat, one.masks[place], one.masks[1 - place]))

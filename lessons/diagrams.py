@@ -7,7 +7,7 @@ from functools import partial
 
 import cam
 from cam.core.endings import ENDINGS, JOINTS
-from cam.pictures.drawing import FORWARD, PART, QUIET, TAKE, WHOLE, WIDTH, arrow, box, canvas
+from cam.pictures.graph_drawing import FORWARD, PART, QUIET, TAKE, WHOLE, WIDTH, arrow, box, canvas
 
 from matplotlib.figure import Figure
 

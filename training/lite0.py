@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cam.nets import models
-from cam.nets.files import ASSETS
+from cam.nets.weights_files import ASSETS
 from cam.pictures.images import place, read_image
 from training.release import write_checksums
 

@@ -14,7 +14,7 @@ import sys
 import cam
 from cam import evaluation, scenes
 from cam.core import layers
-from cam.nets.files import ASSETS, CHECKSUMS
+from cam.nets.weights_files import ASSETS, CHECKSUMS
 from training import cheater
 from training.train import STAGES, finished
 

@@ -29,10 +29,10 @@ from ..pictures.images import read_image
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
 from . import weights as weights_commands
-from .beside import beside, interrupted_between
+from .background import beside, interrupted_between
 from .check import check
-from .files import names_of, pictures_of, write, write_picture
 from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
+from .picture_files import names_of, pictures_of, write, write_picture
 from .weights import WeightsDir
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ import typer
 
 from ..core.checks import blank
 from ..pictures.images import load_image
-from ..truth.check import check as verdicts_of
+from ..truth.sanity_checks import check as verdicts_of
 from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
 from .weights import WeightsDir
 

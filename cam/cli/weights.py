@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..core import layers
-from ..nets import download, files, models
+from ..nets import download, models, weights_files
 
 app = typer.Typer(help="List, get and check weights files.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -52,13 +52,13 @@ def get(
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A .params or .onnx file, whatever its name.")]) -> None:
     """Say what a weights file is, and whether every parameter is there and fits."""
-    arrays = files.read(file)
+    arrays = weights_files.read(file)
     name = models.nearest(arrays)
     net = models.assemble(name, arrays, str(file))
     parameters = layers.parameters(net).values()
     millions = sum(parameter.data().size for parameter in parameters) / 1e6
     typer.echo(f"{file}: all {len(parameters)} parameters of a {name} ({millions:.1f} million numbers)")
     typer.echo(f"classes: {net.output.weight.shape[0]}{', taken for those of ImageNet' if net.labels else ''}")
-    checksum = files.sha256(file)
+    checksum = weights_files.sha256(file)
     pinned = any(source.sha256 == checksum for source in download.SOURCES.values())
     typer.echo(f"sha256: {checksum}{', the pinned file' if pinned else ', not a pinned file'}")

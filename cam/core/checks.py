@@ -16,10 +16,10 @@ from mxnet.gluon import Block
 from mxnet.util import is_np_array
 
 from .errors import InputError, NetError, P, R, in_one_line, telling
+from .forward_backward import Pass
 from .graph import PASSES_ON, Entry, Graph
 from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
 from .tracing import flat, trace
-from .walk import Pass
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
 SCALED = PASSES_ON | {"Cast", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}

@@ -17,12 +17,12 @@ from . import layers as choose
 from .checks import Images, by_keyword, is_whole, ready
 from .endings import averages
 from .errors import InputError, LayerError, MapWarning, NetError, NonFiniteError, tell
+from .forward_backward import finite
 from .graph import ADDS, PASSES_ON, RESHAPES, Entry
 from .layers import LayerLike
 from .mxnet import shape_of
 from .recording import Recording, record
 from .targets import Target
-from .walk import finite
 
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]

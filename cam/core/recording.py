@@ -12,10 +12,10 @@ from . import layers as choose
 from . import rules, targets
 from .checks import Images, Ready, by_keyword, channels_last, ready
 from .errors import InputError, LayerError, LayerWarning, NetError, NetWarning, tell, telling
+from .forward_backward import Pass, finite
 from .graph import Entry
 from .layers import LayerLike
 from .targets import Target
-from .walk import Pass, finite
 
 NO_LOGITS = (
     "the net's outputs add up to 1, as probabilities do: their gradient fades where the net is sure; return logits"

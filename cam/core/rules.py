@@ -1,8 +1,8 @@
 """How a gradient passes back through an operator: one function each, with its equation.
 
 Notation: x is the operator's input, y its output; dx and dy are the gradients of the target with respect to them.
-All arrays are NDArrays. Which operator of a graph goes by which rule is said in `walk`; operators without a rule here
-go by `Derivative`, which is MXNet's own, for that operator alone.
+All arrays are NDArrays. Which operator of a graph goes by which rule is said in `forward_backward`; operators
+without a rule here go by `Derivative`, which is MXNet's own, for that operator alone.
 """
 
 from __future__ import annotations

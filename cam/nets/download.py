@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import InputError, WeightsError
-from .files import optional, sha256
+from .weights_files import optional, sha256
 
 SECONDS = 10  # how long a source may take to say anything
 

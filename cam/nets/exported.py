@@ -8,7 +8,7 @@ import mxnet as mx
 from mxnet.gluon import SymbolBlock
 
 from ..core.errors import InputError, WeightsError
-from . import files
+from . import weights_files
 from .loading import load
 
 
@@ -20,7 +20,7 @@ def imported(symbol: Path, params: Path) -> SymbolBlock:
     WeightsError
         If one of the files is missing or damaged, they do not belong together, or the net takes more than one input.
     """
-    arrays = files.read(params)
+    arrays = weights_files.read(params)
     try:
         graph = mx.sym.load_json(Path(symbol).read_text(encoding="utf-8"))
     except OSError as error:

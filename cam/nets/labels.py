@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from .files import ASSETS
+from .weights_files import ASSETS
 
 CLASSES = ASSETS / "imagenet_classes.tsv"
 

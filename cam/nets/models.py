@@ -17,12 +17,12 @@ from mxnet.gluon.model_zoo.vision import resnet, vgg
 from ..core.checks import is_whole
 from ..core.errors import InputError, WeightsError
 from ..core.layers import parameters
-from . import download, files
+from . import download, weights_files
 from .efficientnet import EfficientNetLite0
 from .labels import imagenet_labels
 from .loading import load, misfits, refuse, structural
 
-SCENE_LABELS = (files.ASSETS / "scene_classes.txt").read_text().splitlines()
+SCENE_LABELS = (weights_files.ASSETS / "scene_classes.txt").read_text().splitlines()
 CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photograph one of their names"
 
 
@@ -177,7 +177,7 @@ def _make(name: str, weights, classes: int | None, width: float | None, ctx) -> 
     if isinstance(weights, str) and weights in kind.embedded:
         arrays: dict[str, np.ndarray] = {}
         for file in kind.embedded[weights]:
-            arrays.update(files.embedded(file))
+            arrays.update(weights_files.embedded(file))
         net = assemble(name, arrays, weights, ctx)
         if weights != "imagenet":
             net.labels, net.caution = list(SCENE_LABELS), CAUTION
@@ -191,7 +191,7 @@ def _make(name: str, weights, classes: int | None, width: float | None, ctx) -> 
         raise InputError(
             f"weights is {weights!r}; {name} has {' and '.join(map(repr, known))}; or give the path of a file, or None"
         )
-    return assemble(name, files.read(path), str(weights), ctx)
+    return assemble(name, weights_files.read(path), str(weights), ctx)
 
 
 def _untrained(kind: Kind, classes: int, width: float, ctx) -> HybridBlock:

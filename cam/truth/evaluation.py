@@ -109,8 +109,8 @@ def compare(
     ----------
     net : a net that knows the classes of `cam.scenes`, by its labels or, without labels, in their order
     methods : functions, by a name for the table, of any of `net`, `x`, `target`, `layer` and `output`, by name:
-        `cam.grad_cam`, `cam.saliency`, `cam.rivals.edges`, or one's own. They return maps (N, h, w), a dict of them by
-        layer if they were given a list; of gradients (N, 3, H, W) the largest |value| over channels is measured
+        `cam.grad_cam`, `cam.saliency`, `cam.baselines.edges`, or one's own. They return maps (N, h, w), a dict of them
+        by layer if they were given a list; of gradients (N, 3, H, W) the largest |value| over channels is measured
     layers : as `layer` in `cam.grad_cam`
     seeds : which scenes of two objects, such as `cam.scenes.TEST_SEEDS[:200]`; or Scenes, of any number of objects
     batch : scenes per call of a method

@@ -22,7 +22,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
             "cam.pictures.images",
             "cam.core.inputs",
             "cam.plot",
-            "cam.pictures.drawing",
+            "cam.pictures.graph_drawing",
         ],
     ),
     "gradcam": ("The tutorial's module", ["cam.gradcam"]),
@@ -30,12 +30,12 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     "blocks": ("Blocks", ["cam.blocks"]),
     "truth": (
         "Scenes and metrics",
-        ["cam.scenes", "cam.metrics", "cam.rivals", "cam.evaluation", "cam.truth.check", "cam.exercises"],
+        ["cam.scenes", "cam.metrics", "cam.baselines", "cam.evaluation", "cam.truth.sanity_checks", "cam.exercises"],
     ),
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
 GIVEN = ("Layer", "LayerTable", "Placement", "Verdict", "Verdicts")  # by public functions, under no public name
-ENGINE = ("rules", "graph", "tracing", "walk", "checks", "inputs", "targets", "endings")
+ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "inputs", "targets", "endings")
 
 
 def own(module: ModuleType) -> list[str]:

@@ -29,13 +29,13 @@ import jupytext
 import nbformat
 import typer
 from execution import GUARDS, IsolatedExecute, ReleasedCells, guard
+from feedback import write_answers, write_grades, write_page
 from nbconvert import HTMLExporter
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import DeduplicateIds, Execute
 from nbgrader.utils import capture_log
-from pages import write_answers, write_grades, write_page
 from sqlalchemy.exc import SAWarning
 from submissions import misplaced, refusal, remarkable
 from traitlets.config import Config

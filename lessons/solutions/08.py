@@ -25,7 +25,8 @@ tagged = scenes.tag(scene, scene.class_ids[0])
 card = trust_card(suspect, tagged.image, tagged.masks, tagged.class_ids)
 display(Markdown(as_table(card)))
 assert top(suspect, [scenes.tag(scene, scene.class_ids[1]).image])[0] == scene.class_ids[1]
-# One line fails, that of the rivals: an edge filter has more on the zebra than the map. So the evidence lies elsewhere too.
+# One line fails, that of the baselines: an edge filter has more on the zebra than the map. So the
+# evidence lies elsewhere too.
 # Another is weak: with the last layer shuffled the map is still much like the one before.
 # Where, and what it does, the card cannot tell. The experiment in the last line of the code can: with the other tag, and
 # both animals as they were, the answer is the other class. A card is as good as the experiments that somebody thinks of.

@@ -15,14 +15,14 @@ from pathlib import Path
 import cam
 from cam import scenes
 from cam.cli import app as command_line
-from cam.cli import beside
+from cam.cli import background
 from cam.nets import download
 from cam.pictures import plot
 
 import mxnet as mx
 import numpy as np
 import pytest
-from helpers import foreign_files, slow
+from helpers import foreign_files, sleeping_drawer
 from helpers.nets import conv, ready, relu, sequence
 from mxnet import nd
 from mxnet.gluon import nn
@@ -352,7 +352,7 @@ class TestManyPictures:
 
     @pytest.fixture
     def many(self, pictures):
-        for number in range(beside.MANY):
+        for number in range(background.MANY):
             shutil.copyfile(pictures / "0.png", pictures / f"x{number}.png")
         return pictures
 
@@ -362,7 +362,7 @@ class TestManyPictures:
         advanced, results = [], []
         monkeypatch.setattr(command_line.Progress, "advance", lambda bar, task: advanced.append(task))
         for threshold in (2, 100):
-            monkeypatch.setattr(beside, "MANY", threshold)
+            monkeypatch.setattr(background, "MANY", threshold)
             told = run("explain", pictures, "--json", "--batch", "2")
             results.append((told, {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}))
             shutil.rmtree(tmp_path / "explanations")
@@ -375,11 +375,11 @@ class TestManyPictures:
         computed = []
 
         def net(photographs):
-            computed.append(slow.draw("", photographs))
+            computed.append(sleeping_drawer.draw("", photographs))
             return [[] for _ in photographs]
 
         names = {path: path.name for path in many.iterdir()}
-        drawn = [files.result() for _, _, files in command_line._explained(names, 1, net, slow.draw)]
+        drawn = [files.result() for _, _, files in command_line._explained(names, 1, net, sleeping_drawer.draw)]
         meet = [any(start < ended and begun < end for begun, ended in drawn) for start, end in computed]
         assert len(drawn) == len(computed) == len(names)
         assert sum(meet) >= len(names) / 2  # all but the first, on a machine that has nothing else to do

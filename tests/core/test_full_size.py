@@ -8,13 +8,13 @@ every max pooling decides alike and only rounding is left. `make benchmark` coun
 """
 
 import cam
-from cam.core import rules, walk
+from cam.core import forward_backward, rules
 from cam.core.mxnet import call
 
 import numpy as np
 import pytest
 from conftest import random_images, randomise, relative_l2
-from helpers import cut_tape
+from helpers import independent_gradient
 
 LIMIT = 1e-5  # relative L2
 WITH_FLIPS = 2e-2
@@ -53,7 +53,7 @@ class Pair:
         ):
             cam.record(net, x)  # the first time a net and a size are tried out
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(walk, "call", run)
+                patch.setattr(forward_backward, "call", run)
                 recordings.append(cam.record(net, x))
         self.single, self.double, self.alike = recordings
         assert len(single) == len(double) == len(cam.relus(self.net)) and next(imposed, None) is None
@@ -84,7 +84,7 @@ def test_image_gradients(pair, rule):
 @pytest.mark.parametrize("rule", rules.RULES)
 def test_against_the_cut_tape(pair, rule):
     """Both in float64, where no value is so close to a ReLU's zero that the order of a sum decides."""
-    expected = cut_tape.image_gradient(pair.twin, pair.x64, [5], rule).asnumpy()
+    expected = independent_gradient.image_gradient(pair.twin, pair.x64, [5], rule).asnumpy()
     assert relative_l2(pair.double.image_gradient(target=5, rule=rule), expected) <= IN_FLOAT64
 
 

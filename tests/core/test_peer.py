@@ -1,4 +1,4 @@
-"""Our maps against Captum's on identical weights; `benchmarks/peer.py` stored them."""
+"""Our maps against Captum's on identical weights; `benchmarks/store_references.py` stored them."""
 
 import sys
 import warnings

@@ -5,7 +5,7 @@ import weakref
 from types import SimpleNamespace
 
 import cam
-from cam.core import walk
+from cam.core import forward_backward
 from cam.core.tracing import trace
 
 import mxnet as mx
@@ -173,7 +173,7 @@ def test_after_an_interrupt_in_the_middle_of_the_walk(monkeypatch, way):
     """At every operator in turn, until the walk is through."""
     net, (x,) = ready(nested(), (1, 3, 8, 8))
     expected, before = cam.guided_grad_cam(net, x, target=1), state(net)
-    place, name = (walk, "call") if way == "call" else (nd, "elemwise_add")
+    place, name = (forward_backward, "call") if way == "call" else (nd, "elemwise_add")
     original, interrupted = getattr(place, name), 0
     for number in range(100):
         left = [number]

@@ -19,7 +19,7 @@ from nbgrader.api import Gradebook
 sys.path.append(str(Path(cam.__file__).parents[1] / "lessons" / "assignments"))
 import classroom
 import execution
-import pages
+import feedback
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 
@@ -390,8 +390,8 @@ def test_no_handout_before_the_course_is_built(tmp_path):
 
 
 def test_the_rubrics_are_those_of_the_teachers_page():
-    assert set(pages.rubrics()) == {source.stem for source in classroom.sources()}
-    assert all(text.startswith("(") for text in pages.rubrics().values())
+    assert set(feedback.rubrics()) == {source.stem for source in classroom.sources()}
+    assert all(text.startswith("(") for text in feedback.rubrics().values())
 
 
 def test_an_edited_source_stays_and_is_named(tmp_path, monkeypatch):

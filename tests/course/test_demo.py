@@ -27,7 +27,7 @@ def test_the_demo_writes_its_panel(tmp_path):
 
 
 def test_the_figure_of_the_answer(tmp_path):
-    _, (width, height) = run("docs/answer.py", tmp_path / "answer.png")
+    _, (width, height) = run("docs/forum_answer.py", tmp_path / "answer.png")
     assert width > 700 and height > 450
 
 

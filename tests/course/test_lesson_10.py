@@ -22,7 +22,7 @@ def table(text, head):
 
 
 def test_the_lines_for_pytorch_are_those_that_are_run():
-    script = (ROOT / "benchmarks/same_in_pytorch.py").read_text(encoding="utf-8")
+    script = (ROOT / "benchmarks/lesson_10_in_pytorch.py").read_text(encoding="utf-8")
     functions = script[script.index("def grad_cam(") : script.index("def with_functional_relus")].strip()
     shown = LESSON[LESSON.index("# ## The same in PyTorch") :]
     shown = re.search(r"# ```python\n(.*?)\n# ```", shown, re.DOTALL)[1]
@@ -53,7 +53,7 @@ def test_the_page_quotes_errors_that_there_are(quoted):
 
 
 def test_the_page_names_every_one_of_the_five_tests():
-    from cam.truth.check import Verdict, Verdicts  # noqa: F401
+    from cam.truth.sanity_checks import Verdict, Verdicts  # noqa: F401
 
     module = inspect.getmodule(Verdict)
     names = set(re.findall(r'Verdict\("([^"]+)"', inspect.getsource(module)))

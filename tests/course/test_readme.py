@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cam
 from cam import scenes
-from cam.nets.files import ASSETS
+from cam.nets.weights_files import ASSETS
 
 from PIL import Image
 

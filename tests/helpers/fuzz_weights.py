@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from cam import WeightsError
-from cam.nets import files, models
+from cam.nets import models, weights_files
 from cam.nets.loading import structural
 
 import foreign_files
@@ -50,7 +50,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 def attempt(path: Path) -> str:
     """Load a file: "loaded" if every value of the net is the file's, "refused" if WeightsError says why not."""
     try:
-        arrays = files.read(path)
+        arrays = weights_files.read(path)
         net = models.assemble(NAME, arrays, str(path))
     except WeightsError as error:
         assert str(path) in str(error) and "Traceback" not in str(error)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import cam
 from cam import InputError, WeightsError
-from cam.nets import files, models
+from cam.nets import models, weights_files
 from cam.nets.labels import imagenet_labels
 from cam.nets.loading import structural
 
@@ -33,7 +33,7 @@ def test_every_form_gives_the_identical_output(name, narrow_nets, tmp_path):
     for kind in foreign_files.KINDS:
         path = foreign_files.write(kind, name, narrow_nets[name], tmp_path)
         assert np.array_equal(getattr(cam, name)(weights=path)(x).asnumpy(), expected), kind
-        assert models.nearest(files.read(path)) == name
+        assert models.nearest(weights_files.read(path)) == name
 
 
 def test_the_onnx_files_of_these_tests_are_what_mxnet_exports(narrow_resnet, tmp_path, monkeypatch):
@@ -46,7 +46,7 @@ def test_the_onnx_files_of_these_tests_are_what_mxnet_exports(narrow_resnet, tmp
     exported = foreign_files.write("export", "resnet50_v2", narrow_resnet, tmp_path)
     pair = f"{exported}-symbol.json", f"{exported}-0000.params"
     mx.onnx.export_model(*pair, [(1, 3, 224, 224)], np.float32, str(tmp_path / "theirs"))
-    theirs = structural(files.read(tmp_path / "theirs"), models._topology("resnet50_v2"))
+    theirs = structural(weights_files.read(tmp_path / "theirs"), models._topology("resnet50_v2"))
     ours = foreign_files.arrays_of(narrow_resnet)
     assert set(theirs) == set(ours) and all(np.array_equal(theirs[key], ours[key]) for key in ours)
 
@@ -159,31 +159,31 @@ def test_an_onnx_file_never_leads_to_another_file(tmp_path):
     tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "elsewhere")
     onnx.external_data_helper.set_external_data(tensor, str(tmp_path / "secret"))
     with pytest.raises(WeightsError, match="the values of elsewhere are in another file, which is not read"):
-        files.read(_graph(tmp_path, tensor))
+        weights_files.read(_graph(tmp_path, tensor))
 
 
 def test_what_an_onnx_file_may_hold(tmp_path):
     shape = onnx.helper.make_tensor("reshape_attr", onnx.TensorProto.INT64, [2], [1, -1])
     good = onnx.numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(2, 3), "good")
-    assert list(files.read(_graph(tmp_path, shape, good))) == ["good"]
+    assert list(weights_files.read(_graph(tmp_path, shape, good))) == ["good"]
     with pytest.raises(WeightsError, match="'good', a name that is no text, or that it has twice"):
-        files.read(_graph(tmp_path, good, good))
+        weights_files.read(_graph(tmp_path, good, good))
     path = _graph(tmp_path, good)
     path.write_bytes(path.read_bytes().replace(b"good", b"go\xffd"))  # no UTF-8
     with pytest.raises(WeightsError, match="a name that is no text"):
-        files.read(path)
+        weights_files.read(path)
     good.dims[0] = -1
     with pytest.raises(WeightsError, match=r"good announces the shape \(-1, 3\) and has \(2, 3\)"):
-        files.read(_graph(tmp_path, good))
+        weights_files.read(_graph(tmp_path, good))
     good.dims[0] = 3
     with pytest.raises(WeightsError, match="is not complete, or damaged: cannot reshape"):
-        files.read(_graph(tmp_path, good))
+        weights_files.read(_graph(tmp_path, good))
     good.data_type = onnx.TensorProto.BFLOAT16
     with pytest.raises(WeightsError, match="good is not of float16, float32 or float64"):
-        files.read(_graph(tmp_path, good))
+        weights_files.read(_graph(tmp_path, good))
     infinite = onnx.numpy_helper.from_array(np.full(1, np.inf, np.float32), "far")
     with pytest.raises(WeightsError, match="far holds NaN or infinity"):
-        files.read(_graph(tmp_path, infinite))
+        weights_files.read(_graph(tmp_path, infinite))
 
 
 @pytest.mark.parametrize(

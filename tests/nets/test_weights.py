@@ -5,7 +5,7 @@ import struct
 import cam
 from cam import WeightsError
 from cam.core.layers import parameters
-from cam.nets import files, loading, models
+from cam.nets import loading, models, weights_files
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def saved(narrow_resnet, tmp_path_factory):
 
 
 def test_a_params_file_is_read_as_by_mxnet(saved):
-    found, expected = files.read(saved), nd.load(str(saved))
+    found, expected = weights_files.read(saved), nd.load(str(saved))
     assert set(found) == set(expected)
     assert all(np.array_equal(values, expected[name].asnumpy()) for name, values in found.items())
 
@@ -32,7 +32,7 @@ def test_a_params_file_is_read_as_by_mxnet(saved):
 def test_every_dtype(dtype, tmp_path):
     values = nd.array([[1, 2, 3]], dtype=dtype)
     nd.save(str(tmp_path / "one.params"), {"a": values})
-    found = files.read(tmp_path / "one.params")["a"]
+    found = weights_files.read(tmp_path / "one.params")["a"]
     assert found.dtype == dtype and found.tolist() == [[1, 2, 3]]
 
 
@@ -75,7 +75,7 @@ def test_missing_surplus_and_misshapen_parameters_are_listed(saved, narrow_resne
 def test_values_that_are_no_numbers(tmp_path):
     nd.save(str(tmp_path / "nan.params"), {"features.0.weight": nd.array([1, np.nan])})
     with pytest.raises(WeightsError, match="features.0.weight holds NaN or infinity"):
-        files.read(tmp_path / "nan.params")
+        weights_files.read(tmp_path / "nan.params")
 
 
 def test_truncated_files(saved, tmp_path):
@@ -83,10 +83,10 @@ def test_truncated_files(saved, tmp_path):
     for length in [*range(0, 200, 7), len(data) // 2, len(data) - 1]:
         (tmp_path / "cut.params").write_bytes(data[:length])
         with pytest.raises(WeightsError, match="is not complete|is empty"):
-            files.read(tmp_path / "cut.params")
+            weights_files.read(tmp_path / "cut.params")
     (tmp_path / "long.params").write_bytes(data + b"x")
     with pytest.raises(WeightsError, match="more bytes than it announces"):
-        files.read(tmp_path / "long.params")
+        weights_files.read(tmp_path / "long.params")
 
 
 def test_a_corrupt_header_never_crashes(saved, tmp_path):
@@ -100,7 +100,7 @@ def test_a_corrupt_header_never_crashes(saved, tmp_path):
         mutated[at : at + 8] = struct.pack("<Q", int(rng.integers(0, 2**63)))
         (tmp_path / "mutated.params").write_bytes(mutated)
         try:
-            files.read(tmp_path / "mutated.params")
+            weights_files.read(tmp_path / "mutated.params")
         except WeightsError:
             refused += 1
     assert refused > 200  # the rest hit values, which only a checksum can tell
@@ -108,13 +108,13 @@ def test_a_corrupt_header_never_crashes(saved, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(EMBEDDED))
 def test_the_embedded_weights_are_checked(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "ASSETS", tmp_path)
+    monkeypatch.setattr(weights_files, "ASSETS", tmp_path)
     with pytest.raises(WeightsError, match=f"{name} are missing or damaged"):
-        files.embedded(name)
-    data = bytearray((files.CHECKSUMS.parent / name).read_bytes())
+        weights_files.embedded(name)
+    data = bytearray((weights_files.CHECKSUMS.parent / name).read_bytes())
     (tmp_path / name).write_bytes(data)
-    assert files.embedded(name)
+    assert weights_files.embedded(name)
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
     with pytest.raises(WeightsError, match=f"{name} are missing or damaged"):
-        files.embedded(name)
+        weights_files.embedded(name)

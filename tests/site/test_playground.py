@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import cam
+from cam.core.forward_backward import Pass
 from cam.core.tracing import trace
-from cam.core.walk import Pass
 
 import numpy as np
 import onnx

@@ -5,7 +5,7 @@ import json
 import cam
 from cam import InputError, metrics, scenes
 from cam.core import layers
-from cam.nets.files import ASSETS
+from cam.nets.weights_files import ASSETS
 from training import cheater
 
 import numpy as np

@@ -6,7 +6,7 @@ import cam
 from cam import ClassError, InputError, LayerError, NetError, evaluation, metrics, scenes
 from cam.core import layers
 from cam.nets import models
-from cam.nets.files import ASSETS
+from cam.nets.weights_files import ASSETS
 
 import mxnet as mx
 import numpy as np

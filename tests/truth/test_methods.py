@@ -1,4 +1,4 @@
-"""Grad-CAM++, LayerCAM, Score-CAM and SmoothGrad: by hand, and against peers (see `benchmarks/peer.py`)."""
+"""Grad-CAM++, LayerCAM, Score-CAM and SmoothGrad: by hand, and against peers (see `benchmarks/store_references.py`)."""
 
 import sys
 import warnings

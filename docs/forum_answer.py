@@ -1,6 +1,6 @@
 """Draw the answer to the forum's question: three layers above, three counts of guided ReLUs below.
 
-Usage: python docs/answer.py FILE
+Usage: python docs/forum_answer.py FILE
 """
 
 import sys

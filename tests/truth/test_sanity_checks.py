@@ -12,7 +12,7 @@ from helpers.nets import Net, conv, ending, function, ready, relu, sequence, two
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 
-tests_of = sys.modules["cam.truth.check"]  # under this name cam has the function
+tests_of = sys.modules["cam.truth.sanity_checks"]  # under this name cam has the function
 NAMES = ["logits unchanged", "branch + shortcut = Add", "map + bias = logit", "finite difference", "count of ReLUs"]
 
 

@@ -1,4 +1,4 @@
-"""Random parameters of full-size VGG16 and ResNet50v2, and random images: `random_nets.py FOLDER [NET ...]`.
+"""Random parameters of full-size VGG16 and ResNet50v2, and random images: `random_parameters.py FOLDER [NET ...]`.
 
 They come from one seed, under Gluon's names, so that every side of the speed benchmark has the same numbers.
 """

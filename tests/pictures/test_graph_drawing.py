@@ -1,7 +1,7 @@
 """Nets as drawings: what stands in the boxes, their colours, and what is folded."""
 
 import cam
-from cam.pictures.drawing import PART, TAKE, WHOLE
+from cam.pictures.graph_drawing import PART, TAKE, WHOLE
 
 import numpy as np
 import pytest

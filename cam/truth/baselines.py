@@ -1,4 +1,4 @@
-"""Dumb rivals: maps that know nothing of the net. A method that does not beat them has shown nothing.
+"""Dumb baselines: maps that know nothing of the net. A method that does not beat them has shown nothing.
 
 Each takes the normalised images x, NDArray (N, 3, H, W), and returns maps, numpy (N, H, W), at least 0.
 """

@@ -1,6 +1,6 @@
 """Draw the pictures of docs/metrics.md, one for each measure, from one scene: `make figures`.
 
-Usage: python docs/metrics.py FOLDER
+Usage: python docs/metric_pictures.py FOLDER
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import cam
-from cam import evaluation, metrics, plot, rivals, scenes
+from cam import baselines, evaluation, metrics, plot, scenes
 from cam.core.inputs import USUAL
 
 import matplotlib.pyplot as plt
@@ -134,7 +134,7 @@ def removal(scene: scenes.Scene, heat: np.ndarray, net, measure) -> Figure:
     shown = metrics.grey(image, highest) if deleted else metrics.blur(image, ~highest)
     left.imshow(pixels(shown))
     left.set_xlabel(f"the highest tenth {'removed' if deleted else 'put back'}")
-    for one, name, style in ((heat, "Grad-CAM", "-"), (rivals.random_map(x)[0], "random map", "--")):
+    for one, name, style in ((heat, "Grad-CAM", "-"), (baselines.random_map(x)[0], "random map", "--")):
         curve = measure(one, image, score)
         shares = np.linspace(0, 1, len(curve))
         right.plot(shares, curve, style, color="black", label=f"{name}, area {metrics.area(curve):.2f}")
@@ -213,7 +213,7 @@ def similarity(scene: scenes.Scene, heat: np.ndarray, net) -> Figure:
 
 
 def edges(image: np.ndarray) -> np.ndarray:
-    return rivals.edges(cam.load_image(image))[0]
+    return baselines.edges(cam.load_image(image))[0]
 
 
 def baseline(scene: scenes.Scene, measured: evaluation.Evaluation) -> Figure:

@@ -1,4 +1,4 @@
-"""What `same_in_pytorch.py` compares with: ResNet50v2's parameters, a scene and our maps, `same_in_cam.py FILE`."""
+"""ResNet50v2's parameters, a scene and our maps, for `lesson_10_in_pytorch.py`: `lesson_10_in_cam.py FILE`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Grad-CAM and guided backpropagation by hand in PyTorch, on identical weights: the same numbers, and a trap.
 
-`same_in_cam.py FILE` writes the numbers in this project's environment; `same_in_pytorch.py FILE` compares in the
-peers', which has no MXNet. Lesson 10 shows the two functions.
+`lesson_10_in_cam.py FILE` writes the numbers in this project's environment; `lesson_10_in_pytorch.py FILE` compares in
+the peers', which has no MXNet. Lesson 10 shows the two functions.
 """
 
 from __future__ import annotations

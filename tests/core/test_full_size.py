@@ -28,6 +28,8 @@ class Pair:
         self.net, self.twin = randomise(getattr(cam, name)(weights=None)), getattr(cam, name)(weights=None)
         for one, two in zip(self.net.collect_params().values(), self.twin.collect_params().values()):
             two.set_data(one.data())
+        for net in (self.net, self.twin):
+            net.collect_params().setattr("grad_req", "null")  # gigabytes of room for gradients that nobody asks for
         self.twin.cast("float64")
         self.x = random_images(1)
         self.x64 = self.x.astype("float64")

@@ -16,7 +16,7 @@ from mxnet import nd
 from mxnet.gluon import nn
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-import peer
+import store_references
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_against_peers(key, embedded_nets):
     Score-CAM's masks torch-cam stretches first and resizes then, against the order of the paper.
     """
     _, name, kind, layer = key.split("/")
-    drawn = [scenes.draw(seed) for seed in peer.SEEDS][: len(REFERENCE[key])]
+    drawn = [scenes.draw(seed) for seed in store_references.SEEDS][: len(REFERENCE[key])]
     x = nd.array(normalise(np.stack([scene.image for scene in drawn])))
     ids = [scene.class_ids[0] for scene in drawn]
     target = (lambda logits: 1000 * nd.pick(logits, nd.array(ids))) if "x 1000" in kind else ids

@@ -35,7 +35,8 @@ import numpy as np
 
 lesson = Lesson(9, globals())
 net = cam.efficientnet_lite0()  # embedded, with weights for ImageNet
-files = sorted(Path("photographs").glob("*.jpg"))
+names = ("astronaut", "camera", "chelsea", "coffee", "grace_hopper", "rocket")
+files = [Path("photographs", f"{name}.jpg") for name in names]
 found = {file.stem: cam.explain(net, file) for file in files}
 one = found["coffee"]
 one_row = [[one.photograph, one.overlay()]]
@@ -123,7 +124,7 @@ for file in files:
     (right, p), (wrong, q) = firsts[file.stem][0], first_five(cam.load_image(file))[0]  # without net=
     print(f"{file.stem:13} right: {right:15} {p:.2f}   wrong: {wrong:18} {q:.2f}")
     renamed += [file.stem] if right != wrong else []
-assert renamed == ["astronaut"] and len(files) == 6
+assert renamed == ["astronaut"]
 
 # %% [markdown]
 # No error. Five of the six first names stay, the probabilities shift up or down, and only the astronaut gets another name.

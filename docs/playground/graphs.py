@@ -292,7 +292,7 @@ def summands(graph: Graph, entry: Entry) -> tuple[Entry, Entry]:
 def _shapes(graph: Graph) -> dict[Entry, tuple[int, ...]]:
     inside = graph.symbol.get_internals()
     outputs = inside.list_outputs()
-    known = dict(zip(outputs, inside.infer_shape(data=(1, 3, SIDE, SIDE))[1]))
+    known = dict(zip(outputs, inside.infer_shape(**{graph.steps[graph.inputs[0]].name: (1, 3, SIDE, SIDE)})[1]))
     names = {(i, 0): step.name if step.op == "null" else f"{step.name}_output" for i, step in enumerate(graph.steps)}
     return {entry: known[name] for entry, name in names.items() if name in known}
 

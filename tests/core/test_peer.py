@@ -31,10 +31,9 @@ def test_grad_cam(recorded):
     name, net, x, ids = recorded
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cam.LayerWarning)
-        maps = cam.grad_cam(net, x, target=ids, layer=store_references.LAYERS[name])
-    for layer, found in zip(
-        store_references.LAYERS[name], maps.values()
-    ):  # by order: a stage and its last block are one layer
+        layers = store_references.LAYERS[name]
+        maps = cam.grad_cam(net, x, target=ids, layer=layers)
+    for layer, found in zip(layers, maps.values()):  # by order: a stage and its last block are one layer
         assert relative_l2(found, REFERENCE[f"{name}/{layer}"]) < 1e-5, layer
 
 

@@ -27,6 +27,8 @@ A network in your browser: move things, and the maps follow.
 :::"""
 BACK = '<p><a id="course" href="../index.html">Back to the course</a></p>'
 LINK = re.compile(r"\]\(([^)#\s]+)")
+# From a source page back to the reference: Sphinx knows one name of a module, and ours are shown under two.
+BACK_TO_REFERENCE = re.compile(r'<a class="viewcode-back"[^>]*>[^<]*</a>')
 
 
 def lay_out(pages: Path) -> None:
@@ -64,6 +66,8 @@ def main(output: Path) -> None:
     done = subprocess.run([*sphinx, "--doctree-dir", output.parent / "site-doctrees", pages, output])
     if done.returncode:
         sys.exit("the site was not built: see the warnings above")
+    for page in (output / "_modules").rglob("*.html"):
+        page.write_text(BACK_TO_REFERENCE.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
     print(f"open {output / 'index.html'}")
 
 

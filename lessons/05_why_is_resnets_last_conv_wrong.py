@@ -96,7 +96,7 @@ forty = {
 }
 for title, one in forty.items():
     print(f"{title:34} share {one.interval('share')}, below one half: {(one.share < 0.5).mean():.0%}")
-print(f"largest magnitude in the maps of the last two rows: {strongest:.2f}; the tutorial adds 1")
+print(f"largest magnitude in the maps of the figure's last two rows: {strongest:.2f}; the tutorial adds 1")
 
 # %%
 shares = [round(one.share.mean(), 3) for one in forty.values()]
@@ -225,7 +225,7 @@ exercises.check("map(Add)", signed_map(alpha, branch + shortcut), [[7, 0], [-2, 
 #
 # ## The real network: three pictures that add up
 #
-# The last block, for the tiger above. One recording (lesson 2) holds the features and gradients of all three places.
+# The last block, for the tiger beside the drake. One recording (lesson 2) holds the features and gradients of all three places.
 # The shortcut carries the output of block 8.1, unchanged.
 
 # %%
@@ -296,7 +296,7 @@ show(
 
 # %% [markdown]
 # *What to see: three maps with one common scale. Orange speaks for the tiger, purple against it, hatched where it is
-# strong; the black line is the tiger's true outline. The branch's map is next to nothing. The spot at the drake's feet,
+# more than a trace; the black line is the tiger's true outline. The branch's map is next to nothing. The spot at the drake's feet,
 # two figures above, is this nothing, stretched to the full range of colours.*
 #
 # By the formula the shortcut gets the gradient at the sum. But at block 8.1 you find another one. Its output goes two

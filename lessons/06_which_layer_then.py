@@ -663,8 +663,8 @@ show(
 # **A block computes only a change: should I take the map just before GAP?** Yes. That map holds everything, and it is
 # the one of the first answer.
 #
-# **Can it be done without modifying gradcam.py?** Yes, though not with that file: it records nothing but its own
-# `Conv2D`. The eight lines above do it in the zoo's own net. So does `cam.grad_cam(net, x)`, and `cam.gradcam` keeps
+# **Can it be done without modifying gradcam.py?** Yes, but not by its functions: they record nothing but their
+# own `Conv2D`. The eight lines above do it in the zoo's own net. So does `cam.grad_cam(net, x)`, and `cam.gradcam` keeps
 # the tutorial's calls.
 #
 # **Overwrite GAP?** No. Its output is a single position. What you want is its input, and that is the output of a block.

@@ -1,6 +1,6 @@
 """The command line: python -m cam explain | layers | check | scene | weights.
 
-Exit codes: 0 all done; 1 some pictures could not be explained, the others are; 2 nothing could be done as asked;
+Exit codes: 0 all done; 1 of several pictures some, or all, could not be explained; 2 nothing could be done as asked;
 130 interrupted, with every file that was written complete.
 """
 
@@ -59,7 +59,7 @@ def explain(
     target: Annotated[
         str | None, typer.Option("--class", "--target", help="A label or number, instead of the top class.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Explain this many of the top classes.")] = 1,
+    top: Annotated[int, typer.Option(min=1, max=20, help="Explain this many of the top classes.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the panels; it is made if need be.")] = Path("explanations"),
     overlay: Annotated[bool, typer.Option(help="Also write the Grad-CAM over the picture at its full size.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per explanation or failure.")] = False,

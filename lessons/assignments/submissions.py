@@ -30,7 +30,7 @@ def misplaced(submissions: Path, found: list[Path], names: list[str]) -> list[tu
 
 def remarkable(submissions: Path, found: list[Path]) -> list[str]:
     """Sentences about students without a submission, and about names that differ in case or accents alone."""
-    students = sorted(path.name for path in submissions.glob("*/") if path.name[0] not in "._")
+    students = sorted(path.name for path in submissions.iterdir() if path.is_dir() and path.name[0] not in "._")
     handed_in, alike = {path.parts[-3] for path in found}, {}
     for student in students:
         letters = (letter for letter in unicodedata.normalize("NFKD", student) if not unicodedata.combining(letter))

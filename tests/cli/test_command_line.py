@@ -412,6 +412,7 @@ class TestManyPictures:
         for path in written:
             Image.open(path).load()
 
+    @pytest.mark.skipif(sys.version_info < (3, 11), reason="there a thread draws")
     @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process by Linux' /proc")
     def test_whichever_process_is_killed_the_other_ends(self, many, tmp_path):
         process, _ = self.start(many, tmp_path)

@@ -574,8 +574,8 @@ print(f"correlation of Grad-CAM at the Add and at GAP's input:             {alik
 assert f"{from_hires.mean:.2f} {alike.mean:.2f}" == "0.58 0.98"
 
 # %% [markdown]
-# Hardly: the correlation is 0.98. It says *where* just as well. But the averaging costs it 0.58 of HiResCAM's length,
-# and only at GAP's input can you say "so much of the score comes from here".
+# Hardly: the correlation is 0.98. It says *where* just as well. But as numbers the two differ by 0.58 of HiResCAM's
+# norm, and only at GAP's input can you say "so much of the score comes from here".
 #
 # ## "In my net GAP's output *is* the logits"
 #
@@ -656,8 +656,8 @@ show(
 #
 # ## The answers
 #
-# **Which layer is the right one?** The last whole map that has positions. In ResNet50v2 it is the input of GAP,
-# `features.10`. Its maps have a share of 0.935 on the right object; at the last `conv3`, which is only a part, it is
+# **Which layer is the right one?** The last whole map that has positions; where a pooling made it, the map before that
+# pooling. In ResNet50v2 it is the input of GAP, `features.10`. Its maps have a share of 0.935 on the right object; at the last `conv3`, which is only a part, it is
 # 0.801.
 #
 # **A block computes only a change: should I take the map just before GAP?** Yes. That map holds everything, and it is
@@ -899,7 +899,7 @@ lesson.solution("exercise_4")  # or your own code
 # </details>
 
 # %% [markdown]
-# **Rule of thumb.** Take the last whole map that has positions. Where GAP and one Dense layer follow, the signed map
+# **Rule of thumb.** Take the last whole map that has positions, before any pooling. Where GAP and one Dense layer follow, the signed map
 # plus the bias is the logit.
 #
 # **Next:** [7. Why is ResNet's image gradient unclear?](07_why_is_resnets_image_gradient_unclear.ipynb)

@@ -899,7 +899,7 @@ lesson.solution("exercise_4")  # or your own code
 # </details>
 
 # %% [markdown]
-# **Rule of thumb.** Take the last whole map that has positions, before any pooling. Where GAP and one Dense layer follow, the signed map
-# plus the bias is the logit.
+# **Rule of thumb.** Take the last whole map that has positions, before any pooling. Where GAP and one Dense layer
+# follow, the signed map plus the bias is the logit.
 #
 # **Next:** [7. Why is ResNet's image gradient unclear?](07_why_is_resnets_image_gradient_unclear.ipynb)

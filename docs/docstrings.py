@@ -30,7 +30,7 @@ def public() -> Iterator[tuple[str, object]]:
     for name in cam.__all__:
         value = getattr(cam, name)
         for path, one in own(value, name) if isinstance(value, ModuleType) else [(name, value)]:
-            if inspect.isclass(one) and one.__module__ != "cam.core.blocks":  # Gluon calls the methods of blocks
+            if inspect.isclass(one) and one.__module__ != "cam.nets.blocks":  # Gluon calls the methods of blocks
                 yield from own(one, path)
             elif inspect.isfunction(one):
                 yield path, one

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.maps import check_map, resize_map
+from ..maps.resizing import check_map, resize_map
 
 Sides = tuple[int, int]
 Score = Callable[[np.ndarray], np.ndarray]

@@ -43,7 +43,7 @@ NETS = {
     "cam.resnet50_v2()": cam.resnet50_v2,
     "cam.vgg16()": cam.vgg16,
 }
-SIZES = {"cam.vgg16()": 224}  # pixels; its Dense layers want these
+SIZES = {"densenet121": 224, "cam.vgg16()": 224}  # pixels; they take no others
 SMALL = 64  # pixels of all others: what is kept from call to call does not hang on the size, and a thousand calls do
 NO_SUMS = ("densenet121", "cam.vgg16()")  # nets without an addition; the others have "features.8.2"
 PEAKS = ("resnet50_v2", "vgg16", "densenet121")
@@ -155,8 +155,8 @@ def main() -> None:
         [
             f"{report.machine()}.",
             report.table(head, peaks),
-            f"Resident memory during {arguments.calls} calls of each function, but for the first {FIRST}, with images of "
-            f"{SMALL} pixels ({', '.join(f'{name}: {size}' for name, size in SIZES.items())}):",
+            f"Resident memory during {arguments.calls} calls of each function, but for the first {FIRST}, with images "
+            f"of {SMALL} pixels ({', '.join(f'{name}: {size}' for name, size in SIZES.items())}):",
             report.table(["net", "function", "first half, highest MB", "second half", ""], rows),
         ]
     )

@@ -70,7 +70,7 @@ def show(figure: Figure, alt: str) -> None:
     figure : what `plt.subplots` or a function of `cam.plot` or `diagrams` returns
     alt : what is on it, in a sentence
     """
-    kind = "jpeg" if isinstance(figure, plot.Picture) or any(axis.images for axis in figure.axes) else "png"
+    kind = "jpeg" if any(axis.images for axis in figure.axes) else "png"
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, **({"pil_kwargs": {"quality": 88}} if kind == "jpeg" else {}))
     plt.close(figure)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,19 +19,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..core.checks import blank
-from ..core.errors import CamError, InputError
+from ..core.errors import CamError, InputError, InputWarning, MapWarning
 from ..maps.layer_table import layers as table_of_layers
 from ..nets.exported import read_classes
 from ..pictures.explanation import Explanation
-from ..pictures.images import read_image
+from ..pictures.images import load_image, read_image
 from ..pictures.pipeline import explain_many
 from ..truth import scenes
+from ..truth.sanity_checks import check as verdicts_of
 from . import weights as weights_commands
-from .background import beside, interrupted_between
-from .check import check
-from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net
+from .background import explained
+from .options import ModelOption, ParamsOption, SymbolOption, WeightsDir, WeightsOption, chosen_net
 from .picture_files import names_of, pictures_of, write, write_picture
-from .weights import WeightsDir
 
 app = typer.Typer(
     add_completion=False,
@@ -43,7 +40,6 @@ app = typer.Typer(
 )
 people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
 app.add_typer(weights_commands.app, name="weights")
-app.command()(check)
 
 
 @app.command()
@@ -86,19 +82,24 @@ def explain(
     wanted = int(target) if numeric else target
     asked = partial(explain_many, net, target=wanted, layer=layer, top=top, fit=fit, size=blank(net).shape[2])
     written = partial(write, out=out, model=name, overlay=overlay)
+    terminal = sys.stdout.isatty()  # only there do results have to make room for the bar
+    bar = Progress(console=people, transient=True, disable=len(names) == 1, redirect_stdout=terminal)
     notes: set[str] = set()  # each is said once
     failures = 0
-    for path, explanations, files in _explained(names, batch, asked, written):
-        try:
-            for explanation, its_files in zip(explanations, files.result(), strict=True):
-                _report(path, explanation, its_files, as_json, notes)
-        except CamError as error:  # of this picture, or of writing its files
-            failures += 1
-            if as_json:
-                typer.echo(json.dumps({"image": str(path), "error": str(error)}))
-            if len(names) == 1:
-                raise
-            people.print(f"skipped: {error}", markup=False)
+    with bar:
+        task = bar.add_task("explaining", total=len(names))
+        for path, results in explained(names, batch, asked, written):
+            try:
+                for explanation, files in results.result():
+                    _report(path, explanation, files, as_json, notes)
+            except CamError as error:  # of this picture, or of writing its files
+                failures += 1
+                if as_json:
+                    typer.echo(json.dumps({"image": str(path), "error": str(error)}))
+                if len(names) == 1:
+                    raise
+                people.print(f"skipped: {error}", markup=False)
+            bar.advance(task)
     if failures:
         people.print(f"{failures} of {len(names)} pictures could not be explained")
         raise typer.Exit(1)
@@ -114,6 +115,29 @@ def layers(
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
     typer.echo(table_of_layers(chosen_net(model, weights, weights_dir, params, symbol)[1]))
+
+
+@app.command()
+def check(
+    image: Annotated[
+        Path | None, typer.Argument(help="A picture to explain; a scene of cut-outs if not given.")
+    ] = None,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    weights_dir: WeightsDir = None,
+    params: ParamsOption = None,
+    symbol: SymbolOption = None,
+) -> None:
+    """Run five tests that the explanation of any net should pass; exit code 1 if one fails.
+
+    The net predicts the same afterwards; branch and shortcut of each addition add up; the map and the bias are the
+    logit, where that must hold; a finite difference agrees with the gradient; the guided rule reaches every ReLU.
+    """
+    _, net = chosen_net(model, weights, weights_dir, params, symbol)
+    verdicts = verdicts_of(net, load_image(image, size=blank(net).shape[2], net=net) if image else None)
+    typer.echo(verdicts)
+    typer.echo("verdict: explain it" if verdicts.passed else "verdict: do not trust its maps before this is mended")
+    raise typer.Exit(0 if verdicts.passed else 1)
 
 
 @app.command()
@@ -135,45 +159,22 @@ def scene(
         typer.echo(f"{file}: the mask of the {label}")
 
 
-def _explained(
-    names: dict[Path, str], batch: int, asked: Callable, written: Callable
-) -> Iterator[tuple[Path, list[Explanation], Future]]:
-    """Each path, its explanations, and what `written` will say of their files, or raise; with a bar if there are many.
-
-    While the net has one batch, the process beside it draws the one before and reads the one after.
-    """
-    paths = list(names)
-    terminal = sys.stdout.isatty()  # only there do results have to make room for the bar
-    bar = Progress(console=people, transient=True, disable=len(paths) == 1, redirect_stdout=terminal)
-    with interrupted_between() as strike, bar, beside(len(paths)) as process:
-        task = bar.add_task("explaining", total=len(paths))
-        drawn, read = [], {}
-        for start in range(0, len(paths) + 2 * batch, batch):
-            strike()
-            here, read = read, {path: process.submit(read_image, path) for path in paths[start : start + batch]}
-            good = {path: one.result() for path, one in here.items() if not one.exception()}
-            explained = dict(zip(good, asked(list(good.values())))) if good else {}
-            drawing = {path: process.submit(written, names[path], found) for path, found in explained.items()}
-            for one in drawn:
-                yield one
-                strike()
-                bar.advance(task)
-            drawn = [(path, explained.get(path, []), drawing.get(path, one)) for path, one in here.items()]
-
-
-def _report(path: Path, explanation: Explanation, written: dict[str, str], as_json: bool, notes: set[str]) -> None:
-    """Say what came out; `notes` are the warnings that were already said."""
-    said = [str(warning) for warning in explanation.warnings]
+def _report(path: Path, explanation: Explanation, files: dict[str, str], as_json: bool, notes: set[str]) -> None:
+    """Say what came out; `notes` are those that were already said. What is not about the net names its picture."""
     if as_json:
         facts = {name: getattr(explanation, name) for name in ("label", "target", "probability", "logit", "layer")}
         seen = explanation.placement.box  # left, top, right, bottom in pixels of the picture
-        typer.echo(json.dumps({"image": str(path), **facts, "seen": seen, "warnings": said, **written}))
+        said = [str(warning) for warning in explanation.warnings]
+        typer.echo(json.dumps({"image": str(path), **facts, "seen": seen, "warnings": said, **files}))
         return
     typer.echo(f"{path}: {explanation}")
-    typer.echo("\n".join(f"  {kind} {file}" for kind, file in written.items()))
-    for note in said:
+    for kind, file in files.items():
+        typer.echo(f"  {kind} {file}")
+    subjects = {InputWarning: f"{path}: ", MapWarning: f"{path}, {explanation.name}: "}
+    for warning in explanation.warnings:
+        note = f"note: {subjects.get(type(warning), '')}{warning}"
         if note not in notes:
-            people.print(f"note: {note}", markup=False)
+            people.print(note, markup=False)
         notes.add(note)
 
 
@@ -181,6 +182,6 @@ def main() -> None:
     """Run the command line; an expected error is one sentence."""
     try:
         app(prog_name="python -m cam")
-    except (CamError, OSError, BrokenExecutor) as error:  # of the system's, such as a full disk under standard output
+    except (CamError, OSError) as error:  # of the system's, such as a full disk under standard output
         people.print(f"error: {getattr(error, 'strerror', None) or error}", markup=False)
         sys.exit(2)

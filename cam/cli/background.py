@@ -1,32 +1,39 @@
-"""A process beside the network's: it reads pictures and draws panels while the net computes."""
+"""The pictures of a folder: a thread beside the net's reads them and draws their panels while the net computes."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
-MANY = 16  # tasks from which a process is worth the two seconds of its start
+from ..pictures.images import read_image
 
 
-@contextmanager
-def beside(count: int) -> Iterator[Executor]:
-    """What runs `count` tasks, in their order: a process of its own if they are many, else a thread.
+def explained(names: dict[Path, str], batch: int, explain: Callable, write: Callable) -> Iterator[tuple[Path, Future]]:
+    """Each path, and what `write` gives or raises for its name and explanations; or what reading it raises.
 
-    It is a new process, since MXNet does not survive a fork, and leaves Ctrl-C to the process that started it. What
-    either is about is finished at the end, and nothing else is begun. On Python 3.10 it is always a thread: there the
-    pool of processes may wait for ever for one that was killed (https://github.com/python/cpython/issues/94777).
+    While the net has one batch, the thread draws the one before and reads the one after. What it is about is finished
+    at the end, and nothing else is begun.
     """
-    executor = ThreadPoolExecutor(1) if count < MANY or sys.version_info < (3, 11) else _process()
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
+    paths = list(names)
+    thread = ThreadPoolExecutor(1)
+    with interrupted_between() as strike:
+        try:
+            drawn, read = {}, {}
+            for start in range(0, len(paths) + 2 * batch, batch):
+                strike()
+                here, read = read, {path: thread.submit(read_image, path) for path in paths[start : start + batch]}
+                good = {path: one.result() for path, one in here.items() if not one.exception()}
+                found = zip(good, explain(list(good.values()))) if good else ()
+                drawing = {path: thread.submit(write, names[path], explanations) for path, explanations in found}
+                for one in drawn.items():
+                    yield one
+                    strike()
+                drawn = here | drawing
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -50,23 +57,3 @@ def interrupted_between() -> Iterator[Callable[[], None]]:
         yield strike
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _process() -> Executor:
-    executor = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
-    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
-    try:
-        executor.submit(int)  # starts it
-    finally:
-        signal.signal(signal.SIGINT, ours)
-    return executor
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -26,6 +26,12 @@ WeightsOption = Annotated[
         show_default="imagenet for efficientnet_lite0, else scenes",
     ),
 ]
+WeightsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights-dir", help="Where ImageNet weights are kept; CAM_WEIGHTS_DIR, or the user's cache, if not given."
+    ),
+]
 ParamsOption = Annotated[Path | None, typer.Option(help="A net of your own: the .params file of export().")]
 SymbolOption = Annotated[Path | None, typer.Option(help="And its graph: the .json file of export().")]
 

@@ -48,14 +48,17 @@ def names_of(paths: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def write(name: str, explanations: list[Explanation], out: Path, model: str, overlay: bool) -> list[dict[str, str]]:
-    """Write the panels of one picture; for each the files, by what they are. Their names begin with `name`."""
+def write(
+    name: str, explanations: list[Explanation], out: Path, model: str, overlay: bool
+) -> list[tuple[Explanation, dict[str, str]]]:
+    """Write the panels of one picture; each explanation with its files, by what they are. `name` begins their names."""
     written = []
     for explanation in explanations:
         path = out / stem(name, explanation, model)
-        written.append({"panel": str(explanation.save(f"{path}.png"))})
+        files = {"panel": str(explanation.save(f"{path}.png"))}
         if overlay:
-            written[-1]["overlay"] = write_picture(Path(f"{path}.overlay.png"), Image.fromarray(explanation.overlay()))
+            files["overlay"] = write_picture(Path(f"{path}.overlay.png"), Image.fromarray(explanation.overlay()))
+        written.append((explanation, files))
     return written
 
 

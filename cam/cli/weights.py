@@ -12,15 +12,9 @@ import typer
 
 from ..core import layers
 from ..nets import download, models, weights_files
+from .options import WeightsDir
 
 app = typer.Typer(help="List, get and check weights files.", no_args_is_help=True, pretty_exceptions_enable=False)
-
-WeightsDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights-dir", help="Where ImageNet weights are kept; CAM_WEIGHTS_DIR, or the user's cache, if not given."
-    ),
-]
 
 
 @app.command("list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -59,9 +60,10 @@ class Explanation:
         return f"<Explanation of {self}, Grad-CAM at {self.layer}>"
 
     def __str__(self) -> str:
-        return f"{self._named()}, {self.score}"
+        return f"{self.name}, {self.score}"
 
-    def _named(self) -> str:
+    @property
+    def name(self) -> str:
         """The label in one line."""
         return " ".join(self.label.split())
 
@@ -78,8 +80,7 @@ class Explanation:
         -------
         numpy uint8 (H, W, 3)
         """
-        heat, seen = self.placement.to_photograph(self.grad_cam), self.placement.seen()
-        return plot.overlay(self.photograph, heat, seen=seen)
+        return plot.overlay(self.photograph, self.placement.to_photograph(self.grad_cam), seen=self.placement.seen())
 
     def plot(self) -> Figure:
         """The panel: all maps in a row, with their scales, and the warnings below.
@@ -88,13 +89,13 @@ class Explanation:
         -------
         A matplotlib Figure
         """
-        placement, evidence = self.placement.shrunk(LONGEST_SIDE), self.grad_cam.max() > 0
+        placement = self.placement.shrunk(LONGEST_SIDE)
         height, width = placement.photograph
         photograph = np.array(Image.fromarray(self.photograph).resize((width, height), Image.Resampling.BILINEAR))
-        covered = replace(self, photograph=photograph, placement=placement).overlay()
-        framed = not placement.seen().all()
+        seen, evidence = placement.seen(), self.grad_cam.max() > 0
+        covered = plot.overlay(photograph, placement.to_photograph(self.grad_cam), seen=seen)
         row = [
-            ("picture", photograph, "dashed: what the network saw" if framed else ""),
+            ("picture", photograph, "" if seen.all() else "dashed: what the network saw"),
             ("Grad-CAM", covered, "" if evidence else "no evidence for this class"),
         ]
         gradients = {"guided backpropagation": self.guided_backprop, "guided Grad-CAM": self.guided_grad_cam}
@@ -104,17 +105,17 @@ class Explanation:
                 row.append((title, plot.signed_image(gradient), scale))
         scale = f"black: 0, white: |gradient| of {plot.full_scale(self.saliency):.2g}"
         row.append(("saliency", plot.grey_image(self.saliency), scale))
-        figure, axes, bar = _row(row, f"{self._named()}: {self.score}; Grad-CAM at {self.layer}", self.warnings)
-        for axis in axes[:2] if framed else ():
-            left, top, right, bottom = placement.box
+        figure, axes, below = _row(row, f"{self.name}: {self.score}; Grad-CAM at {self.layer}", self.warnings)
+        left, top, right, bottom = placement.box
+        for axis in () if seen.all() else axes[:2]:
             for colour, line in (("black", "-"), ("white", "--")):
                 style = {"edgecolor": colour, "linestyle": line, "linewidth": 1.5, "fill": False}
                 axis.add_patch(Rectangle((left, top), right - left, bottom - top, **style))
         if evidence:
-            colours = ScalarMappable(Normalize(0, self.grad_cam.max()), plot.HEAT)
-            figure.colorbar(colours, cax=figure.add_axes(bar), location="bottom", ticks=MaxNLocator(3))
-            figure.axes[-1].set_xlabel("evidence, in units of the logit", fontsize=8)
-            figure.axes[-1].tick_params(labelsize=7)
+            bar, colours = figure.add_axes(below), ScalarMappable(Normalize(0, self.grad_cam.max()), plot.HEAT)
+            figure.colorbar(colours, cax=bar, location="bottom", ticks=MaxNLocator(3))
+            bar.set_xlabel("evidence, in units of the logit", fontsize=8)
+            bar.tick_params(labelsize=7)
         return figure
 
     def save(self, path: str | Path) -> Path:
@@ -133,10 +134,8 @@ class Explanation:
         InputError
             If the ending is unknown or nothing can be written there; no partial file is left.
         """
-        path = Path(path)
-        figure = self.plot()
-        known = figure.canvas.get_supported_filetypes()
-        kind = path.suffix[1:].lower()
+        path, figure = Path(path), self.plot()
+        kind, known = path.suffix[1:].lower(), figure.canvas.get_supported_filetypes()
         if kind not in known:
             raise InputError(f"cannot write {path}: its ending is none of {', '.join(sorted(known))}")
         quick = {"compress_level": 3} if kind == "png" else None  # of 9, in half the time for 4 % more bytes
@@ -153,20 +152,26 @@ def _row(row, title: str, warnings) -> tuple[Figure, list[Axes], tuple[float, ..
     widths = [HEIGHT * min(max(picture.shape[1] / picture.shape[0], 0.7), 1.6) for _, picture, _ in row]
     across = sum(widths) + GAP * (len(row) + 1)
     texts = [title, *map(str, warnings)]
-    if (written := [plot.writable(text) for text in texts]) != texts:
+    if (written := [_writable(text) for text in texts]) != texts:
         written.append("letters that matplotlib's font lacks are written by their numbers; rcParams names other fonts")
-    top, *below = [fill(text, int(letters * across)) for text, letters in zip(written, (9, *[14] * len(texts)))]
-    notes = "\n".join(below)
-    bottom = 0.7 + LINE * (len(notes.splitlines()))
+    top, notes = fill(written[0], int(9 * across)), "\n".join(fill(note, int(14 * across)) for note in written[1:])
+    bottom = 0.7 + LINE * len(notes.splitlines())
     down = bottom + HEIGHT + 0.5 + 1.4 * LINE * len(top.splitlines())
-    figure, axes = plot.Picture(figsize=(across, down)), []
-    for number, (name, picture, said) in enumerate(row):
-        left = sum(widths[:number]) + GAP * (number + 1)
-        box = left / across, bottom / down, widths[number] / across, HEIGHT / down
+    figure, axes, left = plot.Picture(figsize=(across, down)), [], GAP
+    for width, (name, picture, said) in zip(widths, row):
+        box = left / across, bottom / down, width / across, HEIGHT / down
         axes.append(figure.add_axes(box, xticks=[], yticks=[], title=name))
         axes[-1].imshow(picture)
         axes[-1].set_xlabel(said, fontsize=8)
-    figure.suptitle(top, x=GAP / across, y=1 - 0.1 / down, ha="left", va="top", parse_math=False)
-    figure.supxlabel(notes, fontsize=8, x=GAP / across, y=0.05 / down, ha="left", va="bottom", parse_math=False)
-    bar = (widths[0] + 2 * GAP) / across, (bottom - 0.2) / down, widths[1] / across, 0.12 / down
-    return figure, axes, bar
+        left += width + GAP
+    written_left = {"x": GAP / across, "ha": "left", "parse_math": False}
+    figure.suptitle(top, y=1 - 0.1 / down, va="top", **written_left)
+    figure.supxlabel(notes, y=0.05 / down, va="bottom", fontsize=8, **written_left)
+    return figure, axes, ((widths[0] + 2 * GAP) / across, (bottom - 0.2) / down, widths[1] / across, 0.12 / down)
+
+
+def _writable(text: str) -> str:
+    """A text in which letters that matplotlib's fonts lack are written by their numbers, not as empty boxes."""
+    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in FontProperties().get_family()]
+    drawn = (one == "\n" or any(font.get_char_index(ord(one)) for font in fonts) for one in text)
+    return "".join(one if known else one.encode("unicode_escape").decode() for one, known in zip(text, drawn))

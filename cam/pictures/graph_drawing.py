@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import textwrap
 from collections import Counter
@@ -17,6 +16,7 @@ from mxnet.gluon import Block
 from ..core import layers as choose
 from ..core.checks import Images, blank, graph_of, output_of, ready
 from ..core.graph import GATES, Graph
+from .plot import Picture
 
 TAKE, WHOLE, PART, QUIET = "#58b368", "#f5b041", "#aed6f1", "#eeeeee"
 FORWARD = "#555555"
@@ -25,15 +25,6 @@ COLUMNS, ROW = 16, 8  # of a drawing before it is folded, and of a folded one
 FEWEST, MOST = 6, 24  # boxes of a folded drawing
 KINDS = {"Convolution": "conv", "addition": "+", "Concat": "concat"} | dict.fromkeys(GATES, "gate")  # told of a fold
 Places: TypeAlias = dict[int, tuple[int, float]]  # by step, its column and its lane, which is 0 in the middle
-
-
-class Drawing(Figure):
-    """A matplotlib Figure that belongs to no window, which a notebook shows as PNG."""
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
 
 
 def draw_graph(
@@ -108,7 +99,7 @@ def draw_graph(
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty drawing in which one unit is about 0.8 inch."""
-    figure = Drawing(figsize=(0.8 * width, 0.8 * height), layout="constrained")
+    figure = Picture(figsize=(0.8 * width, 0.8 * height), layout="constrained")
     axis = figure.subplots()
     axis.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     axis.axis("off")

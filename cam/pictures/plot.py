@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from ..core.errors import InputError
 from ..maps.resizing import check_map, resize_map
@@ -28,14 +27,15 @@ ROWS = 256  # of a picture at a time: all at once, a large photograph would take
 
 
 class Picture(Figure):
-    """A matplotlib Figure that a notebook shows, with or without pyplot: as JPEG, since it is made of photographs."""
+    """A matplotlib Figure of no window, which a notebook shows: as JPEG if it holds pictures, else as PNG."""
 
     def _ipython_display_(self) -> None:
         from IPython.display import Image, display  # only a notebook calls this
 
+        kind, options = ("jpeg", {"quality": 88}) if any(axis.images for axis in self.axes) else ("png", {})
         buffer = io.BytesIO()
-        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 88})
-        display(Image(data=buffer.getvalue(), format="jpeg"))
+        self.savefig(buffer, format=kind, pil_kwargs=options)
+        display(Image(data=buffer.getvalue(), format=kind))
 
 
 def overlay(
@@ -167,22 +167,6 @@ def grid(rows: list[list[np.ndarray]], row_titles: list[str], column_titles: lis
     for axis, title in zip(axes[0], column_titles):
         axis.set_title(title, fontsize=10)
     return figure
-
-
-def writable(text: str) -> str:
-    """A text in which letters that matplotlib's fonts lack are written by their numbers, not as empty boxes.
-
-    Parameters
-    ----------
-    text : to be drawn
-
-    Returns
-    -------
-    str, such as "backslash u732b" for a letter of a language that the font lacks
-    """
-    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in FontProperties().get_family()]
-    drawn = (one == "\n" or any(font.get_char_index(ord(one)) for font in fonts) for one in text)
-    return "".join(one if known else one.encode("unicode_escape").decode() for one, known in zip(text, drawn))
 
 
 def full_scale(values: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """python -m cam, as a person or a script calls it."""
 
-import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -22,7 +22,7 @@ from cam.pictures import plot
 import mxnet as mx
 import numpy as np
 import pytest
-from helpers import foreign_files, sleeping_drawer
+from helpers import foreign_files
 from helpers.nets import conv, ready, relu, sequence
 from mxnet import nd
 from mxnet.gluon import nn
@@ -246,9 +246,33 @@ def test_a_picture_given_twice_is_explained_once(run, two_folders, tmp_path, qui
 
 
 def test_a_crop_that_shows_little_is_mentioned(run, tmp_path, quick):
-    Image.fromarray(np.tile(scenes.draw(0).image, (1, 5, 1))).save(tmp_path / "wide.png")
-    assert "note: the network saw the middle 196x196 of 1120x224 pixels" in run("explain", "wide.png")[2]
-    assert "the network saw" not in run("explain", "wide.png", "--fit", "letterbox")[2]
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.tile(scenes.draw(0).image, (1, 5, 1))).save(tmp_path / name)
+    err = run("explain", "a.png", "b.png", "--top", "2")[2]
+    for name in ("a.png", "b.png"):
+        assert err.count(f"note: {name}: the network saw the middle 196x196 of 1120x224 pixels") == 1
+    assert err.count("note: this net knows 20 cut-outs") == 1
+    assert "the network saw" not in run("explain", "a.png", "--fit", "letterbox")[2]
+
+
+def test_notes_name_what_they_are_about(narrow_resnet, scene, capsys):
+    found = cam.explain(narrow_resnet, scene.image)
+    about = cam.NetWarning("net"), cam.LayerWarning("layer"), cam.InputWarning("picture"), cam.MapWarning("map")
+    told = set()
+    for path in (Path("a.png"), Path("b.png")):
+        for label in ("king penguin", "two\nlines"):
+            explanation = dataclasses.replace(found, label=label, warnings=about)
+            command_line._report(path, explanation, {"panel": "c.png"}, False, told)
+    assert capsys.readouterr().err.splitlines() == [
+        "note: net",
+        "note: layer",
+        "note: a.png: picture",
+        "note: a.png, king penguin: map",
+        "note: a.png, two lines: map",
+        "note: b.png: picture",
+        "note: b.png, king penguin: map",
+        "note: b.png, two lines: map",
+    ]
 
 
 def test_a_photograph_gets_its_name(run, quick):
@@ -348,38 +372,42 @@ def test_scene(run, tmp_path):
 
 
 class TestManyPictures:
-    """A process beside the network's reads and draws them."""
+    """A thread beside the net's reads and draws them."""
 
-    @pytest.fixture
-    def many(self, pictures):
-        for number in range(background.MANY):
-            shutil.copyfile(pictures / "0.png", pictures / f"x{number}.png")
-        return pictures
-
-    def test_they_come_as_they_would_one_after_another(self, run, pictures, tmp_path, monkeypatch):
+    def test_they_come_as_they_would_one_after_another(self, run, pictures, tmp_path, monkeypatch, quick):
         for name in ("-0", "-1", "1x", "3"):  # a whole batch, one of a batch, the last
             (pictures / f"{name}.png").write_text("no picture")
-        advanced, results = [], []
+        advanced = []
         monkeypatch.setattr(command_line.Progress, "advance", lambda bar, task: advanced.append(task))
-        for threshold in (2, 100):
-            monkeypatch.setattr(background, "MANY", threshold)
-            told = run("explain", pictures, "--json", "--batch", "2")
-            results.append((told, {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}))
-            shutil.rmtree(tmp_path / "explanations")
-        ((code, out, err), panels), _ = results
-        assert results[0] == results[1] and code == 1 and len(panels) == 3 and err.count("skipped") == 4
-        lines = [Path(json.loads(line)["image"]).stem for line in out.splitlines()]
-        assert lines == ["-0", "-1", "0", "1", "1x", "2", "3"] and len(advanced) == 2 * 7
+        code, out, err = run("explain", pictures, "--json", "--batch", "2")
+        lines = [json.loads(line) for line in out.splitlines()]
+        assert code == 1 and err.count("skipped") == 4 and len(advanced) == 7
+        assert [Path(line["image"]).stem for line in lines] == ["-0", "-1", "0", "1", "1x", "2", "3"]
+        alone = [json.loads(run("explain", line["image"], "--json", "--out", "alone")[1]) for line in lines]
+        for one, other in zip(lines, alone):
+            assert one.keys() == other.keys() and one.get("error") == other.get("error")
+            if "error" not in one:
+                assert one["label"] == other["label"] and one["logit"] == pytest.approx(other["logit"], rel=1e-4)
+                panels = (np.asarray(Image.open(tmp_path / which["panel"]), int) for which in (one, other))
+                assert np.abs(np.subtract(*panels)).max() <= 3  # a step of the colours
 
-    def test_while_the_net_computes_pictures_are_drawn(self, many):
+    def test_while_the_net_computes_pictures_are_drawn(self, pictures):
+        for number in range(16):
+            shutil.copyfile(pictures / "0.png", pictures / f"x{number}.png")
         computed = []
 
+        def sleep(_name, _explanations):
+            """A stand-in for drawing that takes its time and no processor: when it began and ended."""
+            begun = time.monotonic()
+            time.sleep(0.1)
+            return begun, time.monotonic()
+
         def net(photographs):
-            computed.append(sleeping_drawer.draw("", photographs))
+            computed.append(sleep("", photographs))
             return [[] for _ in photographs]
 
-        names = {path: path.name for path in many.iterdir()}
-        drawn = [files.result() for _, _, files in command_line._explained(names, 1, net, sleeping_drawer.draw)]
+        names = {path: path.name for path in pictures.iterdir()}
+        drawn = [files.result() for _, files in background.explained(names, 1, net, sleep)]
         meet = [any(start < ended and begun < end for begun, ended in drawn) for start, end in computed]
         assert len(drawn) == len(computed) == len(names)
         assert sum(meet) >= len(names) / 2  # all but the first, on a machine that has nothing else to do
@@ -401,39 +429,15 @@ class TestManyPictures:
             time.sleep(0.005)
         return process, out
 
-    @pytest.mark.parametrize("folder", ["many", "pictures"])
-    def test_interrupted_it_leaves_complete_files_only(self, request, folder, tmp_path):
-        process, out = self.start(request.getfixturevalue(folder), tmp_path)
-        os.killpg(process.pid, signal.SIGINT)  # to both processes, as Ctrl-C
+    def test_interrupted_it_leaves_complete_files_only(self, pictures, tmp_path):
+        process, out = self.start(pictures, tmp_path)
+        os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130 and "Traceback" not in err, err
         written = list(out.iterdir())
         assert 2 <= len(written) < 60 and all(path.name.endswith(".png") and path.name[0] != "." for path in written)
         for path in written:
             Image.open(path).load()
-
-    @pytest.mark.skipif(sys.version_info < (3, 11), reason="there a thread draws")
-    @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process by Linux' /proc")
-    def test_whichever_process_is_killed_the_other_ends(self, many, tmp_path):
-        process, _ = self.start(many, tmp_path)
-        (child,) = self.drawing(process.pid)
-        os.kill(child, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 2 and "error: " in err and "Traceback" not in err
-        shutil.rmtree(tmp_path / "explanations")
-        process, _ = self.start(many, tmp_path)
-        (child,) = self.drawing(process.pid)
-        process.kill()
-        process.communicate(timeout=60)  # until nobody holds its output any more
-
-    def drawing(self, parent):
-        """The process that `parent` started to draw."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                if f"PPid:\t{parent}\n" in (process / "status").read_text():
-                    found += [int(process.name)] if b"spawn_main" in (process / "cmdline").read_bytes() else []
-        return found
 
 
 def test_weights(run, tmp_path, narrow_resnet):

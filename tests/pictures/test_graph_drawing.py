@@ -116,6 +116,9 @@ def test_no_box_lies_on_another_or_on_an_arrow():
         assert not [one for one in boxes if start + 0.01 < one + 0.75 < end]
 
 
-def test_shown_in_a_notebook(small):
+def test_shown_in_a_notebook(small, monkeypatch):
     net, (x,) = small
-    assert cam.draw_graph(net, x=x)._repr_png_().startswith(b"\x89PNG")
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    cam.draw_graph(net, x=x)._ipython_display_()
+    assert shown[0].data.startswith(b"\x89PNG") and shown[0].format == "png"

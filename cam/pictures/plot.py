@@ -23,7 +23,6 @@ HEAT = "inferno"
 SIGNED = "PuOr_r"  # orange speaks for the class, purple against it
 PERCENTILE = 99.5  # gradients have a few extreme pixels; they may saturate
 HATCHED = 0.15  # what speaks against the class with less than this share of the limit looks white, and stays so
-ROWS = 256  # of a picture at a time: all at once, a large photograph would take gigabytes
 
 
 class Picture(Figure):
@@ -71,18 +70,15 @@ def overlay(
     if not isinstance(opacity, Real) or not 0 <= opacity <= 1:
         raise InputError(f"opacity is {opacity!r}; expected a number from 0 to 1")
     check_map(heat, "heat", 2, "map (h, w), such as heat[0]")
-    positive = np.maximum(resize_map(heat, image.shape[:2]), 0)
-    scale = float(positive.max() if maximum is None else maximum)
-    if not scale >= 0 or not np.isfinite(scale):
+    enlarged = heat if heat.shape == image.shape[:2] else resize_map(heat, image.shape[:2])
+    scale = float(max(enlarged.max(), 0) if maximum is None else maximum)
+    if not 0 <= scale < np.inf:
         raise InputError(f"maximum is {maximum!r}; expected a finite number of at least 0")
-    colours = 255 * matplotlib.colormaps[HEAT](np.arange(256))[:, :3].astype(np.float32)  # (256, 3)
-    covered = np.empty_like(image)
-    for start in range(0, len(image), ROWS):
-        rows = slice(start, start + ROWS)
-        level = np.minimum(256 * _unit(positive[rows], scale), 255).astype(np.uint8)
-        grey = image[rows].mean(axis=2, keepdims=True, dtype=np.float32)
-        covered[rows] = np.rint(opacity * colours[level] + (1 - opacity) * grey)
-    return covered if seen is None else np.where(seen[..., None], covered, image)
+    level = np.minimum(256 * _unit(np.maximum(enlarged, 0), scale), 255).astype(np.uint8)
+    grey = np.rint(image.mean(axis=2, dtype=np.float32)).astype(np.uint8)
+    colours = 255 * matplotlib.colormaps[HEAT](np.arange(256))[:, None, :3]
+    blend = np.rint(opacity * colours + (1 - opacity) * np.arange(256)[:, None]).astype(np.uint8)  # by level and grey
+    return blend[level, grey] if seen is None else np.where(seen[..., None], blend[level, grey], image)
 
 
 def signed_image(gradient: np.ndarray) -> np.ndarray:
@@ -97,8 +93,7 @@ def signed_image(gradient: np.ndarray) -> np.ndarray:
     numpy uint8 (H, W, 3)
     """
     check_map(gradient, "gradient", 3, "gradient (3, H, W), such as gradient[0]")
-    half = np.moveaxis(_unit(np.abs(gradient), full_scale(gradient)) * np.sign(gradient), 0, -1)
-    return _bytes(0.5 + 0.5 * half)
+    return _bytes(0.5 + 0.5 * np.moveaxis(_unit(gradient, full_scale(gradient)), 0, -1))
 
 
 def grey_image(values: np.ndarray) -> np.ndarray:
@@ -184,8 +179,8 @@ def full_scale(values: np.ndarray) -> float:
 
 
 def _unit(values: np.ndarray, scale: float) -> np.ndarray:
-    """Values over a scale, cut at 1; zero stays zero where there is no scale."""
-    return np.minimum(values / scale, 1) if scale > 0 else np.zeros_like(values)
+    """Values over a scale, cut at 1 and -1; zero stays zero where there is no scale."""
+    return np.clip(values / scale, -1, 1) if scale > 0 else np.zeros_like(values)
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -40,14 +40,14 @@ def test_a_maximum_that_is_no_scale_is_refused(maximum):
         plot.overlay(IMAGE, np.ones((2, 2)), maximum=maximum)
 
 
-def test_a_large_picture_is_covered_in_pieces_without_a_seam():
-    """Rows are coloured `plot.ROWS` at a time; the result is that of all at once."""
-    image = np.random.default_rng(0).integers(0, 256, (2 * plot.ROWS + 30, 12, 3), dtype=np.uint8)
-    heat = np.random.default_rng(1).normal(size=(9, 3))
-    pieces = plot.overlay(image, heat)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plot, "ROWS", len(image))
-        assert np.array_equal(plot.overlay(image, heat), pieces)
+def test_colours_are_laid_over_grey():
+    """By its equation, pixel by pixel; a map as large as the picture is taken as it is."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 12, 3), dtype=np.uint8)
+    heat = np.random.default_rng(1).normal(size=(60, 12))
+    colours = matplotlib.colormaps[plot.HEAT](heat / heat.max())[..., :3]  # which takes what is less than 0 for 0
+    for opacity in (0.6, 0.0, 1.0):
+        expected = opacity * 255 * colours + (1 - opacity) * image.mean(axis=2, keepdims=True)
+        assert np.abs(plot.overlay(image, heat, opacity=opacity) - expected).max() < 1
 
 
 def test_what_was_not_seen_keeps_its_colours():

@@ -23,7 +23,6 @@ from ..nets.normalisation import USUAL, Normalisation, normalisation_of, normali
 
 FITS = ("crop", "letterbox", "squash", None)
 MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in
-SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow's names for grey pictures of 16 bits
 
 
 class Photograph(NamedTuple):
@@ -96,9 +95,7 @@ class Placement:
         across, down = (right - left) / width, (bottom - top) / height  # pixels of the photograph for one of the view
         inside = max(left, 0), max(top, 0), min(right, self.photograph[1]), min(bottom, self.photograph[0])
         size = round((inside[2] - inside[0]) / across), round((inside[3] - inside[1]) / down)
-        part = Image.fromarray(photograph)
-        if (inside, size) != ((0, 0, *part.size), part.size):
-            part = part.resize(size, Image.Resampling[how.resampling.upper()], box=inside)
+        part = Image.fromarray(photograph).resize(size, Image.Resampling[how.resampling.upper()], box=inside)
         canvas = Image.new("RGB", (width, height), how.grey)
         canvas.paste(part, (round((inside[0] - left) / across), round((inside[1] - top) / down)))
         return np.array(canvas)
@@ -110,20 +107,9 @@ class Placement:
         return ((down > top) & (down < bottom))[:, None] & ((across > left) & (across < right))
 
     def to_photograph(self, m: np.ndarray) -> np.ndarray:
-        """Carry a map back to the photograph's pixels: bilinear, zero where the net saw nothing.
+        """Carry a map of what the net took, numpy (..., h, w), back to the photograph: float32 (..., H, W).
 
-        Parameters
-        ----------
-        m : numpy (..., h, w), a map of what the net took, at any resolution
-
-        Returns
-        -------
-        numpy float32 (..., H, W)
-
-        Raises
-        ------
-        InputError, NonFiniteError
-            If m is no map, or holds NaN or infinity.
+        It is resized as by `cam.resize_map`, whose errors this function raises, and zero where the net saw nothing.
         """
         check_map(m)
         left, top, right, bottom = self.box
@@ -133,12 +119,11 @@ class Placement:
 
     def shrunk(self, longest: int) -> Placement:
         """The same placement in a photograph scaled down to a longest side of at most `longest` pixels."""
-        height, width = self.photograph
-        scale = min(1, longest / max(height, width))
-        smaller = max(1, round(height * scale)), max(1, round(width * scale))
-        down, across = smaller[0] / height, smaller[1] / width
+        scale = min(1, longest / max(self.photograph))
+        height, width = (max(1, round(side * scale)) for side in self.photograph)
+        down, across = height / self.photograph[0], width / self.photograph[1]
         left, top, right, bottom = self.box
-        return Placement(smaller, self.shape, (left * across, top * down, right * across, bottom * down))
+        return Placement((height, width), self.shape, (left * across, top * down, right * across, bottom * down))
 
 
 def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop") -> Placement:
@@ -154,42 +139,35 @@ def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop"
     if not is_whole(size) or size < 1:
         raise InputError(f"size is {size!r}; expected a positive int")
     height, width = photograph
-    square = (int(size), int(size))
-    if fit is None or photograph == square:
+    if fit is None or photograph == (size, size):
         return Placement(photograph, photograph, (0, 0, width, height))
-    if fit == "squash":
-        return Placement(photograph, square, (0, 0, width, height))
+    left, top, right, bottom = 0, 0, width, height
     if fit == "crop":
         side = min(photograph) * 7 / 8  # of a short side scaled to 256, 224 are kept
         left, top = (width - side) / 2, (height - side) / 2
-        return Placement(photograph, square, (left, top, left + side, top + side))
-    shown = [max(1, round(side * size / max(photograph))) for side in photograph]  # whole pixels, (height, width)
-    down, across = height / shown[0], width / shown[1]
-    top, left = (-((size - side) // 2) for side in shown)
-    return Placement(photograph, square, (left * across, top * down, (left + size) * across, (top + size) * down))
+        right, bottom = left + side, top + side
+    elif fit == "letterbox":
+        shown = [max(1, round(side * size / max(photograph))) for side in photograph]  # whole pixels, (height, width)
+        down, across = height / shown[0], width / shown[1]
+        top, left = -((size - shown[0]) // 2) * down, -((size - shown[1]) // 2) * across
+        right, bottom = left + size * across, top + size * down
+    return Placement(photograph, (int(size), int(size)), (left, top, right, bottom))
 
 
 def read_image(source) -> Photograph:
     """Read a picture; source and errors as for `load_image`. A Photograph is given back as it is."""
     if isinstance(source, Photograph):
         return source
-    if isinstance(source, nd.NDArray):
-        source = source.asnumpy()
     name, file = "the picture given", source
-    if isinstance(source, np.ndarray):
-        name = "the array given"
-        valid = source.dtype == np.uint8 and source.ndim in (2, 3) and source.shape[2:] in ((), (1,), (3,))
-        if not valid or 0 in source.shape:
-            raise InputError(f"image is {source.dtype} {source.shape}; expected uint8 (H, W, 3) or (H, W)")
-        source = Image.fromarray(source[..., 0] if source.shape[2:] == (1,) else source)
+    if isinstance(source, (np.ndarray, nd.NDArray)):
+        name, source = "the array given", _of_array(source)
     elif isinstance(source, (str, os.PathLike)):
         name, file = f"image {source}", Path(source)
     elif isinstance(source, bytes):
         file = io.BytesIO(source)
     elif not isinstance(source, Image.Image) and not hasattr(source, "read"):
-        raise InputError(
-            f"image is {type(source).__name__}; expected a path, bytes, an open file, a PIL image or an array"
-        )
+        kind = type(source).__name__
+        raise InputError(f"image is {kind}; expected a path, bytes, an open file, a PIL image or an array")
     try:
         with nullcontext(source) if isinstance(source, Image.Image) else Image.open(file) as image:
             if min(image.size) < MINIMUM_SIDE:
@@ -202,19 +180,27 @@ def read_image(source) -> Photograph:
         raise InputError(f"{name} {_failure(error, file)}") from None
 
 
+def _of_array(array: np.ndarray | nd.NDArray) -> Image.Image:
+    array = array.asnumpy() if isinstance(array, nd.NDArray) else array
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or not array.size:
+        raise InputError(f"image is {array.dtype} {array.shape}; expected uint8 (H, W, 3) or (H, W)")
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
+
+
 def _failure(error: Exception, file) -> str:
     """What is wrong with a picture, to follow its name."""
+    if isinstance(error, FileNotFoundError):
+        return "is an address and no file; download it first" if ":/" in str(file) else "does not exist"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder; expected one picture"
     if isinstance(error, UnidentifiedImageError):
         if isinstance(file, Path) and file.stat().st_size == 0:
             return "is an empty file"
         return "is not a picture, whatever its name says, or of a kind that cannot be read"
     if isinstance(error, Image.DecompressionBombError):
         return f"would unpack to more pixels than is safe to open: {error}"
-    if isinstance(error, FileNotFoundError) and ":/" in str(file):
-        return "is an address and no file; download it first"
-    words = {FileNotFoundError: "does not exist", IsADirectoryError: "is a folder; expected one picture"}
     if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
-        return words.get(type(error), f"cannot be read: {error.strerror}")
+        return f"cannot be read: {error.strerror}"
     return f"is damaged or incomplete: {in_one_line(error)}"
 
 
@@ -223,7 +209,7 @@ def _decoded(image: Image.Image, name: str) -> Photograph:
     image, notes = ImageOps.exif_transpose(image), ()
     if image.mode == "F":
         raise InputError(f"{name} holds floats, whose black and white are unknown; save it with 8 or 16 bits")
-    if half or image.mode in SIXTEEN_BITS:
+    if half or image.mode.partition(";")[0] == "I":  # grey of 16 bits, in Pillow's words
         values = np.asarray(image).astype(np.int64) << 8 * half
         top = values.max()
         if values.min() < 0 or top > 0xFFFF:
@@ -232,7 +218,7 @@ def _decoded(image: Image.Image, name: str) -> Photograph:
         if bits < 16 and top:
             said = f"{name} holds numbers up to {top}: taken for {bits}-bit data, whose white is {2**bits - 1}"
             notes = (InputWarning(f"{said}; only {bits - 8} bits of each colour could be read" if half else said),)
-        white = max(0xFF00 >> (16 - bits) & 0xFF00, 1) if half else 2**bits - 1
+        white = max(2**bits - (256 if half else 1), 1)
         image = Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -9,7 +9,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import by_keyword, is_whole
-from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
+from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning, collected
 from ..core.layers import LayerLike
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
@@ -144,33 +144,32 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
             product = guided_product(guided, heat)
         except NetError as error:  # the net has no ReLU
             of_rule.append(NetWarning(f"no guided backpropagation: {error}"))
-    caution = getattr(net, "caution", None)
-    notes: list[CamWarning] = [NetWarning(caution)] if isinstance(caution, str) else []
+    caution, labels = getattr(net, "caution", None), labels_of(net, logits.shape[1])
+    notes = [NetWarning(caution)] if isinstance(caution, str) else []
     notes += [*recording.notes, *of_rule, *recording.caveats()]
-    labels = labels_of(net, logits.shape[1])
-    found = []
-    for image, number in enumerate(ids):
-        photograph, placement, logit = photographs[image], placements[image], logits[image, number].item()
-        own = [*photograph.notes, *_unseen(placement), *caveats(layer, signed[image]), *_weak(heat[image], logit)]
-        found.append(
-            Explanation(
-                label=labels[number] if labels else f"class {number}",
-                target=number,
-                logit=logit,
-                probability=None
-                if probabilities is None
-                else probabilities.reshape(logits.shape)[image, number].item(),
-                layer=layer,
-                grad_cam=heat[image],
-                guided_backprop=guided[image],
-                guided_grad_cam=product[image],
-                saliency=saliency[image],
-                photograph=photograph.pixels,
-                placement=placement,
-                warnings=(*notes, *own),
-            )
+    return [
+        Explanation(
+            label=labels[number] if labels else f"class {number}",
+            target=number,
+            logit=(logit := logits[image, number].item()),
+            probability=None if probabilities is None else probabilities.reshape(logits.shape)[image, number].item(),
+            layer=layer,
+            grad_cam=heat[image],
+            guided_backprop=guided[image],
+            guided_grad_cam=product[image],
+            saliency=saliency[image],
+            photograph=photograph.pixels,
+            placement=placement,
+            warnings=(
+                *notes,
+                *photograph.notes,
+                *_unseen(placement),
+                *caveats(layer, signed[image]),
+                *_weak(heat[image], logit),
+            ),
         )
-    return found
+        for image, (number, photograph, placement) in enumerate(zip(ids, photographs, placements))
+    ]
 
 
 def _unseen(placement: Placement) -> list[InputWarning]:

@@ -33,10 +33,10 @@ def cut_and_tap() -> Figure:
         for start, end in zip(stops[::2], stops[1::2]):
             arrow(axis, (start, y + 0.12), (end, y + 0.12))
             if tap or start > 6:
-                arrow(axis, (end, y - 0.12), (start, y - 0.12), BACKWARD)
+                arrow(axis, (end, y - 0.12), (start, y - 0.12), colour=BACKWARD)
         if tap:
             arrow(axis, (7.64, y - 0.74), (7.64, y - 0.31))
-            arrow(axis, (7.86, y - 0.31), (7.86, y - 0.74), BACKWARD)
+            arrow(axis, (7.86, y - 0.31), (7.86, y - 0.74), colour=BACKWARD)
         else:
             axis.text(4.8, y - 0.14, "✂", fontsize=17, color=BACKWARD, ha="center", va="center")
             axis.text(2.4, y - 0.55, "gradient of the image: 0", fontsize=9, color=BACKWARD, ha="center")

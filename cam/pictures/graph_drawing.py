@@ -11,6 +11,7 @@ from typing import TypeAlias
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
 from mxnet.gluon import Block
 
 from ..core import layers as choose
@@ -78,11 +79,11 @@ def draw_graph(
     lines = {index: textwrap.wrap(text, 14) for index, text in below.items()}
     room = 0.28 * max(map(len, lines.values()), default=0) + 0.1
     lanes = [lane for _, lane in places.values()]
-    arcs = {pair for pair in edges if _crosses_a_box(*(places[one] for one in pair), places)}
-    height = 1.1 * (max(lanes) - min(lanes)) + HEIGHT + room + max(room, 0.5 if arcs else 0)
-    figure, axis = canvas(2.0 * (1 + max(column for column, _ in places.values())), height)
+    width = 2.0 * (1 + max(column for column, _ in places.values()))
+    figure, axis = canvas(width, 1.1 * (max(lanes) - min(lanes)) + HEIGHT + 2 * room)
     centre = {
-        i: (1 + 2.0 * column, 1.1 * (lane - min(lanes)) + HEIGHT / 2 + room) for i, (column, lane) in places.items()
+        index: (1 + 2.0 * column, 1.1 * (lane - min(lanes)) + HEIGHT / 2 + room)
+        for index, (column, lane) in places.items()
     }
     for index, (x0, y0) in centre.items():
         if not whole.issuperset(hidden.get(index, ())):
@@ -93,7 +94,7 @@ def draw_graph(
         text = "\n".join(lines.get(index, ()))
         axis.text(x0, y0 + up * (HEIGHT / 2 + 0.08), text, ha="center", va=side, fontsize=8)
     for source, index in edges:
-        _edge(axis, centre[source], centre[index], over=(source, index) in arcs)
+        arrow(axis, *_way(centre[source], centre[index]))
     return figure
 
 
@@ -114,10 +115,10 @@ def box(axis: Axes, x: float, y: float, text: str, colour: str = QUIET, width: f
     axis.text(x, y, text, ha="center", va="center", fontsize=min(9, 72 * width / longest))
 
 
-def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = FORWARD, bend: float = 0.0):
-    """An arrow from point to point; with `bend` it goes in an arc."""
-    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "mutation_scale": 12, "linewidth": 1.4}
-    axis.add_patch(FancyArrowPatch(start, end, color=colour, shrinkA=1, shrinkB=1, **style))
+def arrow(axis: Axes, *points: tuple[float, float], colour: str = FORWARD):
+    """An arrow along points."""
+    style = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.4}
+    axis.add_patch(FancyArrowPatch(path=Path(points), color=colour, **style))
 
 
 def _step(net: Block, graph: Graph, name: str | None) -> int | None:
@@ -146,27 +147,23 @@ def _folded(graph: Graph, spine: Sequence[int], always: Collection[int]) -> list
 
 
 def _unfolded(graph: Graph, steps: Sequence[int], whole: set[int]) -> Places:
-    """In the column of the longest way; whole maps in lane 0, parts where no box meets another, or another's arrow."""
+    """In the column of the longest way; whole maps in lane 0, parts where no box or arrow meets another."""
     column: dict[int, int] = {}
-    for index in steps:
-        column[index] = 1 + max([column[i] for i, _ in graph.steps[index].inputs if i in column], default=-1)
-    until = {source: column[index] for index in steps for source, _ in graph.steps[index].inputs}  # the last one stays
+    until: dict[int, int] = {}  # the column of the last step that takes it
     places: Places = {}
     taken: set[tuple[int, float]] = set()
+    before = {index: [i for i, _ in graph.steps[index].inputs if i in steps] for index in steps}
     for index in steps:
-        before = [places[i][1] for i, _ in graph.steps[index].inputs if i in places and places[i][1]]
-        sides = [side * number for number in range(1, len(steps)) for side in (1, -1)]
-        lanes = [0] if index in whole else [*before, *sides]
-        lane = next(one for one in lanes if (column[index], one) not in taken)
+        column[index] = 1 + max([column[i] for i in before[index]], default=-1)
+        until |= {i: max(until.get(i, 0), column[index]) for i in before[index]}
+    for index in steps:
+        passed = range(column[index], until.get(index, column[index] + 1))
+        sides = (side * number for number in itertools.count(1) for side in (1, -1))
+        lanes = itertools.chain((places[i][1] for i in before[index] if places[i][1]), sides)
+        lane = 0 if index in whole else next(one for one in lanes if taken.isdisjoint((at, one) for at in passed))
         places[index] = column[index], lane
-        taken.update((passed, lane) for passed in range(column[index], until.get(index, column[index] + 1)))
+        taken.update((at, lane) for at in passed)
     return places
-
-
-def _crosses_a_box(start: tuple[int, float], end: tuple[int, float], places: Places) -> bool:
-    """Whether a straight arrow along a lane would run over another box."""
-    between = range(start[0] + 1, end[0])
-    return start[1] == end[1] and any(column in between and lane == end[1] for column, lane in places.values())
 
 
 def _kind(graph: Graph, index: int) -> str:
@@ -174,19 +171,13 @@ def _kind(graph: Graph, index: int) -> str:
     return "image" if step.input is not None else {"FullyConnected": "Dense"}.get(step.op, step.kind)
 
 
-def _edge(axis: Axes, start: tuple[float, float], end: tuple[float, float], over: bool) -> None:
-    """An arrow between two boxes, in an arc if it must pass over others."""
+def _way(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """The points of an arrow between two boxes."""
     (x0, y0), (x1, y1) = start, end
-    if over:
-        arrow(axis, (x0, y0 + HEIGHT / 2), (x1, y1 + HEIGHT / 2), bend=-1.1 / (x1 - x0))
-    elif x1 < x0:  # to the next row
+    way = [(x0 + WIDTH / 2, y0)]
+    if x1 < x0:  # to the next row
         turn = y1 + HEIGHT / 2 + 0.25
-        axis.plot([x0 + WIDTH / 2, x0 + 0.9, x0 + 0.9, x1], [y0, y0, turn, turn], color=FORWARD, linewidth=1.4)
-        arrow(axis, (x1, turn), (x1, y1 + HEIGHT / 2))
-    elif y0 == y1:
-        arrow(axis, (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1))
-    else:  # along its own lane, then over
-        if x1 - x0 > 2.1:
-            axis.plot([x0 + WIDTH / 2, x1 - 1.25], [y0, y0], color=FORWARD, linewidth=1.4)
-            x0 = x1 - 1.26 - WIDTH / 2
-        arrow(axis, (x0 + WIDTH / 2, y0), (x1 - WIDTH / 2, y1 + (0.16 if y1 < y0 else -0.16)))
+        return [*way, (x0 + 0.9, y0), (x0 + 0.9, turn), (x1, turn), (x1, y1 + HEIGHT / 2)]
+    if y0 != y1 and x1 - x0 > 2.1:  # along its own lane, then over
+        way.append((x1 - 1.25, y0))
+    return [*way, (x1 - WIDTH / 2, y1 + 0.16 * ((y1 < y0) - (y1 > y0)))]

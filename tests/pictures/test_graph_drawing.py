@@ -1,5 +1,7 @@
 """Nets as drawings: what stands in the boxes, their colours, and what is folded."""
 
+import itertools
+
 import cam
 from cam.pictures.graph_drawing import PART, TAKE, WHOLE
 
@@ -101,19 +103,41 @@ def exported(narrow_nets, tmp_path):
     return SymbolBlock.imports(str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params"))
 
 
-def test_no_box_lies_on_another_or_on_an_arrow():
-    net = vision.inception_v3(classes=3)
+def many_sums():
+    """Parts that are taken again far behind, over others."""
+    summands = ((0, None), (0, 1), (2, 1), (3, 2), (3, 2), (4, 1), (4, 1), (4, 2), (1, 4))
+
+    def forward(F, net, x):
+        maps = [x]
+        for number, (taken, added) in enumerate(summands):
+            found = getattr(net, f"conv{number}")(maps[taken])
+            maps.append(F.relu(found) if added is None else found + maps[added])
+        return net.head(F.add_n(*maps[-3:]))
+
+    return Net(forward, head=sequence(*ending()), **{f"conv{number}": conv(3) for number in range(len(summands))})
+
+
+@pytest.mark.parametrize(("make", "first"), [("inception", "features.16"), ("many_sums", None)])
+def test_no_box_lies_on_another_or_on_an_arrow(make, first):
+    net = vision.inception_v3(classes=3) if make == "inception" else many_sums()
     net.initialize()
-    figure = cam.draw_graph(net, "features.16")
+    figure = cam.draw_graph(net, first, recommended=False)
     _, places, *_ = drawn(figure)
-    assert len(set(places)) == len(places) > 30
+    assert len(set(places)) == len(places) > 14
     lanes = {}
     for right, up in places:
         lanes.setdefault(up, []).append(right)
-    for line in figure.axes[0].lines:  # what runs along a lane
-        (start, end), (up, _) = line.get_xdata(), line.get_ydata()
+    arrows = [one.get_path().vertices for one in figure.axes[0].patches if isinstance(one, FancyArrowPatch)]
+    level = [pair for way in arrows for pair in itertools.pairwise(way) if np.ptp(np.array(pair)[:, 1]) < 1e-6]
+    assert sum(end - start > 2 for (start, _), (end, _) in level) > 2  # those that could run over a box
+    for (start, up), (end, _) in level:
         boxes = lanes.get(round(up - 0.31, 3), [])
         assert not [one for one in boxes if start + 0.01 < one + 0.75 < end]
+
+
+def test_a_single_box(small):
+    boxes, _, arrows, _ = drawn(cam.draw_graph(small[0], "second", "second", recommended=False))
+    assert boxes == [("Convolution", "part")] and not arrows
 
 
 def test_shown_in_a_notebook(small, monkeypatch):

@@ -1,7 +1,4 @@
-"""`python -m cam weights`: list, get and check weights files.
-
-What goes wrong is raised as a `CamError`; the command line turns it into one sentence.
-"""
+"""`python -m cam weights`: list, get and check weights files."""
 
 from __future__ import annotations
 

@@ -15,12 +15,13 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.errors import InputError, NetError, tell, telling
-from ..core.layers import LayerLike
+from ..maps.grad_cam import grad_cam
+from ..maps.gradients import guided_grad_cam
+from ..maps.resizing import resize_map
 from ..nets.blocks import Activation, Conv2D
 from . import plot
-from .explanation import Explanation
-from .images import Placement, read_image
-from .pipeline import explain, explain_views
+from .images import read_image
+from .pipeline import explain
 
 __all__ = ["Activation", "Conv2D", "show_images", "visualize"]
 
@@ -34,7 +35,7 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
 
     Parameters
     ----------
-    net : any net with a ReLU, as for `cam.explain`, whose errors and warnings this function raises
+    net : any net with a ReLU; errors and warnings are those of `cam.guided_grad_cam` and of `cam.explain`
     image : NDArray (1, 3, h, w), normalised: the whole of orig_img, scaled; or a picture, as for `cam.load_image`
     *rest : behind an array orig_img, numpy uint8 (H, W, 3), for display; and any layer, by name, path or block, or None
         for the recommended one
@@ -46,38 +47,29 @@ def visualize(net: Block, image: nd.NDArray | str | Path | np.ndarray, *rest):
 
     Raises
     ------
-    InputError
-        If the arguments are those of neither function.
+    InputError, NetError
+        If the arguments are those of neither function, or the net has no ReLU.
     """
-    if isinstance(image, nd.NDArray) and len(rest) == 2:
-        explanation = _of_array(net, image, *rest)
-        shown = _pictures(explanation)
-    elif len(rest) <= 1:
-        explanation = explain(net, image, layer=rest[0] if rest else None)
-        number = "" if getattr(net, "labels", None) is None else f" ({explanation.target})"
-        shown = f"{explanation.label}{number}", (explanation.photograph, *_pictures(explanation))
-    else:
+    layer = rest[-1] if rest else None
+    if isinstance(layer, (list, tuple)) or len(rest) > 1 + isinstance(image, nd.NDArray):
         raise InputError("visualize takes (net, preprocessed_img, orig_img, layer) or (net, img_path, layer)")
-    tell(explanation.warnings)
-    return shown
-
-
-def _of_array(net: Block, preprocessed: nd.NDArray, original: np.ndarray, layer: LayerLike | None) -> Explanation:
-    if preprocessed.ndim != 4 or len(preprocessed) != 1:
-        raise InputError(f"preprocessed_img is {preprocessed.shape}; expected an NDArray (1, 3, h, w)")
-    photograph = read_image(original)
-    height, width = photograph.pixels.shape[:2]
-    placement = Placement((height, width), preprocessed.shape[2:], (0, 0, width, height))
-    ((explanation,),) = explain_views(net, preprocessed, [photograph], [placement], layer=layer)
-    return explanation
-
-
-def _pictures(found: Explanation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grad-CAM over the photograph, guided Grad-CAM, and guided Grad-CAM in grey."""
+    if len(rest) == 2:
+        if image.ndim != 4 or len(image) != 1:
+            raise InputError(f"preprocessed_img is {image.shape}; expected an NDArray (1, 3, h, w)")
+        photograph = read_image(rest[0]).pixels
+        (heat,), (product,) = grad_cam(net, image, layer=layer), guided_grad_cam(net, image, layer=layer)
+        return plot.overlay(photograph, heat), *_signed_and_grey(resize_map(product, photograph.shape[:2]))
+    found = explain(net, image, layer=layer)
+    tell(found.warnings)
     if found.guided_grad_cam is None:
         raise NetError("there is no guided Grad-CAM: this net has no ReLU")
-    product = found.placement.to_photograph(found.guided_grad_cam)  # (3, H, W)
-    return found.overlay(), plot.signed_image(product), plot.grey_image(np.maximum(product, 0).sum(axis=0))
+    number = "" if getattr(net, "labels", None) is None else f" ({found.target})"
+    product = found.placement.to_photograph(found.guided_grad_cam)
+    return f"{found.label}{number}", (found.photograph, found.overlay(), *_signed_and_grey(product))
+
+
+def _signed_and_grey(product: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return plot.signed_image(product), plot.grey_image(np.maximum(product, 0).sum(axis=0))
 
 
 def show_images(pred_str: str, images: Sequence[np.ndarray]) -> Figure:

@@ -60,10 +60,14 @@ def draw_graph(
     """
     prepared = ready(net, blank(net) if x is None else x, output) if recommended else None
     graph, best = (prepared.graph, choose.recommended(prepared)) if prepared else (graph_of(net, x), None)
-    below, inside = ({_step(net, graph, name): text for name, text in (at or {}).items()} for at in (notes, labels))
+
+    def step(name: str) -> int:
+        return choose.find(net, graph, name)[1][0]
+
+    below, inside = ({step(name): text for name, text in (at or {}).items()} for at in (notes, labels))
     end = graph.logits(output_of(graph, output))[0]
     whole = {index for index, _ in graph.whole(end)}
-    steps = _piece(graph, _step(net, graph, first), end[0] if last is None else _step(net, graph, last))
+    steps = _piece(graph, None if first is None else step(first), end[0] if last is None else step(last))
     places, hidden = _unfolded(graph, steps, whole), {}
     edges = [(source, index) for index in steps for source, _ in graph.steps[index].inputs if source in places]
     if max(column for column, _ in places.values()) >= COLUMNS:
@@ -78,13 +82,10 @@ def draw_graph(
         below[index] = ", ".join([*filter(None, [below.get(index)]), *(f"{counts[k]} {k}" for k in counts if k)])
     lines = {index: textwrap.wrap(text, 14) for index, text in below.items()}
     room = 0.28 * max(map(len, lines.values()), default=0) + 0.1
-    lanes = [lane for _, lane in places.values()]
-    width = 2.0 * (1 + max(column for column, _ in places.values()))
-    figure, axis = canvas(width, 1.1 * (max(lanes) - min(lanes)) + HEIGHT + 2 * room)
-    centre = {
-        index: (1 + 2.0 * column, 1.1 * (lane - min(lanes)) + HEIGHT / 2 + room)
-        for index, (column, lane) in places.items()
-    }
+    centre = {index: (1 + 2.0 * column, 1.1 * lane) for index, (column, lane) in places.items()}
+    heights, edge = [y0 for _, y0 in centre.values()], HEIGHT / 2 + room
+    figure, axis = canvas(1 + max(x0 for x0, _ in centre.values()), max(heights) - min(heights) + 2 * edge)
+    axis.set_ylim(min(heights) - edge, max(heights) + edge)
     for index, (x0, y0) in centre.items():
         if not whole.issuperset(hidden.get(index, ())):
             box(axis, x0 + 0.1, y0 + 0.1, "", PART)
@@ -119,10 +120,6 @@ def arrow(axis: Axes, *points: tuple[float, float], colour: str = FORWARD):
     """An arrow along points."""
     style = {"arrowstyle": "-|>", "mutation_scale": 12, "linewidth": 1.4}
     axis.add_patch(FancyArrowPatch(path=Path(points), color=colour, **style))
-
-
-def _step(net: Block, graph: Graph, name: str | None) -> int | None:
-    return None if name is None else choose.find(net, graph, name)[1][0]
 
 
 def _piece(graph: Graph, first: int | None, last: int) -> list[int]:

@@ -21,21 +21,14 @@ from ..core.errors import InputError, InputWarning, in_one_line, tell, telling
 from ..maps.resizing import bilinear, check_map
 from ..nets.normalisation import USUAL, Normalisation, normalisation_of, normalise
 
-FITS = ("crop", "letterbox", "squash", None)
 MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in
 
 
 class Photograph(NamedTuple):
-    """A picture as a person sees it: upright, RGB, transparent parts on white, the first frame.
+    """A picture as a person sees it: upright, RGB, transparent parts on white, the first frame."""
 
-    Attributes
-    ----------
-    pixels : numpy uint8 (H, W, 3)
-    notes : what to know of how its values were read
-    """
-
-    pixels: np.ndarray
-    notes: tuple[InputWarning, ...] = ()
+    pixels: np.ndarray  # uint8 (H, W, 3)
+    notes: tuple[InputWarning, ...]  # what to know of how its values were read
 
 
 @telling
@@ -127,14 +120,8 @@ class Placement:
 
 
 def place(photograph: tuple[int, ...], size: int = 224, fit: str | None = "crop") -> Placement:
-    """Where a net's view of size x size lies in a photograph (height, width); `size` and `fit` as in `load_image`.
-
-    Raises
-    ------
-    InputError
-        If size or fit is out of range.
-    """
-    if fit not in FITS:
+    """Where a net's view of size x size lies in a photograph (height, width); `size` and `fit` as in `load_image`."""
+    if fit not in ("crop", "letterbox", "squash", None):
         raise InputError(f"fit is {fit!r}; expected crop, letterbox, squash or None")
     if not is_whole(size) or size < 1:
         raise InputError(f"size is {size!r}; expected a positive int")
@@ -230,10 +217,7 @@ def _decoded(image: Image.Image, name: str) -> Photograph:
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name when it is complete; interrupted, it leaves nothing behind.
 
-    Raises
-    ------
-    InputError
-        If nothing can be written there.
+    InputError if nothing can be written there.
     """
     path = Path(path)
     part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import by_keyword, is_whole
-from ..core.errors import InputError, InputWarning, MapWarning, NetError, NetWarning, collected
+from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
 from ..core.layers import LayerLike
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
@@ -17,7 +16,7 @@ from ..maps.grad_cam import caveats, grad_cam_of
 from ..maps.gradients import guided_product
 from ..nets.normalisation import input_for, normalisation_of, normalise
 from .explanation import Explanation
-from .images import Photograph, Placement, place, read_image
+from .images import Placement, place, read_image
 
 WEAK = 0.01  # of the logit
 MOST = 0.5  # of the photograph
@@ -94,39 +93,23 @@ def explain_many(
         raise InputError(f"top is {top!r}; expected a positive int")
     if top > 1 and target is not None:
         raise InputError(f"target is {target!r} and top is {top}; give one of them")
-    how = normalisation_of(net)
+    if isinstance(layer, (list, tuple)):
+        raise InputError("layer is a list; an explanation has one layer")
+    if callable(target):
+        raise InputError("target is a function; an explanation is of a class, cam.grad_cam takes functions")
     if not isinstance(images, (list, tuple, np.ndarray, Iterator)):
         raise InputError(f"images is {type(images).__name__}; expected a list of pictures")
+    how = normalisation_of(net)
     photographs = [read_image(image) for image in images]
     placements = [place(photograph.pixels.shape[:2], size, fit) for photograph in photographs]
     views = [placement.view(photograph.pixels, how) for placement, photograph in zip(placements, photographs)]
     if len({view.shape for view in views}) != 1:
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
-    x = input_for(net, normalise(np.stack(views), how))
-    return explain_views(net, x, photographs, placements, target=target, layer=layer, top=top, output=output)
-
-
-def explain_views(
-    net: Block,
-    x: nd.NDArray,
-    photographs: Sequence[Photograph],
-    placements: Sequence[Placement],
-    *,
-    target: Target = None,
-    layer: LayerLike | None = None,
-    top: int = 1,
-    output: int | None = None,
-) -> list[list[Explanation]]:
-    """`explain_many` for pictures that are already normalised: x is (N, 3, H, W), one photograph and placement each."""
-    if isinstance(layer, (list, tuple)):
-        raise InputError("layer is a list; an explanation has one layer")
-    if callable(target):
-        raise InputError("target is a function; an explanation is of a class, cam.grad_cam takes functions")
     with collected():  # Explanations hold the recording's own
-        recording = record(net, x, layer, output=output)
+        recording = record(net, input_for(net, normalise(np.stack(views), how)), layer, output=output)
     ranks = [recording.class_ids(target)]
     if top > 1:
-        ranks = np.argsort(-recording.logits.reshape(len(photographs), -1), axis=1, kind="stable")[:, :top].T.tolist()
+        ranks = np.argsort(-recording.logits.reshape(len(views), -1), axis=1, kind="stable")[:, :top].T.tolist()
     explained = [_explained(net, recording, list(ids), photographs, placements) for ids in ranks]
     return [list(of_one) for of_one in zip(*explained)]
 
@@ -163,25 +146,21 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
             warnings=(
                 *notes,
                 *photograph.notes,
-                *_unseen(placement),
                 *caveats(layer, signed[image]),
-                *_weak(heat[image], logit),
+                *_cautions(placement, heat[image], logit),
             ),
         )
         for image, (number, photograph, placement) in enumerate(zip(ids, photographs, placements))
     ]
 
 
-def _unseen(placement: Placement) -> list[InputWarning]:
-    if placement.seen().mean() >= MOST:
-        return []
-    left, top, right, bottom = placement.box
-    height, width = placement.photograph
-    part = f"the middle {right - left:.0f}x{bottom - top:.0f} of {width}x{height} pixels"
-    return [InputWarning(f"the network saw {part}; with fit letterbox it sees them all")]
-
-
-def _weak(heat: np.ndarray, logit: float) -> list[MapWarning]:
+def _cautions(placement: Placement, heat: np.ndarray, logit: float) -> Iterator[CamWarning]:
+    if placement.seen().mean() < MOST:
+        left, top, right, bottom = placement.box
+        height, width = placement.photograph
+        part = f"the middle {right - left:.0f}x{bottom - top:.0f} of {width}x{height} pixels"
+        yield InputWarning(f"the network saw {part}; with fit letterbox it sees them all")
     share = heat.sum() / abs(logit) if logit else 1.0
-    said = f"all of the map together is {share:.2%} of the logit: it is drawn to its own scale and looks strong"
-    return [MapWarning(said)] if 0 < share < WEAK else []
+    if 0 < share < WEAK:
+        said = f"all of the map together is {share:.2%} of the logit"
+        yield MapWarning(f"{said}: it is drawn to its own scale and looks strong")

@@ -41,7 +41,9 @@ class TestTheForumsScript:
         found = cam.explain(space["weights"], picture, layer="features.28")
         assert prediction == found.label and prediction.startswith("class ")
         assert [(one.shape, one.dtype) for one in images] == [((260, 300, 3), np.uint8)] * 4
-        for came, expected in zip(images, (found.photograph, *gradcam._pictures(found))):
+        product = found.placement.to_photograph(found.guided_grad_cam)
+        grey = plot.grey_image(np.maximum(product, 0).sum(axis=0))
+        for came, expected in zip(images, (found.photograph, found.overlay(), plot.signed_image(product), grey)):
             assert np.abs(came.astype(int) - expected).max() <= 1
         assert np.ptp(images[2]) > 200 and np.ptp(images[3]) == 255
 

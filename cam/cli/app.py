@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from mxnet.gluon import Block
 from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
@@ -21,7 +22,8 @@ from rich.progress import Progress
 from ..core.checks import blank
 from ..core.errors import CamError, InputError, InputWarning, MapWarning
 from ..maps.layer_table import layers as table_of_layers
-from ..nets.exported import read_classes
+from ..nets import download, models
+from ..nets.exported import imported, read_classes
 from ..pictures.explanation import Explanation
 from ..pictures.images import load_image, read_image
 from ..pictures.pipeline import explain_many
@@ -29,8 +31,8 @@ from ..truth import scenes
 from ..truth.sanity_checks import check as verdicts_of
 from . import weights as weights_commands
 from .background import explained
-from .options import ModelOption, ParamsOption, SymbolOption, WeightsDir, WeightsOption, chosen_net
-from .picture_files import names_of, pictures_of, write, write_picture
+from .picture_files import EXPORTED, names_of, pictures_of, write, write_picture
+from .weights import WeightsDir
 
 app = typer.Typer(
     add_completion=False,
@@ -38,8 +40,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Where does your network look? Grad-CAM and guided backpropagation for photographs, and for nets of your own.",
 )
-people = Console(stderr=True, highlight=False, soft_wrap=True)  # results go to stdout, everything else here
+# Results go to stdout, everything else here.
+people = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 app.add_typer(weights_commands.app, name="weights")
+
+# Which net: what every command with a net takes.
+ModelOption = Annotated[
+    Literal["efficientnet_lite0", "resnet50_v2", "vgg16"] | None,
+    typer.Option(help="Which network; efficientnet_lite0 knows photographs.", show_default="efficientnet_lite0"),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="imagenet (embedded for efficientnet_lite0, else downloaded), scenes (embedded for the other two: 20 "
+        "cut-outs), cheater (lesson in mistrust), or a file.",
+        show_default="imagenet for efficientnet_lite0, else scenes",
+    ),
+]
+ParamsOption = Annotated[Path | None, typer.Option(help="A net of your own: the .params file of export().")]
+SymbolOption = Annotated[Path | None, typer.Option(help="And its graph: the .json file of export().")]
 
 
 @app.command()
@@ -71,7 +90,7 @@ def explain(
     names = names_of(path for source in sources for path in pictures_of(source))
     if not any(path.exists() for path in names):  # before weights are downloaded
         read_image(next(iter(names)))
-    name, net = chosen_net(model, weights, weights_dir, params, symbol)
+    name, net = _chosen_net(model, weights, weights_dir, params, symbol)
     if classes:
         net.labels = read_classes(classes)
     try:
@@ -98,7 +117,7 @@ def explain(
                     typer.echo(json.dumps({"image": str(path), "error": str(error)}))
                 if len(names) == 1:
                     raise
-                people.print(f"skipped: {error}", markup=False)
+                people.print(f"skipped: {error}")
             bar.advance(task)
     if failures:
         people.print(f"{failures} of {len(names)} pictures could not be explained")
@@ -114,14 +133,12 @@ def layers(
     symbol: SymbolOption = None,
 ) -> None:
     """List a network's layers with their output shapes, and which one to take."""
-    typer.echo(table_of_layers(chosen_net(model, weights, weights_dir, params, symbol)[1]))
+    typer.echo(table_of_layers(_chosen_net(model, weights, weights_dir, params, symbol)[1]))
 
 
 @app.command()
 def check(
-    image: Annotated[
-        Path | None, typer.Argument(help="A picture to explain; a scene of cut-outs if not given.")
-    ] = None,
+    image: Annotated[Path | None, typer.Argument(help="A picture; a scene of cut-outs if not given.")] = None,
     model: ModelOption = None,
     weights: WeightsOption = None,
     weights_dir: WeightsDir = None,
@@ -133,7 +150,7 @@ def check(
     The net predicts the same afterwards; branch and shortcut of each addition add up; the map and the bias are the
     logit, where that must hold; a finite difference agrees with the gradient; the guided rule reaches every ReLU.
     """
-    _, net = chosen_net(model, weights, weights_dir, params, symbol)
+    _, net = _chosen_net(model, weights, weights_dir, params, symbol)
     verdicts = verdicts_of(net, load_image(image, size=blank(net).shape[2], net=net) if image else None)
     typer.echo(verdicts)
     typer.echo("verdict: explain it" if verdicts.passed else "verdict: do not trust its maps before this is mended")
@@ -159,6 +176,23 @@ def scene(
         typer.echo(f"{file}: the mask of the {label}")
 
 
+def _chosen_net(
+    model: str | None, weights: str | None, weights_dir: Path | None, params: Path | None, symbol: Path | None
+) -> tuple[str, Block]:
+    """What the net is called, and the net; one that nobody names is the one for photographs."""
+    if params or symbol:
+        if model or weights:
+            raise InputError("--params and --symbol are a net of your own; give them without --model and --weights")
+        if not (params and symbol):
+            raise InputError("export() writes two files, give both: --params and --symbol")
+        return EXPORTED, imported(symbol, params)
+    photographs = "efficientnet_lite0"
+    model = model or (photographs if weights in (None, "imagenet") else "resnet50_v2")
+    weights = weights or ("imagenet" if model == photographs else "scenes")
+    pinned = weights == "imagenet" and model in download.SOURCES
+    return model, getattr(models, model)(download.fetch(model, weights_dir) if pinned else weights)
+
+
 def _report(path: Path, explanation: Explanation, files: dict[str, str], as_json: bool, notes: set[str]) -> None:
     """Say what came out; `notes` are those that were already said. What is not about the net names its picture."""
     if as_json:
@@ -174,7 +208,7 @@ def _report(path: Path, explanation: Explanation, files: dict[str, str], as_json
     for warning in explanation.warnings:
         note = f"note: {subjects.get(type(warning), '')}{warning}"
         if note not in notes:
-            people.print(note, markup=False)
+            people.print(note)
         notes.add(note)
 
 
@@ -183,5 +217,5 @@ def main() -> None:
     try:
         app(prog_name="python -m cam")
     except (CamError, OSError) as error:  # of the system's, such as a full disk under standard output
-        people.print(f"error: {getattr(error, 'strerror', None) or error}", markup=False)
+        people.print(f"error: {getattr(error, 'strerror', None) or error}")
         sys.exit(2)

@@ -15,8 +15,8 @@ from ..core.errors import InputError
 from ..nets.models import KINDS
 from ..pictures.explanation import Explanation
 from ..pictures.images import whole_file
-from .options import EXPORTED
 
+EXPORTED = "exported"  # what a net of --params and --symbol is called
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}  # Pillow names these kinds, and shows none of them
 PANEL = re.compile(rf"(.+\.\w+\..+|.*~[0-9a-f]{{8}})\.({'|'.join((*KINDS, EXPORTED))})\..+\.png")  # `stem` makes them
 LONGEST = 255 - len(".overlay.png")  # bytes of a file's name

@@ -9,9 +9,11 @@ import typer
 
 from ..core import layers
 from ..nets import download, models, weights_files
-from .options import WeightsDir
 
 app = typer.Typer(help="List, get and check weights files.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+KEPT = "Where ImageNet weights are kept; CAM_WEIGHTS_DIR, or the user's cache, if not given."
+WeightsDir = Annotated[Path | None, typer.Option(help=KEPT)]
 
 
 @app.command("list")

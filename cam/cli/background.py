@@ -12,10 +12,10 @@ from ..pictures.images import read_image
 
 
 def explained(names: dict[Path, str], batch: int, explain: Callable, write: Callable) -> Iterator[tuple[Path, Future]]:
-    """Each path, and what `write` gives or raises for its name and explanations; or what reading it raises.
+    """Each path with a future of what `write` gives for its name and explanations; it raises what reading it raised.
 
-    While the net has one batch, the thread draws the one before and reads the one after. What it is about is finished
-    at the end, and nothing else is begun.
+    While the net has one batch, the thread draws the one before and reads the one after. What the thread has begun is
+    finished at the end, and nothing else is begun.
     """
     paths = list(names)
     thread = ThreadPoolExecutor(1)

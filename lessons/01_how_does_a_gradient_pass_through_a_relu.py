@@ -89,7 +89,7 @@ print("dy", dy)
 
 # %%
 def relu_back(dy, x, rule):
-    """The gradient that leaves a ReLU; dy has arrived, x is what the ReLU received."""
+    """The gradient that leaves a ReLU; dy has arrived, x is what the ReLU received: both are numpy arrays."""
     if rule == "plain":
         return ...  # your code
     if rule == "deconvnet":
@@ -254,6 +254,8 @@ exercises.check(
     likely={
         "from x - step to x + step is twice epsilon": 24,
         "divide by 2 epsilon": 12 * 2e-3,
+        "the divisor needs brackets: / (2 * ...)": 12 * 1e-6,
+        "that pushes up only; push down, too": 12.003,
         "multiply f by dy before you add up": 4,
     },
 )

@@ -163,6 +163,7 @@ dy = np.array([[1, 0], [0, 10]], np.float32)
 dx = convolve_backward(dy, w)
 likely = {
     "each input gets the gradient times the weight that it met": [[1, 1, 0], [1, 11, 10], [0, 10, 10]],
+    "the gradient of one output is one number, dy[i, j]": [[1, 1, 0], [1, 41, 40], [0, 40, 40]],
     "the weights stay as they are; they are not turned round": [[4, 3, 0], [2, 41, 30], [0, 20, 10]],
 }
 exercises.check("the gradient of the input", dx, [[1, 2, 0], [3, 14, 20], [0, 30, 40]], likely)

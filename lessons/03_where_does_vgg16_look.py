@@ -107,6 +107,7 @@ likely = {
     "average over the positions, not over the channels": np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0),
     "average the gradient first, then multiply": np.maximum((gradient * A).sum(axis=0), 0),
     "the mean of the gradient, not its sum": [[0, 0], [8, 20]],
+    "add up the channels, do not average them": np.array([[0, 0], [2, 5]]) / 3,
 }
 exercises.check("the map", my_grad_cam(A, gradient), [[0, 0], [2, 5]], likely)
 print(my_grad_cam(A, gradient))
@@ -200,6 +201,8 @@ energy = lesson.fill("energy", energy)
 likely = {
     "that is the mean inside the mask; take sums": heat[mask].mean(),
     "divide by the sum over the whole map": heat[mask].sum(),
+    "divide by the whole map, not by what lies outside the mask": heat[mask].sum() / heat[~mask].sum(),
+    "that is the share on the right object": metrics.share_on_object(maps[first], mask, other),
     "that is the mask's share of the image": mask.mean(),
 }
 exercises.check("energy in the mask", energy, metrics.energy_in_mask(maps[first], mask), likely)

@@ -220,9 +220,14 @@ def signed_map(alpha, A):
 signed_map = lesson.fill("signed_map", signed_map)
 for title, terms in {"branch": branch, "shortcut": shortcut, "sum": branch + shortcut}.items():
     print(f"{title:8} {signed_map(alpha, terms).tolist()}")
-likely = {"you forgot the weights": branch.sum(axis=0), "you averaged over the channels": (alpha * branch).mean(axis=0)}
-exercises.check("map(branch)", signed_map(alpha, branch), [[-1, 0], [0, 2]], likely)
-exercises.check("map(Add)", signed_map(alpha, branch + shortcut), [[7, 0], [-2, 2]])
+likely = {
+    "you forgot the weights": [[7, 0], [2, 2]],
+    "add up the channels, do not average them": [[3.5, 0], [-1, 1]],
+    "this is the map before its ReLU: keep what is negative": [[7, 0], [0, 2]],
+}
+exercises.check("map(Add)", signed_map(alpha, branch + shortcut), [[7, 0], [-2, 2]], likely)
+exercises.check("map(branch)", signed_map(alpha, branch), [[-1, 0], [0, 2]])
+exercises.check("map(branch), one more axis in front", signed_map(alpha, branch[None]), [[[-1, 0], [0, 2]]])
 
 # %% [markdown]
 # map(branch) has its maximum at the lower right, the one place where the branch *adds* something. The zebra stands at
@@ -269,6 +274,7 @@ likely = {
     "that is the sum over the positions; take the mean": gradient["sum"].sum(axis=(2, 3), keepdims=True),
     "that is the mean over the channels; take it over the positions": gradient["sum"].mean(axis=1, keepdims=True),
     "keep the two axes, with keepdims=True": gradient["sum"].mean(axis=(2, 3)),
+    "take the gradient at the sum, not at block 8.1": gradient["shortcut"].mean(axis=(2, 3), keepdims=True),
 }
 exercises.check("alpha", alpha, gradient["sum"].mean(axis=(2, 3), keepdims=True), likely)
 mine = {title: signed_map(alpha, rec.features(place))[0] for title, place in three.items()}  # (7, 7) each
@@ -334,7 +340,11 @@ by_the_shortcut = ...  # your code: what came to 8.1 along the shortcut alone
 
 # %%
 by_the_shortcut = lesson.fill("by_the_shortcut", by_the_shortcut)
-likely = {"this is all that arrives at 8.1": gradient["shortcut"], "this came through the branch": from_the_branch}
+likely = {
+    "this is all that arrives at 8.1": gradient["shortcut"],
+    "this came through the branch": from_the_branch,
+    "take the branch's term off": gradient["shortcut"] + from_the_branch,
+}
 exercises.check("gradient along the shortcut", by_the_shortcut, gradient["sum"], likely)
 compare("by the shortcut alone, and the gradient at the sum", by_the_shortcut, gradient["sum"])
 compare("all that arrives at 8.1, and the gradient at the sum", gradient["shortcut"], gradient["sum"])

@@ -130,7 +130,8 @@ print("product ", product(edges_found, small_map))
 
 # %%
 guided = rec.image_gradient(target=first, rule="guided")[0]
-mine, cams = product(guided, cam.grad_cam_of(rec, target=first)[0]), cam.guided_grad_cam(net, x, target=first)[0]
+mine = product(guided, cam.grad_cam_of(rec, target=first)[0])
+cams = cam.guided_grad_cam(net, x, target=first)[0]
 compare("guided Grad-CAM and cam's", mine, cams)
 assert np.allclose(mine, cams, atol=1e-9)
 

@@ -87,6 +87,9 @@ show(
 # Here is the share on the right object (lesson 3), for 40 scenes and both objects. Beside the learner's two layers stand
 # later ones: VGG16's ReLU behind conv5_3, the **Add** that ends the block of `conv3`, and the input of ResNet50v2's
 # global average pooling, one BatchNorm and one ReLU behind the Add.
+#
+# > **Predict.** By the figure's last two rows: whose maps put the larger share on the right object, those of VGG16's
+# > conv5_3 or those of ResNet50v2's `conv3`?
 
 # %%
 places = [conv3, "features.8.2", "features.10"]
@@ -319,7 +322,8 @@ show(
 
 # %%
 norm = net.features[8][2].bn1
-factor = (norm.gamma.data() / (norm.running_var.data() + norm._kwargs["eps"]).sqrt()).asnumpy()[:, None, None]
+deviation = (norm.running_var.data() + norm._kwargs["eps"]).sqrt()
+factor = (norm.gamma.data() / deviation).asnumpy()[:, None, None]  # one number per channel
 from_the_branch = factor * rec.gradient("features.8.2.bn1", target=label)
 by_the_shortcut = ...  # your code: what came to 8.1 along the shortcut alone
 
@@ -397,7 +401,7 @@ seeds = scenes.TEST_SEEDS[:100]
 conv3s = {name: f"{name}.conv3" for name in blocks}
 measured = evaluation.evaluate(net, seeds, [*conv3s.values(), *blocks, "features.10"])
 print(f"{'layer':18} {'share':20} {'energy in the mask':20} {'within 15 pixels':20} nothing  share of the others")
-for name in (*(layer for block in blocks[-3:] for layer in (conv3s[block], block)), "features.10"):
+for name in [layer for block in blocks[-3:] for layer in (conv3s[block], block)] + ["features.10"]:
     one = measured[name]
     columns = [one.interval(measure) for measure in ("share", "energy", "near")]
     something = one.on_objects > 0
@@ -473,10 +477,13 @@ rec = cam.record(net, batch, [*conv3s.values(), *blocks], image_gradient=False)
 through = {"branch": [], "shortcut": []}  # for each block: evidence on the object, in units of the map's mean magnitude
 for name in blocks:
     alpha = rec.gradient(name, target=ids).mean(axis=(2, 3), keepdims=True)
-    both, change = (signed_map(alpha, rec.features(layer)) for layer in (name, conv3s[name]))  # (20, 7, 7)
-    unit = np.abs(both).mean()
-    through["branch"].append(on_object(change).mean() / unit)
-    through["shortcut"].append(on_object(both - change).mean() / unit)
+    at_add = signed_map(alpha, rec.features(name))  # (20, h, w)
+    of_branch = signed_map(alpha, rec.features(conv3s[name]))
+    unit = np.abs(at_add).mean()
+    through["branch"].append(on_object(of_branch).mean() / unit)
+    through["shortcut"].append(on_object(at_add - of_branch).mean() / unit)
+
+# %%
 figure, axis = plt.subplots(figsize=(10, 3), layout="constrained")
 axis.bar(at - 0.2, through["branch"], 0.4, color="tab:blue", label="through the branch")
 axis.bar(at + 0.2, through["shortcut"], 0.4, color="tab:grey", label="by the shortcut", hatch="//")

@@ -271,6 +271,7 @@ def average_back(dy, shape):
 
 # %%
 add_back, average_back = lesson.fill("add_back", add_back), lesson.fill("average_back", average_back)
+assert len(add_back(nd.ones((1, 1, 2, 2)))) == 2, "add_back returns two gradients: the branch's and the shortcut's"
 
 
 class AddFunction(autograd.Function):  # lesson 1
@@ -359,28 +360,33 @@ class MyBottleneck(HybridBlock):
         return self.tap(self.add(branch, shortcut))
 
 
+def rebuilt(add, pool):
+    """The net with these two in place of its last addition and its pooling, and the taps behind the two."""
+    features, last, after_pool = net.features, MyBottleneck(net.features[8][2], add), Tap()
+    new = nn.Sequential()
+    new.add(*features[:8], features[8][0], features[8][1], last, features[9], features[10], pool, after_pool)
+    new.add(features[12], net.output)
+    return new, last.tap, after_pool
+
+
 # %%
 scene = scenes.draw(seed=7)
 x, label = cam.load_image(scene.image), scene.labels[0]
 number = net.labels.index(label)
 at_add = cam.grad_cam(net, x, target=label, layer="features.8.2", relu=False)[0]  # (7, 7)
-features = net.features
 for title, add, pool in (
     ("my Add and GAP", MyAdd(), MyGlobalAvgPool2D()),
     ("cam.blocks", cam.blocks.Add(), cam.blocks.GlobalAvgPool2D()),
 ):
-    last, after = MyBottleneck(features[8][2], add), Tap()
-    swapped = nn.Sequential()
-    swapped.add(*features[:8], features[8][0], features[8][1], last, features[9], features[10], pool, after)
-    swapped.add(features[12], net.output)
+    swapped, after_add, after_pool = rebuilt(add, pool)
     with autograd.record(train_mode=False):
         logits = swapped(x)
         logit = logits[0, number]
     logit.backward(train_mode=False)
     compare(f"{title:14} logits, and the net's own", logits, net(x))
-    compare(f"{title:14} signed map at the Add, and cam's", last.tap.signed_map(), at_add)
+    compare(f"{title:14} signed map at the Add, and cam's", after_add.signed_map(), at_add)
     assert np.allclose(logits.asnumpy(), net(x).asnumpy(), atol=1e-4)
-    assert np.allclose(last.tap.signed_map(), at_add, atol=1e-4)
+    assert np.allclose(after_add.signed_map(), at_add, atol=1e-4)
 
 # %% [markdown]
 # That is how to rewrite an add operation. `cam.blocks.Add` is the same block, ready-made. But look at the line `at_add
@@ -393,7 +399,7 @@ for title, add, pool in (
 # > **Predict.** The thread asked whether to overwrite GAP. What will a map of its *output* look like?
 
 # %%
-at_output = after.signed_map()  # `after` is the tap behind the pooling, above
+at_output = after_pool.signed_map()  # by the tap behind the pooling, above
 print("map at GAP's output:", at_output, "of shape", at_output.shape)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
@@ -687,8 +693,8 @@ show(
 # 0.00001. At the Add the map's sum misses the logit less the bias by 105 % of it.
 #
 # **How does one rewrite an add operation?** Write the residual block's forward with an Add block in place of `+`, as
-# above; its way back is `return dy, dy`. But there is no need for it: `cam` finds the addition in the graph, and
-# `layer="features.8.2"` shows its map.
+# above; its way back is `return dy, dy`. But there is no need for it: `cam` finds the addition in the graph,
+# `layer="features.8.2"` shows its map, and `cam.decompose` the two maps that it is the sum of (lesson 5).
 #
 # **And why is the image gradient still unclear?** That is lesson 7.
 
@@ -801,10 +807,10 @@ lesson.solution("exercise_2")  # or your own code
 lesson.solution("exercise_3")  # or your own code
 
 # %% [markdown]
-# **4.** ★★★ What of the logit is missing in the map at the Add? Let $g$ be the gradient at the Add, $h$ the one at the
-# output of the BatchNorm after it (`features.9`), and $t_k = \beta_k - a_k \mu_k$ its shift, where $a_k = \gamma_k /
-# \sqrt{\sigma_k^2 + \epsilon}$ is its factor. Show that $\sum g A + \sum h\, t$ is the logit less the bias. Split what
-# is missing into the shift's part and the averaging's part.
+# **4.** ★★★ What of the logit is missing in the map at the Add? Let $A$ be the output of the Add, $g$ the gradient
+# there, $h$ the one at the output of the BatchNorm after it (`features.9`), and $t_k = \beta_k - a_k \mu_k$ its shift,
+# where $a_k = \gamma_k / \sqrt{\sigma_k^2 + \epsilon}$ is its factor. Show that $\sum g A + \sum h\, t$ is the logit
+# less the bias. Split what is missing into the shift's part and the averaging's part.
 
 # %% [markdown] tags=["solution-exercise_4"]
 # <details><summary>Hint</summary>

@@ -196,11 +196,11 @@ def by_mxnet(network, x, ids):
     return leaf.grad.asnumpy()
 
 
-def relative_error(one, other):
+def relative_error(one, other):  # lesson 2
     return np.linalg.norm(one - other) / np.linalg.norm(other)
 
 
-def cosine(one, other):
+def cosine(one, other):  # lesson 1
     return one.ravel() @ other.ravel() / np.linalg.norm(one) / np.linalg.norm(other)
 
 
@@ -208,7 +208,7 @@ number = net.labels.index(label)
 as_the_learner, mended = (by_mxnet(exchanged(net.features, mend), x, [number])[0] for mend in (False, True))
 with_where = pictures["ResNet50v2, 2 of 50"]
 for title, gradient in (("pooling mended", mended), ("MXNet's pooling", as_the_learner)):
-    print(f"{title:15} and cam with where=two: relative L2 {relative_error(gradient, with_where):.0e}")
+    print(f"{title:15} and cam with where=two: relative error {relative_error(gradient, with_where):.0e}")
 assert relative_error(mended, with_where) < 2e-3  # in inference MXNet's convolutions are less exact
 
 # %%
@@ -565,7 +565,7 @@ off = [
     relative_error(adds[kind], cam.guided_backprop(net, batch, target=ids, where=where))
     for kind, where in (("2 of 50", reached), ("50 of 50", None))
 ]
-print(f"rewritten by hand, and cam: relative L2 {off[0]:.0e} and {off[1]:.0e}")
+print(f"rewritten by hand, and cam: relative error {off[0]:.0e} and {off[1]:.0e}")
 in_mask = {kind: measure(gradients, ten, 0)[3] for kind, gradients in adds.items()}
 for kind, values in in_mask.items():
     print(f"{kind:23} energy in the mask, ten scenes {metrics.bootstrap(values)}")

@@ -470,21 +470,19 @@ def four_maps(net):
 cascade = {"trained": four_maps(vgg)}
 for stage in stages:
     cascade[f"down to\n{stage}"] = four_maps(evaluation.randomise(vgg, stage))
-shown = [
-    "trained",
-    *(f"down to\n{stage}" for stage in ("output", "features.31", "features.24", "features.14", "features.0")),
-]
-rows = [
-    [
-        plot.overlay(few[0].image, cascade[stage][kind][0])
-        if kind == "Grad-CAM"
-        else plot.grey_image(cascade[stage][kind][0])
-        for stage in shown
-    ]
-    for kind in cascade["trained"]
-]
+
+# %%
+columns = ["trained"]
+columns += [f"down to\n{stage}" for stage in ("output", "features.31", "features.24", "features.14", "features.0")]
+rows = []
+for kind in cascade["trained"]:
+    heats = [cascade[column][kind][0] for column in columns]  # of the first scene
+    if kind == "Grad-CAM":
+        rows.append([plot.overlay(few[0].image, heat) for heat in heats])
+    else:
+        rows.append([plot.grey_image(heat) for heat in heats])
 show(
-    plot.grid(rows, list(cascade["trained"]), shown, size=1.8),
+    plot.grid(rows, list(cascade["trained"]), columns, size=1.8),
     alt="Four kinds of map in rows, from the trained network to a wholly shuffled one. Grad-CAM moves away as soon as the last "
     "layer is shuffled. Guided backpropagation shows both animals' outlines in all columns but one.",
 )
@@ -499,15 +497,13 @@ show(
 
 # %%
 compared = {"rank correlation": metrics.rank_correlation, "SSIM": metrics.structural_similarity}
-alike = {
-    name: {
-        kind: np.array([
-            np.mean([measure(*pair) for pair in zip(cascade["trained"][kind], maps[kind])]) for maps in cascade.values()
-        ])
-        for kind in cascade["trained"]
-    }
-    for name, measure in compared.items()
-}  # fmt: skip
+alike = {name: {} for name in compared}
+for name, measure in compared.items():
+    for kind, trained in cascade["trained"].items():
+        means = [np.mean([measure(*pair) for pair in zip(trained, maps[kind])]) for maps in cascade.values()]
+        alike[name][kind] = np.array(means)
+
+# %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained", sharey=True)
 for axis, (name, kinds) in zip(axes, alike.items()):
     for (kind, values), marker in zip(kinds.items(), "osd^"):

@@ -308,7 +308,10 @@ for title, heat in {"a good map": np.array([9, 8, 1, 0]), "the picture itself": 
     print(f"{title:18}", [float(removed(pixels, heat, count, empty)[:2].sum()) for count in range(5)])
 exercises.check(
     "two pixels removed by the picture itself", removed(pixels, pixels, 2, empty), [0, 3, 0, 1],
-    {"the lowest were removed, or the highest kept": [5, 0, 4, 0], "one too few": [0, 3, 4, 1]},
+    {
+        "the lowest were removed, or the highest kept": [5, 0, 4, 0], "one too few": [0, 3, 4, 1],
+        "the given pixels were overwritten: write into a copy": [0, 0, 0, 0],
+    },
 )  # fmt: skip
 mine = [removed(pixels, pixels, count, empty)[:2].sum() for count in range(5)]
 square = pixels.reshape(2, 2)
@@ -656,6 +659,8 @@ print("HiResCAM ", hires_map(gradient, A).tolist())
 exercises.check(
     "HiResCAM", hires_map(gradient, A), [[1, 0], [0, 0]], {"the gradient was averaged": grad_cam_map(gradient, A)}
 )
+against = {"the ReLU is missing": (-gradient * A).sum(axis=0)}
+exercises.check("HiResCAM where all speaks against the class", hires_map(-gradient, A), np.zeros((2, 2)), against)
 
 # %% [markdown]
 # The score is 1, and all of it comes from the upper left. Grad-CAM has its maximum at the lower right, where the class

@@ -314,6 +314,9 @@ def paired(better, worse, measure):
 
 # %%
 paired = lesson.fill("paired", paired)
+expected = by_scene("Add", "share").mean() - by_scene("branch's end", "share").mean()
+came = paired("Add", "branch's end", "share").mean
+exercises.check("Add minus branch's end, mean of the share", came, expected, {"the other way round": -expected})
 pairs = [("shortcut", "branch's end"), ("Add", "branch's end"), ("GAP's input", "branch's end"), ("GAP's input", "Add")]
 for measure, title in measures.items():
     print(title)

@@ -59,19 +59,17 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry
         return graph.name(layer), layer
     if not isinstance(layer, (str, Block)):
         raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
-    if isinstance(layer, str) and layer in graph.entries:
-        return layer, graph.entries[layer]
     first: dict[Block, str] = {}
     known: dict[str, str] = {}  # what a block may be called, and its first path
     for path, block in blocks_of(net):
         known[path] = first.setdefault(block, path)
         known.setdefault(block.name, first[block])
-    if isinstance(layer, Block) and not first.get(layer):
+    wanted = layer if isinstance(layer, str) else first.get(layer, "")
+    if isinstance(layer, Block) and not wanted:
         raise LayerError(f"layer {layer.name} is not a block of this net; take one of its own, such as net.features[0]")
-    wanted = first[layer] if isinstance(layer, Block) else layer
-    head, mark, rest = wanted.partition("#") if "#" in wanted else wanted.partition("[")
+    head = wanted.partition("#")[0].partition("[")[0]
     path = known.get(head) or head
-    for name in (path + mark + rest, f"{head}_fwd{mark}{rest}"):
+    for name in (wanted, path + wanted.removeprefix(head)):
         if name in graph.entries:
             return name, graph.entries[name]
     steps = [(i, 0) for i, step in enumerate(graph.steps) if step.name in (wanted, f"{wanted}_fwd") and step.inputs]
@@ -80,9 +78,9 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry
     runs = [name for name in graph.entries if name.startswith(f"{path}#")]
     if runs:
         raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
-    if path and path in first.values():
+    if known.get(head):
         raise LayerError(f"layer {path} did not run or gives no single array; cam.layers(net) lists those that do")
-    near = get_close_matches(wanted, list(dict.fromkeys([*graph.entries, *filter(None, known)])), n=3, cutoff=0.4)
+    near = get_close_matches(wanted, {*graph.entries, *known} - {""}, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; cam.layers(net) lists them"
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 
@@ -101,24 +99,28 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
         raise LayerError(f"layer {name} does not influence the logits that are explained")
     shape = prepared.shapes[entry]
     if len(shape) < 3 or graph.axes[entry[0]] not in ((), None):
-        instead = f"; take {graph.name(best)}" if best else ""
-        raise LayerError(
-            f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map{instead}"
-        )
+        said = f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map"
+        raise LayerError(f"{said}; take {graph.name(best)}" if best else said)
     return name, entry
 
 
+def whole_maps(prepared: Ready) -> list[Entry]:
+    """The whole maps of more than one position, batch, channel, height and width still their axes, in order."""
+    graph, shapes = prepared.graph, prepared.shapes
+    whole = graph.whole(prepared.end)[:-1]
+    return [one for one in whole if graph.axes[one[0]] == () and np.prod(shapes[one][2:]) > 1]
+
+
 def recommended(prepared: Ready) -> Entry | None:
-    """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
+    """The last whole map before space ends; None if there is none.
 
     Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps that
     still have all axes come before rows of positions.
     """
-    graph, shapes = prepared.graph, prepared.shapes
-    maps = [one for one in graph.whole(prepared.end)[:-1] if graph.axes[one[0]] == () and np.prod(shapes[one][2:]) > 1]
+    graph, maps = prepared.graph, whole_maps(prepared)
     if not maps:
         return None
-    entry = max(maps, key=lambda one: (len(shapes[one]), one))
+    entry = max(maps, key=lambda one: (len(prepared.shapes[one]), one))
     before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
     return entry if graph.steps[before[0]].op == "null" else before
 
@@ -139,21 +141,28 @@ def default_layer(net: Block, x: Images | None = None, *, output: int | None = N
 
 def advice_on(prepared: Ready, entry: Entry) -> str:
     """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
-    graph, end, shape, best = prepared.graph, prepared.end, prepared.shapes[entry], recommended(prepared)
+    graph, shape, best = prepared.graph, prepared.shapes[entry], recommended(prepared)
     instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
-    if not graph.needed_for([end])[entry[0]]:
+    if not graph.needed_for([prepared.end])[entry[0]]:
         return "does not influence the logits"
     if len(shape) < 3:
         return f"no height and width: no map{instead}"
     if np.prod(shape[2:]) == 1:
         return f"a single position: cannot say where{instead}"
-    whole, following = graph.whole(end), graph.consumers.get(entry, [])
-    if entry not in whole:
-        summand = any(graph.steps[index].op in ADDS for index in following)
-        part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
-        joint = next((e for e in whole if e > entry and np.prod(prepared.shapes[e][2:]) > 1), best or end)
-        return f"only {part} is left out; the whole map after it is {graph.name(joint)}"
-    if graph.steps[entry[0]].relu is None and following and all(graph.steps[i].relu is not None for i in following):
-        after = graph.name((following[0], 0))
-        return f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
-    return ""
+    if entry in graph.whole(prepared.end):
+        after = graph.name(behind_relu(prepared, entry))
+        said = f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
+        return said if after != graph.name(entry) else ""
+    summand = any(graph.steps[index].op in ADDS for index in graph.consumers.get(entry, ()))
+    part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
+    later = [one for one in whole_maps(prepared) if one > entry]
+    if later:
+        instead = f"; the whole map after it is {graph.name(behind_relu(prepared, later[0]))}"
+    return f"only {part} is left out{instead}"
+
+
+def behind_relu(prepared: Ready, entry: Entry) -> Entry:
+    """The ReLU of a map, if it is whole; else the map itself."""
+    steps, whole = prepared.graph.steps, prepared.graph.whole(prepared.end)
+    relus = (one for one in whole if steps[one[0]].relu is not None and steps[one[0]].inputs[0] == entry)
+    return entry if steps[entry[0]].relu is not None else next(relus, entry)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple, TypeAlias
 
@@ -14,9 +13,9 @@ from mxnet import MXNetError, autograd, nd
 from mxnet.gluon import Block
 from mxnet.util import is_np_array
 
-from .errors import InputError, NetError, P, R, in_one_line, telling
+from .errors import InputError, NetError, in_one_line
 from .forward_backward import Pass
-from .graph import PASSES_ON, Entry, Graph, Step
+from .graph import PASSES_ON, Entry, Graph
 from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
 from .tracing import flat, trace
 
@@ -55,11 +54,6 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
 
 
-def graph_of(net: Block, x: Images | None = None) -> Graph:
-    """The graph of a net that takes as many arrays as x holds; one if x is not given."""
-    return trace(net, 1 if x is None else len(check_arrays(x)))
-
-
 def output_of(graph: Graph, output: int | None) -> int:
     """The number of the output to explain, if there is such a one; it need not be said if there is only one."""
     count = len(graph.outputs)
@@ -85,20 +79,6 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
                     "in every call: its graph does not explain it"
                 )
     return {entry: shape for walk in walks for entry, shape in walk.shapes.items()}
-
-
-def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
-    """Answer a class that is given by position, or as class_id, with one clear sentence; `telling`."""
-
-    @telling
-    @functools.wraps(function)
-    def called(*arguments: P.args, **options: P.kwargs) -> R:
-        if len(arguments) > function.__code__.co_argcount or "class_id" in options:
-            name = function.__name__
-            raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
-        return function(*arguments, **options)
-
-    return called
 
 
 def is_whole(value) -> bool:
@@ -188,41 +168,20 @@ def fits(graph: Graph, shapes: Sequence[Shape]) -> bool:
     return True
 
 
-def _on_image(graph: Graph) -> list[Step]:
-    """The steps whose first input is the image, as it is or scaled."""
-    steps = (step for step in graph.steps if step.inputs)
-    return [step for step in steps if graph.back_over(step.inputs[0], SCALED)[0] == graph.inputs[0]]
-
-
-def channels_last(graph: Graph) -> bool:
-    """Whether the net turns its image, (N, H, W, C), before anything else."""
-    orders = [step.option("axes", ()) for step in _on_image(graph) if step.op == "transpose"]
-    return any(len(order) > 2 and order[1] > 1 for order in orders)
-
-
 def channels_of(graph: Graph) -> int | None:
     """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
-    for step in _on_image(graph):
-        weight = graph.steps[step.inputs[1][0]].parameter if step.op in ("Convolution", "BatchNorm") else None
-        if weight is not None and shape_of(weight):
-            count, *rest = shape_of(weight)
-            return (count if step.op == "BatchNorm" else rest[0] * step.option("num_group", 1)) or None
+    for step in graph.steps:
+        if step.op in ("Convolution", "BatchNorm") and graph.back_over(step.inputs[0], SCALED)[0] == graph.inputs[0]:
+            weight = graph.steps[step.inputs[1][0]].parameter
+            shape = () if weight is None else shape_of(weight)
+            if shape:
+                return (shape[0] if step.op == "BatchNorm" else shape[1] * step.option("num_group", 1)) or None
     return None
 
 
 def size_of(graph: Graph, channels: int) -> int | None:
     """The first usual size of square pictures with so many channels that the net takes."""
     return next((size for size in SIZES if fits(graph, [(1, channels, size, size)])), None)
-
-
-def blank(net: Block) -> nd.NDArray:
-    """A black image that the net takes."""
-    graph = trace(net)
-    channels = channels_of(graph) or 3
-    size = size_of(graph, channels)
-    if size is None:
-        raise InputError("no square picture of a usual size fits this net; give x, an input as it takes it")
-    return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
 
 
 def home_of(graph: Graph) -> mx.Context | None:

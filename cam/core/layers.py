@@ -1,4 +1,4 @@
-"""Which layer: by block, path or name; the recommended one; and what to know of each before taking it."""
+"""Which layer: by block, path or name, or the recommended one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from mxnet.gluon import Block
 
-from .checks import Images, Ready, blank, graph_of, output_of, ready
+from .checks import Ready
 from .errors import LayerError
-from .graph import ADDS, PASSES_ON, Entry, Graph
+from .graph import PASSES_ON, Entry, Graph
 from .mxnet import blocks_of
 from .mxnet import parameters as parameters  # for the other rooms
 
@@ -29,23 +29,6 @@ def paths(net: Block) -> dict[str, Block]:
     dict of blocks by path, parents first
     """
     return {path: block for path, block in blocks_of(net) if path}
-
-
-def relus(net: Block, x: Images | None = None, *, output: int | None = None) -> list[str]:
-    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`.
-
-    Parameters
-    ----------
-    net : as for `cam.record`, whose errors this function raises
-    x : needed only for a net of several inputs
-    output : as for `cam.record`
-
-    Returns
-    -------
-    list of names
-    """
-    graph = graph_of(net, x)
-    return [graph.name((index, 0)) for index in graph.relus(output_of(graph, output))]
 
 
 def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:
@@ -123,46 +106,3 @@ def recommended(prepared: Ready) -> Entry | None:
     entry = max(maps, key=lambda one: (len(prepared.shapes[one]), one))
     before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
     return entry if graph.steps[before[0]].op == "null" else before
-
-
-def default_layer(net: Block, x: Images | None = None, *, output: int | None = None) -> str:
-    """The path of the recommended layer.
-
-    Parameters
-    ----------
-    net, x, output : as for `cam.layers`, whose errors this function raises; LayerError if the net has none
-
-    Returns
-    -------
-    str
-    """
-    return find_map(ready(net, blank(net) if x is None else x, output), None)[0]
-
-
-def advice_on(prepared: Ready, entry: Entry) -> str:
-    """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
-    graph, shape, best = prepared.graph, prepared.shapes[entry], recommended(prepared)
-    instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
-    if not graph.needed_for([prepared.end])[entry[0]]:
-        return "does not influence the logits"
-    if len(shape) < 3:
-        return f"no height and width: no map{instead}"
-    if np.prod(shape[2:]) == 1:
-        return f"a single position: cannot say where{instead}"
-    if entry in graph.whole(prepared.end):
-        after = graph.name(behind_relu(prepared, entry))
-        said = f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
-        return said if after != graph.name(entry) else ""
-    summand = any(graph.steps[index].op in ADDS for index in graph.consumers.get(entry, ()))
-    part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
-    later = [one for one in whole_maps(prepared) if one > entry]
-    if later:
-        instead = f"; the whole map after it is {graph.name(behind_relu(prepared, later[0]))}"
-    return f"only {part} is left out{instead}"
-
-
-def behind_relu(prepared: Ready, entry: Entry) -> Entry:
-    """The ReLU of a map, if it is whole; else the map itself."""
-    steps, whole = prepared.graph.steps, prepared.graph.whole(prepared.end)
-    relus = (one for one in whole if steps[one[0]].relu is not None and steps[one[0]].inputs[0] == entry)
-    return entry if steps[entry[0]].relu is not None else next(relus, entry)

@@ -10,8 +10,8 @@ from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
-from .checks import Images, Ready, by_keyword, channels_last, ready
-from .errors import InputError, LayerError, LayerWarning, NetError, NetWarning, tell, telling
+from .checks import Images, Ready, ready
+from .errors import LayerError, NetError, NetWarning, tell, telling
 from .forward_backward import Pass, finite
 from .graph import Entry
 from .layers import LayerLike
@@ -22,7 +22,7 @@ NO_LOGITS = (
 )
 
 
-@by_keyword
+@telling
 def record(
     net: Block,
     x: Images,
@@ -82,11 +82,13 @@ class Recording:
     probabilities : numpy (N, classes), by the sigmoid that the net ends in, else by softmax; None if a net without
         sigmoid gives one number, or if the logits are no (N, classes)
     layers : the paths of the recorded layers, as asked
+    entries : by path, where each of them is in the graph
+    prepared : the net, its graph and its inputs
     notes : what to know about the net's logits, as warnings
     """
 
     def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
-        self._prepared, self._graph, self._walked, self._entries = prepared, prepared.graph, walked, entries
+        self.prepared, self._graph, self._walked, self.entries = prepared, prepared.graph, walked, entries
         self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] = b"", {}
         self.layers: list[str] = list(entries)
         self.logits: np.ndarray = finite(walked.values[walked.end], "the logits")
@@ -106,7 +108,7 @@ class Recording:
         -------
         tuple of int
         """
-        return targets.class_ids(self._prepared.net, target, self.logits)
+        return targets.class_ids(self.prepared.net, target, self.logits)
 
     def head(self, target: Target = None) -> nd.NDArray:
         """The derivative of the target with respect to the logits.
@@ -119,7 +121,7 @@ class Recording:
         -------
         NDArray of the logits' shape
         """
-        return targets.head_of(self._prepared.net, target, self._walked.values[self._walked.end])
+        return targets.head_of(self.prepared.net, target, self._walked.values[self._walked.end])
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer.
@@ -168,41 +170,10 @@ class Recording:
         key = head.asnumpy().tobytes()
         kept = self._gradients  # read once: another thread may ask for another target meanwhile
         if kept[0] != key:  # one walk back serves all layers
-            kept = self._gradients = key, self._walked.back(head, set(self._entries.values()))
+            kept = self._gradients = key, self._walked.back(head, set(self.entries.values()))
         if entry not in kept[1]:
             raise LayerError(f"no gradient flows from the target back to {self._graph.name(entry)}")
         return self._walked.values[entry], kept[1][entry]
-
-    def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
-        """What to know about a recorded layer before believing its maps.
-
-        Parameters
-        ----------
-        layer : as for `features`
-
-        Returns
-        -------
-        list of warnings that were not yet raised
-        """
-        entry = self._recorded(layer)
-        said = choose.advice_on(self._prepared, entry)
-        return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
-
-    def check_axes(self, *dimensions: int) -> None:
-        """Check what the image's axes are.
-
-        Parameters
-        ----------
-        *dimensions : the numbers of dimensions that the caller can take
-
-        Raises
-        ------
-        InputError
-            If the image has another number of dimensions, or its channels are not its second axis.
-        """
-        shape = self._prepared.images[0].shape
-        if len(shape) not in dimensions or channels_last(self._graph):
-            raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
 
     @telling
     def image_gradient(
@@ -251,9 +222,9 @@ class Recording:
         if rule == "plain":
             return set()
         graph, said = self._graph, f"the {rule} rule is defined for ReLU"
-        known = set(graph.relus(self._prepared.output))
+        known = set(graph.relus(self.prepared.output))
         if where is not None:
-            chosen = {choose.find(self._prepared.net, graph, one)[1][0] for one in _listed(where)}
+            chosen = {choose.find(self.prepared.net, graph, one)[1][0] for one in _listed(where)}
             for index in chosen - known:
                 name = graph.name((index, 0))
                 raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")
@@ -270,8 +241,8 @@ class Recording:
     def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
         if layer is None and len(self.layers) != 1:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
-        name, entry = choose.find(self._prepared.net, self._graph, self.layers[0] if layer is None else layer)
-        if entry not in self._entries.values():
+        name, entry = choose.find(self.prepared.net, self._graph, self.layers[0] if layer is None else layer)
+        if entry not in self.entries.values():
             raise LayerError(f"layer {name} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
         return entry
 

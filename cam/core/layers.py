@@ -42,6 +42,8 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry
         return graph.name(layer), layer
     if not isinstance(layer, (str, Block)):
         raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
+    if isinstance(layer, str) and layer in graph.entries:
+        return layer, graph.entries[layer]
     first: dict[Block, str] = {}
     known: dict[str, str] = {}  # what a block may be called, and its first path
     for path, block in blocks_of(net):
@@ -52,9 +54,9 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry
         raise LayerError(f"layer {layer.name} is not a block of this net; take one of its own, such as net.features[0]")
     head = wanted.partition("#")[0].partition("[")[0]
     path = known.get(head) or head
-    for name in (wanted, path + wanted.removeprefix(head)):
-        if name in graph.entries:
-            return name, graph.entries[name]
+    name = path + wanted.removeprefix(head)
+    if name in graph.entries:
+        return name, graph.entries[name]
     steps = [(i, 0) for i, step in enumerate(graph.steps) if step.name in (wanted, f"{wanted}_fwd") and step.inputs]
     if len(steps) == 1:  # a block's last step may be called by its own name too
         return graph.name(steps[0]), steps[0]

@@ -70,7 +70,7 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
     walks = [Pass(graph, images, (), end) for end in graph.outputs]
     if compare and not computes_compiled(net):  # such a net computes with its symbol, and for one thread only
         with autograd.pause(train_mode=False), listening(net, apart):
-            outputs = [one.asnumpy() for output in flat(net(*images)) for one in flat(output)]
+            outputs = [one.asnumpy() for one in flat(net(*images))]
         for theirs, walk in zip(outputs, walks):
             ours, scale = walk.values[walk.end].asnumpy(), np.abs(theirs).max(initial=0)
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale):

@@ -37,10 +37,11 @@ def public() -> Iterator[tuple[str, object]]:
 
 
 def own(holder: object, name: str) -> Iterator[tuple[str, object]]:
-    """The public functions and classes that a module or class defines."""
+    """The public functions and classes that a module or class defines, or that the module's `__all__` names."""
     home = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
+    named = getattr(holder, "__all__", ())
     for key, value in vars(holder).items():
-        if not key.startswith("_") and getattr(value, "__module__", None) == home:
+        if key in named or (not key.startswith("_") and getattr(value, "__module__", None) == home):
             yield f"{name}.{key}", value
 
 

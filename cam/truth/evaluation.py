@@ -79,10 +79,7 @@ def evaluate(
 
     Parameters
     ----------
-    net, seeds : as for `compare`, whose errors this function raises
-    layer : as for `cam.grad_cam`
-    batch : scenes per call
-    output : as for `cam.grad_cam`
+    net, seeds, layer, batch, output : as for `compare`, whose errors this function raises
 
     Returns
     -------
@@ -151,8 +148,7 @@ def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20, *, 
     ----------
     net, seeds : as for `compare`, whose errors this function raises
     objects : how many of them a scene of a seed has
-    batch : scenes per prediction
-    output : as for `cam.grad_cam`
+    batch, output : as for `compare`
 
     Returns
     -------
@@ -186,10 +182,9 @@ def score_of(net: Block, target: int | str, *, output: int | None = None) -> met
 
     def score(images: np.ndarray) -> np.ndarray:
         recording = record(net, input_for(net, images), [], image_gradient=False, output=output)
-        ids = recording.class_ids(target)
         if recording.probabilities is None:
             raise NetError("the net gives no probabilities of classes, which this measure is about")
-        return recording.probabilities[:, ids[0]]
+        return recording.probabilities[:, recording.class_ids(target)[0]]
 
     return score
 

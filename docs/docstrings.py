@@ -30,7 +30,7 @@ def public() -> Iterator[tuple[str, object]]:
     for name in cam.__all__:
         value = getattr(cam, name)
         for path, one in own(value, name) if isinstance(value, ModuleType) else [(name, value)]:
-            if inspect.isclass(one) and one.__module__ != "cam.core.blocks":  # Gluon calls the methods of blocks
+            if inspect.isclass(one) and one.__module__ != "cam.nets.blocks":  # Gluon calls the methods of blocks
                 yield from own(one, path)
             elif inspect.isfunction(one):
                 yield path, one
@@ -41,7 +41,8 @@ def own(holder: object, name: str) -> Iterator[tuple[str, object]]:
     home = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
     named = getattr(holder, "__all__", ())
     for key, value in vars(holder).items():
-        if key in named or (not key.startswith("_") and getattr(value, "__module__", None) == home):
+        origin = getattr(value, "__module__", None) or ""
+        if not key.startswith("_") and (origin == home or (key in named and origin.startswith("cam."))):
             yield f"{name}.{key}", value
 
 

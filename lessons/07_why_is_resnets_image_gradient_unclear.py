@@ -30,7 +30,7 @@ from functools import partial
 
 import cam  # before mxnet, so that MXNet uses every core
 from cam import evaluation, exercises, metrics, plot, scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 from course import Lesson, draw_intervals, reached_by_recipe, show
 from diagrams import net_graph
 

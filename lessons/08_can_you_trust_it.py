@@ -32,7 +32,7 @@ import warnings
 
 import cam  # before mxnet, so that MXNet uses every core
 from cam import baselines, evaluation, exercises, metrics, plot, scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 from course import Lesson, compare, show
 
 import matplotlib.pyplot as plt

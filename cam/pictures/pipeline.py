@@ -10,11 +10,12 @@ from mxnet.gluon import Block
 
 from ..core.checks import by_keyword, is_whole
 from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
-from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
-from ..core.maps import caveats, grad_cam_of, guided_product
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
+from ..maps.grad_cam import caveats, grad_cam_of
+from ..maps.gradients import guided_product
+from ..nets.normalisation import input_for, normalisation_of, normalise
 from .explanation import Explanation
 from .images import Photograph, Placement, place, read_image
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from mxnet import nd
 
-from ..core.maps import resize_map
 from ..core.recording import record
+from ..maps.resizing import resize_map
 
 
 def random_map(x: nd.NDArray, seed: int = 0, cells: int = 7) -> np.ndarray:

@@ -13,11 +13,12 @@ from mxnet.gluon import Block
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, LayerError, NetError, collected, telling
-from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import parameters, paths
-from ..core.maps import Layers, grad_cam, resize_map
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
+from ..maps.grad_cam import Layers, grad_cam
+from ..maps.resizing import resize_map
+from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import metrics
 from .scenes import LABELS, Scene, draw
 

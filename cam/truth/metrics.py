@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.maps import check_map, resize_map
+from ..maps.resizing import check_map, resize_map
 from .intervals import Interval, bootstrap
 from .perturbation import Fill, Score, area, blur, blurred, confidence_change, deletion, grey, insertion, onto
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..core.maps import resize_map
+from ..maps.resizing import resize_map
 
 Score = Callable[[np.ndarray], np.ndarray]  # of images (N, C, H, W) the probability of the explained class, (N,)
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of an image and bool (H, W), what of it is removed, an image

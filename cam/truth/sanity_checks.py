@@ -10,11 +10,13 @@ from mxnet.gluon import Block, nn
 
 from ..core.checks import blank, output_of
 from ..core.errors import LayerError, collected
-from ..core.inputs import input_for, normalisation_of, normalise
-from ..core.layers import layers, paths
-from ..core.maps import decompose, grad_cam
+from ..core.layers import paths
 from ..core.recording import record
 from ..core.tracing import flat, trace
+from ..maps.grad_cam import grad_cam
+from ..maps.layer_table import layers
+from ..maps.sums import decompose
+from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import scenes
 
 CLOSE, SUMS = 1e-3, 1e-2  # relative, in float32; of sums, two passes are compared, in which single ReLUs may differ

@@ -10,17 +10,17 @@ from types import ModuleType
 import cam
 
 PAGES = {  # page: its title, and whose names it holds, in this order
-    "maps": ("Maps", ["cam.core.maps"]),
-    "methods": ("More methods", ["cam.truth.methods"]),
+    "maps": ("Maps", ["cam.maps.grad_cam", "cam.maps.gradients", "cam.maps.sums", "cam.maps.resizing"]),
+    "methods": ("More methods", ["cam.maps.relatives"]),
     "recording": ("Recordings", ["cam.core.recording"]),
-    "layers": ("Layers", ["cam.core.layers"]),
+    "layers": ("Layers", ["cam.core.layers", "cam.maps.layer_table"]),
     "pictures": (
         "Pictures",
         [
             "cam.pictures.pipeline",
             "cam.pictures.explanation",
             "cam.pictures.images",
-            "cam.core.inputs",
+            "cam.nets.normalisation",
             "cam.plot",
             "cam.pictures.graph_drawing",
         ],
@@ -35,7 +35,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
 GIVEN = ("Layer", "LayerTable", "Placement", "Verdict", "Verdicts")  # by public functions, under no public name
-ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "inputs", "targets", "endings")
+ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "targets")
 
 
 def own(module: ModuleType) -> list[str]:

@@ -5,8 +5,8 @@ import warnings
 
 import cam
 from cam import LayerError
-from cam.core.endings import ENDINGS, JOINTS
 from cam.core.graph import Step
+from cam.maps.endings import ENDINGS, JOINTS
 
 import mxnet as mx
 import numpy as np

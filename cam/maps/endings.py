@@ -6,8 +6,8 @@ from itertools import dropwhile
 
 import numpy as np
 
-from .checks import Ready
-from .graph import ADDS, GATES, PASSES_ON, RESHAPES, Entry, Step
+from ..core.checks import Ready
+from ..core.graph import ADDS, GATES, PASSES_ON, RESHAPES, Entry, Step
 
 ENDINGS = {  # what it means for a map of the recommended layer
     "GAP": "exact: a class's channel is its map and sums to its logit; behind a ReLU nothing speaks against a class",

@@ -11,9 +11,10 @@ from mxnet.gluon import Block
 
 from ..core.checks import Images, by_keyword, check_arrays, is_whole
 from ..core.errors import InputError
-from ..core.maps import Layers, Maps, each_layer, resize_map
 from ..core.recording import record
 from ..core.targets import Target
+from .grad_cam import Layers, Maps, each_layer
+from .resizing import resize_map
 
 
 @by_keyword
@@ -162,9 +163,10 @@ def smooth_grad(
     clean.check_axes(3, 4, 5)
     target = target if callable(target) else clean.class_ids(target)
     image, *others = check_arrays(x)
-    images, rng, total = image.asnumpy(), np.random.default_rng(seed), 0
+    images, rng = image.asnumpy(), np.random.default_rng(seed)
+    total = np.zeros_like(images)
     deviation = noise * np.ptp(images, axis=tuple(range(1, images.ndim)), keepdims=True)
     for _ in range(samples):
         noisy = nd.array(images + deviation * rng.standard_normal(images.shape), image.context, image.dtype)
-        total = total + record(net, [noisy, *others], [], output=output).image_gradient(target=target)
+        total += record(net, [noisy, *others], [], output=output).image_gradient(target=target)
     return np.abs(total / samples).max(axis=1)

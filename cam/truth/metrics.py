@@ -165,9 +165,8 @@ def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 
     float, -1 to 1
     """
     one, other = (heat / (np.abs(heat).max() or 1) for heat in _pair(first, second))
-    m1, m2 = blurred(one, sigma), blurred(other, sigma)
-    v1, v2 = blurred(one**2, sigma) - m1**2, blurred(other**2, sigma) - m2**2
-    covariance = blurred(one * other, sigma) - m1 * m2
+    m1, m2, square1, square2, product = blurred(np.stack([one, other, one**2, other**2, one * other]), sigma)
+    v1, v2, covariance = square1 - m1**2, square2 - m2**2, product - m1 * m2
     c1, c2 = 0.01**2, 0.03**2
     alike = (2 * m1 * m2 + c1) * (2 * covariance + c2) / ((m1**2 + m2**2 + c1) * (v1 + v2 + c2))
     return float(alike.mean())

@@ -7,7 +7,7 @@ from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core import layers as choose
-from ..core.checks import Images, by_keyword, ready
+from ..core.checks import Images, ready
 from ..core.errors import LayerError, NetError
 from ..core.forward_backward import finite
 from ..core.graph import ADDS, PASSES_ON, RESHAPES, Entry
@@ -15,7 +15,7 @@ from ..core.layers import LayerLike
 from ..core.recording import record
 from ..core.targets import Target
 from .endings import averages
-from .grad_cam import channel_weights
+from .grad_cam import by_keyword, channel_weights
 
 
 @by_keyword

@@ -8,13 +8,13 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block, nn
 
-from ..core.checks import blank, output_of
+from ..core.checks import output_of
 from ..core.errors import LayerError, collected
 from ..core.layers import paths
 from ..core.recording import record
 from ..core.tracing import flat, trace
 from ..maps.grad_cam import grad_cam
-from ..maps.layer_table import layers
+from ..maps.layer_table import blank, layers
 from ..maps.sums import decompose
 from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import scenes

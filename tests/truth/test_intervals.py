@@ -27,3 +27,7 @@ def test_clusters_are_drawn_together():
     assert metrics.bootstrap(pairs, clusters=np.arange(400)) == alone
     with pytest.raises(InputError, match="clusters has 2 marks for 3 values"):
         metrics.bootstrap([1, 2, 3], clusters=[0, 0])
+
+
+def test_an_interval_as_text():
+    assert str(metrics.Interval(-0.0004, -0.0031, 0.0029)) == "0.000 [-0.003, 0.003]"

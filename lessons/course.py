@@ -107,14 +107,14 @@ def forum_pictures() -> Figure:
 
 
 def tutorials_picture(image: np.ndarray, signed: np.ndarray) -> np.ndarray:
-    """Grad-CAM before its ReLU as MXNet's tutorial draws it: 1 is added first, and minimum to maximum get the colours."""
+    """Grad-CAM before its ReLU as MXNet's tutorial draws it: 1 is added first, minimum to maximum get the colours."""
     heat = np.maximum(cam.resize_map(1 + signed, image.shape[:2]), 0)
     both = 255 * matplotlib.colormaps["cool"]((heat - heat.min()) / np.ptp(heat))[..., :3] + image
     return np.uint8(255 * both / both.max())
 
 
 def compare(name: str, mine, reference) -> None:
-    """Print whether two arrays, numpy or NDArray, are exactly equal, close, or different, and the largest difference."""
+    """Print whether two arrays, numpy or NDArray, are exactly equal, close or different, and the largest difference."""
     mine, reference = (np.asarray(a.asnumpy() if hasattr(a, "asnumpy") else a, np.float64) for a in (mine, reference))
     if mine.shape != reference.shape:
         print(f"{name}: different shapes, {mine.shape} and {reference.shape}")

@@ -71,12 +71,7 @@ def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
     """The path of a net's pinned file, downloaded if need be; with a progress bar if there is a terminal.
 
     A file that is incomplete or has another sha256 is never put there. The environment variable HF_ENDPOINT names
-    another server with Hugging Face's addresses.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be had: says which file, its sha256, where to put it, and which other files will do.
+    another server with Hugging Face's addresses. Raises WeightsError if it cannot be had, and says what to do then.
     """
     path, source = place_of(name, weights_dir), SOURCES[name]
     pooch = optional("pooch")

@@ -20,10 +20,9 @@ def imported(symbol: Path, params: Path) -> SymbolBlock:
     arrays = weights_files.read(params)
     try:
         graph = mx.sym.load_json(symbol.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"symbol file {symbol}: {error.strerror}; expected the .json file of export()") from None
-    except (mx.MXNetError, UnicodeDecodeError):
-        raise WeightsError(f"symbol file {symbol} is no graph of MXNet's; expected export()'s .json file") from None
+    except (OSError, mx.MXNetError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "this is no graph of MXNet's")
+        raise WeightsError(f"symbol file {symbol}: {reason}; expected the .json file of export()") from None
     inputs = [name for name in graph.list_inputs() if name not in arrays and not name.endswith("label")]
     if len(inputs) != 1:
         said = f"lack {', '.join(inputs[:5])}, of which one should be the image" if inputs else "leave no input"
@@ -38,7 +37,7 @@ def read_classes(path: Path) -> list[str]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", "is no text in UTF-8")
+        reason = getattr(error, "strerror", "this is no text in UTF-8")
         raise InputError(f"classes file {path}: {reason}; expected one name a line") from None
     if not all(names) or not names:
         raise InputError(f"classes file {path} is empty or has an empty line; expected one name a line")

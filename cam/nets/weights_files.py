@@ -38,11 +38,8 @@ _MISTAKEN = {
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of a `.params` or `.onnx` file, whatever its name, by the names in it without "arg:" and "aux:".
 
-    Raises
-    ------
-    WeightsError
-        If there is no such file; it is neither, or not complete; it holds NaN or infinity; its sha1 does not begin as
-        its name says, in the manner of Gluon's old model zoo ("resnet50_v2-ecdde353.params"); or `onnx` is missing.
+    Raises WeightsError if there is no such file; it is neither, or not complete; it holds NaN or infinity; its sha1 is
+    not the one in its name, in the manner of Gluon's old zoo ("resnet50_v2-ecdde353.params"); or `onnx` is missing.
     """
     path = Path(path)
     try:

@@ -31,7 +31,7 @@ import typer
 from execution import GUARDS, IsolatedExecute, ReleasedCells, guard
 from feedback import write_answers, write_grades, write_page
 from nbconvert import HTMLExporter
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, Student
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import DeduplicateIds, Execute
@@ -221,9 +221,9 @@ def grade(submissions: Path, course: Path, progress: Callable[[str], None] = str
         progress(text)
     with _gradebook(course) as gradebook:
         for student in sorted({student for student, _ in notes if student} | {path.parts[-3] for path in found}):
-            gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
-            notes += [(student, text) for text in impossible(gradebook, student)]
-            write_page(gradebook, course, names, student, [text for name, text in notes if name == student])
+            known = gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
+            notes += [(student, text) for text in impossible(known)]
+            write_page(course, names, known, [text for name, text in notes if name == student])
         write_grades(gradebook, course)
     write_answers(course, names)
     return [text for _, text in notes]
@@ -233,11 +233,11 @@ def _gradebook(course: Path) -> Gradebook:
     return Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID)
 
 
-def impossible(gradebook: Gradebook, student: str) -> list[str]:
+def impossible(student: Student) -> list[str]:
     """Sentences about automatic scores above the maximum."""
     return [
-        f"{student}, {submission.name}: more points than there are for {grade.name}; look at what its code does"
-        for submission in gradebook.student_submissions(student)
+        f"{student.id}, {submission.name}: more points than there are for {grade.name}; look at what its code does"
+        for submission in student.submissions
         for marked in submission.notebooks
         for grade in marked.grades
         if (grade.auto_score or 0) > grade.max_score

@@ -1,7 +1,8 @@
-"""What is written once and shown in several places: the quiz of a lesson, and the solutions of its blanks and exercises.
+"""What is written once and shown in several places: a lesson's quiz, and the solutions of its blanks and exercises.
 
-`quizzes/NN.yaml` holds five questions. `solutions/NN.py` holds code in cells `# %% name`; a comment `# Hint: ...` at the
-top of a cell, its further lines indented by two more spaces, is its hint. In a lesson's script two kinds of markdown cells are filled in from these files:
+`quizzes/NN.yaml` holds five questions. `solutions/NN.py` holds code in cells `# %% name`; a comment `# Hint: ...` at
+the top of a cell, its further lines indented by two more spaces, is its hint. In a lesson's script two kinds of
+markdown cells are filled in from these files:
 
     # %% [markdown] tags=["solution-alpha"]        the hint and the solution of that name, each folded
     # %% [markdown] tags=["quiz"]                  the questions, each with its answer folded

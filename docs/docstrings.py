@@ -37,10 +37,12 @@ def public() -> Iterator[tuple[str, object]]:
 
 
 def own(holder: object, name: str) -> Iterator[tuple[str, object]]:
-    """The public functions and classes that a module or class defines."""
+    """The public functions and classes that a module or class defines, or that the module's `__all__` names."""
     home = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
+    named = getattr(holder, "__all__", ())
     for key, value in vars(holder).items():
-        if not key.startswith("_") and getattr(value, "__module__", None) == home:
+        origin = getattr(value, "__module__", None) or ""
+        if not key.startswith("_") and (origin == home or (key in named and origin.startswith("cam."))):
             yield f"{name}.{key}", value
 
 

@@ -19,8 +19,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from ..core.checks import blank
 from ..core.errors import CamError, InputError, InputWarning, MapWarning
+from ..maps.layer_table import blank
 from ..maps.layer_table import layers as table_of_layers
 from ..nets import download, models
 from ..nets.exported import imported, read_classes

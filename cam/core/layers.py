@@ -1,16 +1,16 @@
-"""Which layer: by block, path or name; the recommended one; and what to know of each before taking it."""
+"""Which layer: by block, path or name, or the recommended one."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
+from math import prod
 from typing import TypeAlias
 
-import numpy as np
 from mxnet.gluon import Block
 
-from .checks import Images, Ready, blank, graph_of, output_of, ready
+from .checks import Ready
 from .errors import LayerError
-from .graph import ADDS, PASSES_ON, Entry, Graph
+from .graph import PASSES_ON, Entry, Graph
 from .mxnet import blocks_of
 from .mxnet import parameters as parameters  # for the other rooms
 
@@ -31,23 +31,6 @@ def paths(net: Block) -> dict[str, Block]:
     return {path: block for path, block in blocks_of(net) if path}
 
 
-def relus(net: Block, x: Images | None = None, *, output: int | None = None) -> list[str]:
-    """The names of every ReLU and ReLU6 before an output, in the order in which they run: the choice of `where=`.
-
-    Parameters
-    ----------
-    net : as for `cam.record`, whose errors this function raises
-    x : needed only for a net of several inputs
-    output : as for `cam.record`
-
-    Returns
-    -------
-    list of names
-    """
-    graph = graph_of(net, x)
-    return [graph.name((index, 0)) for index in graph.relus(output_of(graph, output))]
-
-
 def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:
     """The name of a layer, as it was asked for where that is a path, and its entry; LayerError if there is none.
 
@@ -66,23 +49,23 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry
     for path, block in blocks_of(net):
         known[path] = first.setdefault(block, path)
         known.setdefault(block.name, first[block])
-    if isinstance(layer, Block) and not first.get(layer):
+    wanted = layer if isinstance(layer, str) else first.get(layer, "")
+    if isinstance(layer, Block) and not wanted:
         raise LayerError(f"layer {layer.name} is not a block of this net; take one of its own, such as net.features[0]")
-    wanted = first[layer] if isinstance(layer, Block) else layer
-    head, mark, rest = wanted.partition("#") if "#" in wanted else wanted.partition("[")
+    head = wanted.partition("#")[0].partition("[")[0]
     path = known.get(head) or head
-    for name in (path + mark + rest, f"{head}_fwd{mark}{rest}"):
-        if name in graph.entries:
-            return name, graph.entries[name]
+    name = path + wanted.removeprefix(head)
+    if name in graph.entries:
+        return name, graph.entries[name]
     steps = [(i, 0) for i, step in enumerate(graph.steps) if step.name in (wanted, f"{wanted}_fwd") and step.inputs]
     if len(steps) == 1:  # a block's last step may be called by its own name too
         return graph.name(steps[0]), steps[0]
     runs = [name for name in graph.entries if name.startswith(f"{path}#")]
     if runs:
         raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
-    if path and path in first.values():
+    if known.get(head):
         raise LayerError(f"layer {path} did not run or gives no single array; cam.layers(net) lists those that do")
-    near = get_close_matches(wanted, list(dict.fromkeys([*graph.entries, *filter(None, known)])), n=3, cutoff=0.4)
+    near = get_close_matches(wanted, {*graph.entries, *known} - {""}, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; cam.layers(net) lists them"
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 
@@ -101,59 +84,27 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
         raise LayerError(f"layer {name} does not influence the logits that are explained")
     shape = prepared.shapes[entry]
     if len(shape) < 3 or graph.axes[entry[0]] not in ((), None):
-        instead = f"; take {graph.name(best)}" if best else ""
-        raise LayerError(
-            f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map{instead}"
-        )
+        said = f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map"
+        raise LayerError(f"{said}; take {graph.name(best)}" if best else said)
     return name, entry
 
 
+def whole_maps(prepared: Ready) -> list[Entry]:
+    """The whole maps of more than one position, batch, channel, height and width still their axes, in order."""
+    graph, shapes = prepared.graph, prepared.shapes
+    whole = graph.whole(prepared.end)[:-1]
+    return [one for one in whole if graph.axes[one[0]] == () and prod(shapes[one][2:]) > 1]
+
+
 def recommended(prepared: Ready) -> Entry | None:
-    """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
+    """The last whole map before space ends; None if there is none.
 
     Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps that
     still have all axes come before rows of positions.
     """
-    graph, shapes = prepared.graph, prepared.shapes
-    maps = [one for one in graph.whole(prepared.end)[:-1] if graph.axes[one[0]] == () and np.prod(shapes[one][2:]) > 1]
+    graph, maps = prepared.graph, whole_maps(prepared)
     if not maps:
         return None
-    entry = max(maps, key=lambda one: (len(shapes[one]), one))
+    entry = max(maps, key=lambda one: (len(prepared.shapes[one]), one))
     before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
     return entry if graph.steps[before[0]].op == "null" else before
-
-
-def default_layer(net: Block, x: Images | None = None, *, output: int | None = None) -> str:
-    """The path of the recommended layer.
-
-    Parameters
-    ----------
-    net, x, output : as for `cam.layers`, whose errors this function raises; LayerError if the net has none
-
-    Returns
-    -------
-    str
-    """
-    return find_map(ready(net, blank(net) if x is None else x, output), None)[0]
-
-
-def advice_on(prepared: Ready, entry: Entry) -> str:
-    """What a reader of this layer's map should know, whatever the image; empty if there is nothing to say."""
-    graph, end, shape, best = prepared.graph, prepared.end, prepared.shapes[entry], recommended(prepared)
-    instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
-    if not graph.needed_for([end])[entry[0]]:
-        return "does not influence the logits"
-    if len(shape) < 3:
-        return f"no height and width: no map{instead}"
-    if np.prod(shape[2:]) == 1:
-        return f"a single position: cannot say where{instead}"
-    whole, following = graph.whole(end), graph.consumers.get(entry, [])
-    if entry not in whole:
-        summand = any(graph.steps[index].op in ADDS for index in following)
-        part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
-        joint = next((e for e in whole if e > entry and np.prod(prepared.shapes[e][2:]) > 1), best or end)
-        return f"only {part} is left out; the whole map after it is {graph.name(joint)}"
-    if graph.steps[entry[0]].relu is None and following and all(graph.steps[i].relu is not None for i in following):
-        after = graph.name((following[0], 0))
-        return f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
-    return ""

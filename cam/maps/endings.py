@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import dropwhile
+from math import prod
 
 import numpy as np
 
@@ -17,10 +18,10 @@ ENDINGS = {  # what it means for a map of the recommended layer
     "several layers": "not exact: Grad-CAM averages a gradient that differs by position; absent classes show too",
 }
 JOINTS = {  # what it means for a map of the last convolution
-    "adds": "ends a branch that is added to a shortcut: one term of a sum, take the sum",
-    "concatenates": "is one side of a concatenation: take what all sides make",
+    "adds": "is one term of a sum: what the other adds is left out",
+    "concatenates": "is one side of a concatenation: what the others hold is left out",
     "gates": "is one factor of a product: a gate says how much passes, not what",
-    "goes around": "has a way around it: take the whole map after it",
+    "goes around": "has a way around it: what goes around is left out",
 }
 
 
@@ -36,7 +37,7 @@ def ending(prepared: Ready, best: Entry) -> str:
     rest = [*dropwhile(lambda one: (one[0], 0) in whole and averages(one[1], shapes[one[1].inputs[0]]), left)]
     affine = all(step.op in AFFINE and not any(graph.follows_image[i] for i, _ in step.inputs[1:]) for _, step in rest)
     pooled = shapes[rest[0][1].inputs[0] if rest else prepared.end]
-    if len(rest) < len(left) and np.prod(pooled) == np.prod(shapes[best][:2]):
+    if len(rest) < len(left) and prod(pooled) == prod(shapes[best][:2]):
         return "GAP and more" if not affine else "GAP and Dense" if rest else "GAP"
     return "one Dense layer" if affine and rest and left[0][1].op == "FullyConnected" else "several layers"
 
@@ -59,7 +60,7 @@ def joint(prepared: Ready) -> str | None:
     """Which of `JOINTS` makes the last convolution of more than one position a part; None if it is whole."""
     graph, whole, needed = prepared.graph, prepared.graph.whole(prepared.end), prepared.graph.needed_for([prepared.end])
     for entry in sorted(prepared.shapes, reverse=True):
-        if graph.steps[entry[0]].op == "Convolution" and needed[entry[0]] and np.prod(prepared.shapes[entry][2:]) > 1:
+        if graph.steps[entry[0]].op == "Convolution" and needed[entry[0]] and prod(prepared.shapes[entry][2:]) > 1:
             op = graph.steps[next(index for index, _ in whole if index >= entry[0])].op
             kinds = {"adds": ADDS, "concatenates": {"Concat"}, "gates": GATES}
             known = next((kind for kind, operators in kinds.items() if op in operators), "goes around")

@@ -6,6 +6,7 @@ and added up. Normalising and colouring them is the business of `cam.plot`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, cast, overload
 
@@ -13,12 +14,13 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import Images, by_keyword
-from ..core.errors import MapWarning, tell
+from ..core.checks import Images
+from ..core.errors import InputError, LayerWarning, MapWarning, P, R, tell, telling
 from ..core.forward_backward import finite
 from ..core.layers import LayerLike
 from ..core.recording import Recording, record
 from ..core.targets import Target
+from .layer_table import advice_on
 
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
@@ -31,6 +33,20 @@ class OfLayers(Protocol):
     def __call__(self, net: Block, x: Images, *, layer: list | tuple, **rest: Any) -> dict[str, np.ndarray]: ...
     @overload
     def __call__(self, net: Block, x: Images, *, layer: LayerLike | None = ..., **rest: Any) -> np.ndarray: ...
+
+
+def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
+    """Answer a class that is given by position, or as class_id, with one clear sentence; `telling`."""
+
+    @telling
+    @functools.wraps(function)
+    def called(*arguments: P.args, **options: P.kwargs) -> R:
+        if len(arguments) > function.__code__.co_argcount or "class_id" in options:
+            name = function.__name__
+            raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
+        return function(*arguments, **options)
+
+    return called
 
 
 def of_layers(function: Callable[..., Maps]) -> OfLayers:
@@ -133,12 +149,18 @@ def each_layer(recording: Recording, layer: Layers, signed_of: Callable[[str], n
     maps: dict[str, np.ndarray] = {}
     for path in recording.layers:
         signed = signed_of(path)
-        tell(recording.caveats(path))
+        tell(layer_caveats(recording, path))
         for number, one in enumerate(signed):
             said = caveats(path, one, relu)
             tell(said if len(signed) == 1 else [MapWarning(f"image {number}: {warning}") for warning in said])
         maps[path] = np.maximum(signed, 0) if relu else signed
     return maps if isinstance(layer, (list, tuple)) else maps[recording.layers[0]]
+
+
+def layer_caveats(recording: Recording, path: str) -> list[LayerWarning]:
+    """What to know about a recorded layer before believing its maps: warnings not yet raised."""
+    said = advice_on(recording.prepared, recording.entries[path])
+    return [LayerWarning(f"{path}: {said}")] if said else []
 
 
 def caveats(path: str, signed: np.ndarray, relu: bool = True) -> list[MapWarning]:

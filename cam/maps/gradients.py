@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from mxnet.gluon import Block
 
-from ..core.checks import Images, by_keyword
-from ..core.errors import LayerError
-from ..core.recording import record
+from ..core.checks import SCALED, Images
+from ..core.errors import InputError, LayerError
+from ..core.recording import Recording, record
 from ..core.targets import Target
-from .grad_cam import Layers, Maps, each_layer, of_layers, weighted_sum
+from .grad_cam import Layers, Maps, by_keyword, each_layer, of_layers, weighted_sum
 from .resizing import resize_map
 
 
@@ -68,7 +68,7 @@ def saliency(net: Block, x: Images, *, target: Target = None, output: int | None
     numpy (N, H, W) of the net's dtype
     """
     recording = record(net, x, [], output=output)
-    recording.check_axes(3, 4, 5)
+    check_axes(recording, 3, 4, 5)
     return np.abs(recording.image_gradient(target=target)).max(axis=1)
 
 
@@ -96,12 +96,21 @@ def guided_grad_cam(
     numpy (N, 3, H, W) of the net's dtype, signed; of a list of layers a dict of them by path
     """
     recording = record(net, x, layer, output=output)
-    recording.check_axes(4)
+    check_axes(recording, 4)
     heat = each_layer(recording, layer, lambda path: weighted_sum(recording, path, target))
     guided = recording.image_gradient(target=target, rule="guided", where=where)  # (N, 3, H, W)
     if isinstance(heat, dict):
         return {path: guided_product(guided, one) for path, one in heat.items()}
     return guided_product(guided, heat)
+
+
+def check_axes(recording: Recording, *dimensions: int) -> None:
+    """Raise InputError if the image has another number of dimensions, or its channels are not its second axis."""
+    graph, shape = recording.prepared.graph, recording.prepared.images[0].shape
+    turns = [step for step in graph.steps if step.op == "transpose"]
+    orders = [one.option("axes", ()) for one in turns if graph.back_over(one.inputs[0], SCALED)[0] == graph.inputs[0]]
+    if len(shape) not in dimensions or any(len(order) > 2 and order[1] > 1 for order in orders):
+        raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
 
 
 def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:

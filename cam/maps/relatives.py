@@ -9,11 +9,12 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import Images, by_keyword, check_arrays, is_whole
+from ..core.checks import Images, check_arrays, is_whole
 from ..core.errors import InputError
 from ..core.recording import record
 from ..core.targets import Target
-from .grad_cam import Layers, Maps, each_layer
+from .grad_cam import Layers, Maps, by_keyword, each_layer
+from .gradients import check_axes
 from .resizing import resize_map
 
 
@@ -104,7 +105,7 @@ def score_cam(
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
     recording = record(net, x, layer, image_gradient=False, output=output)
-    recording.check_axes(4)
+    check_axes(recording, 4)
 
     image, *others = check_arrays(x)
 
@@ -160,7 +161,7 @@ def smooth_grad(
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")
     clean = record(net, x, [], image_gradient=False, output=output)
-    clean.check_axes(3, 4, 5)
+    check_axes(clean, 3, 4, 5)
     target = target if callable(target) else clean.class_ids(target)
     image, *others = check_arrays(x)
     images, rng = image.asnumpy(), np.random.default_rng(seed)

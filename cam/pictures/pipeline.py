@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, is_whole
+from ..core.checks import is_whole
 from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
 from ..core.layers import LayerLike
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
-from ..maps.grad_cam import caveats, grad_cam_of
+from ..maps.grad_cam import by_keyword, caveats, grad_cam_of, layer_caveats
 from ..maps.gradients import guided_product
 from ..nets.normalisation import input_for, normalisation_of, normalise
 from .explanation import Explanation
@@ -129,7 +129,7 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
             of_rule.append(NetWarning(f"no guided backpropagation: {error}"))
     caution, labels = getattr(net, "caution", None), labels_of(net, logits.shape[1])
     notes = [NetWarning(caution)] if isinstance(caution, str) else []
-    notes += [*recording.notes, *of_rule, *recording.caveats()]
+    notes += [*recording.notes, *of_rule, *layer_caveats(recording, layer)]
     return [
         Explanation(
             label=labels[number] if labels else f"class {number}",

@@ -31,9 +31,9 @@ class Picture(Figure):
     def _ipython_display_(self) -> None:
         from IPython.display import Image, display  # only a notebook calls this
 
-        kind, options = ("jpeg", {"quality": 88}) if any(axis.images for axis in self.axes) else ("png", {})
+        kind = "jpeg" if any(axis.images for axis in self.axes) else "png"
         buffer = io.BytesIO()
-        self.savefig(buffer, format=kind, pil_kwargs=options)
+        self.savefig(buffer, format=kind, pil_kwargs={"quality": 88})  # of a JPEG; PNG has none
         display(Image(data=buffer.getvalue(), format=kind))
 
 

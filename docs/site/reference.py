@@ -39,14 +39,11 @@ ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "targets")
 
 
 def own(module: ModuleType) -> list[str]:
-    """The public functions and classes that a module defines, in its order."""
-    return [
-        name
-        for name, value in vars(module).items()
-        if (inspect.isfunction(value) or inspect.isclass(value))
-        and value.__module__ == module.__name__
-        and not name.startswith("_")
-    ]
+    """The public functions and classes that a module defines, in its order, then those of its room that it hands on."""
+    every = {name: one for name, one in vars(module).items() if inspect.isfunction(one) or inspect.isclass(one)}
+    here = [name for name, one in every.items() if one.__module__ == module.__name__ and not name.startswith("_")]
+    room = {name for name, one in every.items() if one.__module__.rpartition(".")[0] == module.__package__}
+    return here + [name for name in getattr(module, "__all__", ()) if name in room and name not in here]
 
 
 def described(name: str, value) -> str:

@@ -6,7 +6,6 @@ import itertools
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +15,7 @@ from mxnet.gluon import Block
 
 from ..core import layers as choose
 from ..core.checks import Images, output_of, ready
+from ..core.errors import LayerError
 from ..core.graph import GATES, Graph
 from ..maps.layer_table import blank, graph_of
 from .plot import Picture
@@ -26,7 +26,6 @@ WIDTH, HEIGHT = 1.5, 0.62  # of a box
 COLUMNS, ROW = 16, 8  # of a drawing before it is folded, and of a folded one
 FEWEST, MOST = 6, 24  # boxes of a folded drawing
 KINDS = {"Convolution": "conv", "addition": "+", "Concat": "concat"} | dict.fromkeys(GATES, "gate")  # told of a fold
-Places: TypeAlias = dict[int, tuple[int, float]]  # by step, its column and its lane, which is 0 in the middle
 
 
 def draw_graph(
@@ -127,7 +126,10 @@ def _piece(graph: Graph, first: int | None, last: int) -> list[int]:
     """The steps that lie on a way from `first` to `last`; constants and parameters are left out."""
     needed = graph.needed_for([(last, 0)])
     after = graph.follows_image if first is None else graph.fed_by([(first, 0)])
-    return [index for index in range(last + 1) if needed[index] and (after[index] or index == first)]
+    steps = [index for index in range(last + 1) if needed[index] and (after[index] or index == first)]
+    if not steps:
+        raise LayerError("nothing leads from the first layer to the last: give the one that runs earlier first")
+    return steps
 
 
 def _folded(graph: Graph, spine: Sequence[int], always: Collection[int]) -> list[int]:
@@ -144,12 +146,12 @@ def _folded(graph: Graph, spine: Sequence[int], always: Collection[int]) -> list
     return shown if len(shown) >= FEWEST else sorted({*always, *spine[-COLUMNS + 2 :]})
 
 
-def _unfolded(graph: Graph, steps: Sequence[int], whole: set[int]) -> Places:
-    """In the column of the longest way; whole maps in lane 0, parts where no box or arrow meets another."""
+def _unfolded(graph: Graph, steps: Sequence[int], whole: set[int]) -> dict[int, tuple[int, int]]:
+    """By step its column, that of the longest way, and its lane: 0 if it is whole, else where no arrow meets a box."""
     column: dict[int, int] = {}
     until: dict[int, int] = {}  # the column of the last step that takes it
-    places: Places = {}
-    taken: set[tuple[int, float]] = set()
+    places: dict[int, tuple[int, int]] = {}
+    taken: set[tuple[int, int]] = set()
     before = {index: [i for i, _ in graph.steps[index].inputs if i in steps] for index in steps}
     for index in steps:
         column[index] = 1 + max([column[i] for i in before[index]], default=-1)
@@ -178,4 +180,5 @@ def _way(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[flo
         return [*way, (x0 + 0.9, y0), (x0 + 0.9, turn), (x1, turn), (x1, y1 + HEIGHT / 2)]
     if y0 != y1 and x1 - x0 > 2.1:  # along its own lane, then over
         way.append((x1 - 1.25, y0))
-    return [*way, (x1 - WIDTH / 2, y1 + 0.16 * ((y1 < y0) - (y1 > y0)))]
+    nearer = 0 if y0 == y1 else 0.16 if y0 > y1 else -0.16  # to the side that it comes from
+    return [*way, (x1 - WIDTH / 2, y1 + nearer)]

@@ -134,7 +134,7 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
         Explanation(
             label=labels[number] if labels else f"class {number}",
             target=number,
-            logit=(logit := logits[image, number].item()),
+            logit=logits[image, number].item(),
             probability=None if probabilities is None else probabilities.reshape(logits.shape)[image, number].item(),
             layer=layer,
             grad_cam=heat[image],
@@ -143,24 +143,21 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
             saliency=saliency[image],
             photograph=photograph.pixels,
             placement=placement,
-            warnings=(
-                *notes,
-                *photograph.notes,
-                *caveats(layer, signed[image]),
-                *_cautions(placement, heat[image], logit),
-            ),
+            warnings=(*notes, *photograph.notes, *_cautions(layer, placement, signed[image], logits[image, number])),
         )
         for image, (number, photograph, placement) in enumerate(zip(ids, photographs, placements))
     ]
 
 
-def _cautions(placement: Placement, heat: np.ndarray, logit: float) -> Iterator[CamWarning]:
+def _cautions(layer: str, placement: Placement, signed: np.ndarray, logit: float) -> Iterator[CamWarning]:
+    """What keeps a reader from taking one picture's map at its face."""
     if placement.seen().mean() < MOST:
         left, top, right, bottom = placement.box
         height, width = placement.photograph
         part = f"the middle {right - left:.0f}x{bottom - top:.0f} of {width}x{height} pixels"
         yield InputWarning(f"the network saw {part}; with fit letterbox it sees them all")
-    share = heat.sum() / abs(logit) if logit else 1.0
+    yield from caveats(layer, signed)
+    share = np.maximum(signed, 0).sum() / abs(logit) if logit else 1.0
     if 0 < share < WEAK:
         said = f"all of the map together is {share:.2%} of the logit"
         yield MapWarning(f"{said}: it is drawn to its own scale and looks strong")

@@ -57,6 +57,8 @@ def test_a_piece_with_names_and_notes(small):
     assert [note.replace("\n", " ") for note in notes] == ["the end of the branch"]
     with pytest.raises(cam.LayerError, match="no layer 'seccond'"):
         cam.draw_graph(net, "seccond")
+    with pytest.raises(cam.LayerError, match="give the one that runs earlier first"):
+        cam.draw_graph(net, "head", "second")
 
 
 def test_one_output_of_several():

@@ -26,16 +26,6 @@ def check_rule(rule: str) -> str:
     return rule
 
 
-def positive(x: nd.NDArray) -> nd.NDArray:
-    """max(x, 0)."""
-    return nd.Activation(x, act_type="relu")
-
-
-def where_positive(dy: nd.NDArray, y: nd.NDArray) -> nd.NDArray:
-    """dy [y > 0], by MXNet's own operator, which leaves both arrays in the memory layout that they have."""
-    return call("_backward_Activation", [dy, y], {"act_type": "relu"})[0]
-
-
 def relu_back(dy: nd.NDArray, y: nd.NDArray, rule: str = "plain") -> nd.NDArray:
     """The gradient of y = max(x, 0), elementwise, any shape.
 
@@ -45,13 +35,14 @@ def relu_back(dy: nd.NDArray, y: nd.NDArray, rule: str = "plain") -> nd.NDArray:
     guided     dx = max(dy, 0) [y > 0]     Springenberg et al. 2015
     =========  ==========================  =====================================
     """
-    up = dy if rule == "plain" else positive(dy)
-    return up if rule == "deconvnet" else where_positive(up, y)
+    up = dy if rule == "plain" else nd.Activation(dy, act_type="relu")
+    # dy [y > 0] by MXNet's own operator, which leaves both arrays in the memory layout that they have.
+    return up if rule == "deconvnet" else call("_backward_Activation", [up, y], {"act_type": "relu"})[0]
 
 
 def relu6_back(dy: nd.NDArray, y: nd.NDArray, top: float, rule: str = "plain") -> nd.NDArray:
     """The gradient of y = min(max(x, 0), top): that of a ReLU, and nothing where y has reached the top."""
-    up = dy if rule == "plain" else positive(dy)
+    up = dy if rule == "plain" else nd.Activation(dy, act_type="relu")
     return up if rule == "deconvnet" else up * (y > 0) * (y < top)
 
 
@@ -74,16 +65,8 @@ def convolution_back(
     dx[n, c, k, l] is the sum over all o, u, v, i, j with s i + d u - p = k and s j + d v - p = l of
     w[o, c, u, v] dy[n, o, i, j]: the same weights, walked the other way (a transposed convolution).
 
-    Parameters
-    ----------
-    dy : NDArray (N, O, H', W')
-    weight : NDArray (O, C / groups, h, w)
-    shape : (N, C, H, W), of x
-    stride, pad, dilate : s, p and d for height and width
-
-    Returns
-    -------
-    NDArray (N, C, H, W)
+    `dy` is (N, O, H', W'), `weight` (O, C / groups, h, w), `shape` that of x, (N, C, H, W); `stride`, `pad` and
+    `dilate` are s, p and d for height and width.
     """
     kernel = weight.shape[2:]
     rest = tuple(  # rows and columns of x that the last step of the kernel did not reach
@@ -136,12 +119,7 @@ def concat_back(dy: nd.NDArray, sizes: Sequence[int], axis: int) -> list[nd.NDAr
 
 
 class Derivative:
-    """MXNet's own derivative of one operator: a tape that holds this operator alone.
-
-    Attributes
-    ----------
-    outputs : what the operator gives
-    """
+    """MXNet's own derivative of one operator: a tape that holds this operator alone. `outputs` is what it gives."""
 
     # The same functions in both modes, and right in train mode only: in inference oneDNN's max pooling reads positions
     # that were never written. All others must compute what the net computes, so in predict mode.
@@ -163,16 +141,16 @@ class Derivative:
 
         Raises NetError if MXNet has no derivative of this operator.
         """
-        heads = [k for k, y in enumerate(self._taped) if k in arriving and is_float(y)]
-        found: dict[int, nd.NDArray] = {}
+        heads = [k for k in sorted(arriving) if is_float(self._taped[k])]
+        dxs: list[nd.NDArray] = []
         if heads and self._marked:
-            ys, leaves = [self._taped[k] for k in heads], list(self._marked.values())
+            ys = [self._taped[k] for k in heads]
             dys = [arriving[k].astype(y.dtype, copy=False) for k, y in zip(heads, ys)]
             try:
-                dxs = autograd.grad(ys, leaves, head_grads=dys, retain_graph=True, train_mode=self._train)
+                dxs = autograd.grad(ys, [*self._marked.values()], dys, retain_graph=True, train_mode=self._train)
             except MXNetError as error:
                 raise NetError(f"MXNet has no derivative of {self._operator} ({in_one_line(error)})") from error
-            found = dict(zip(self._marked, dxs))
+        found = dict(zip(self._marked, dxs))
         return [found.get(k) for k in range(self._inputs)]
 
 

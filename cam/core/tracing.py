@@ -17,6 +17,12 @@ from .mxnet import blocks_of, listening, own_parameters, settings
 _lock = threading.RLock()
 _known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
 
+# What the output operators of MXNet's modules compute in prediction, where their labels play no part.
+PREDICTS = {
+    "LinearRegressionOutput": "identity", "MAERegressionOutput": "identity", "SVMOutput": "identity",
+    "LogisticRegressionOutput": "sigmoid", "SoftmaxOutput": "softmax", "Softmax": "softmax",
+}  # fmt: skip
+
 
 def trace(net: Block, inputs: int = 1) -> Graph:
     """The graph of a net that takes so many arrays, from an earlier trace if nothing has changed since.
@@ -84,7 +90,7 @@ def _trace(net: Block, inputs: int) -> Graph:
 
 def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
-    parameters = [one for one in parameters if not one.name.endswith("label")]  # a SymbolBlock takes it for one
+    by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
     named = [symbol for _, symbols in runs for symbol in symbols]
     symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in parameters), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
@@ -95,7 +101,12 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
             raise NetError(f"{kind} holds a graph of its own, as control flow does: no gradient is followed through it")
         options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
         inputs = tuple((index, place) for index, place, *_ in node["inputs"])
-        steps.append(Step(node["op"], node["name"], inputs, options))
+        parameter = by_name.get(node["name"]) if node["op"] == "null" else None
+        step = Step(node["op"], node["name"], inputs, options, parameter)
+        if step.op in PREDICTS:
+            axis = {"axis": "1"} if step.option("multi_output", False) else {}
+            step = Step(PREDICTS[step.op], step.name, inputs[:1], axis)
+        steps.append(step)
     heads = iter([(index, place) for index, place, *_ in description["heads"]])
     ends: list[Entry] = [next(heads) for one in outputs for _ in one.list_outputs()]
     by_path: dict[str, list[list[Entry]]] = {}
@@ -108,12 +119,9 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
     graph = Graph(steps, [index for index, _ in heads], ends, by_path, mx.sym.Group(outputs))
     for number, index in enumerate(graph.inputs):
         steps[index].input = number
-    by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
     for step, needed in zip(steps, graph.needed_for(ends)):
         if needed and step.op == "null" and step.parameter is None and step.input is None:
-            step.parameter = by_name.get(step.name)
-            if step.parameter is None and not step.name.endswith("label"):  # of an output operator, which ignores it
-                raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
+            raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
     return graph
 
 

@@ -93,8 +93,7 @@ class Pass:
                 wanted = [entry in self.asked or self._below[entry[0]] for entry in step.inputs]
                 self._backs[index] = derivative = rules.Derivative(step.op, inputs, options, wanted)
                 return derivative.outputs
-            # The same function; in inference oneDNN is less exact, and keeps the net's weights in a layout of its own.
-            with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
+            with autograd.train_mode() if step.op in rules.IN_TRAIN_MODE else nullcontext():
                 outputs = inputs if step.op in PASSES_ON else call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 
 from mxnet import nd
@@ -94,11 +94,13 @@ def _setting(value):
         return value
     if kind in (dict, list, tuple):
         return [_setting(one) for one in (value.values() if kind is dict else value)]
-    same: tuple = id(value), None
-    with suppress(TypeError):  # of a kind that cannot be referred to weakly
-        same = id(value), weakref.ref(value)  # a later object may get the number of one that is gone
-    held = {} if isinstance(value, (Block, Parameter)) else getattr(value, "__dict__", {})
-    return [same, *(one for one in list(held.values()) if type(one) in PLAIN)]  # of an object that holds settings
+    try:
+        same: tuple = id(value), weakref.ref(value)  # a later object may get the number of one that is gone
+    except TypeError:  # of a kind that cannot be referred to weakly
+        same = id(value), None
+    if isinstance(value, (Block, Parameter)) or not hasattr(value, "__dict__"):
+        return same
+    return [same, *(one for one in list(vars(value).values()) if type(one) in PLAIN)]  # an object that holds settings
 
 
 class _HooksOfOthers(OrderedDict):

@@ -16,6 +16,10 @@ from .errors import InputError, NetError, in_one_line
 from .mxnet import call
 
 RULES = ("plain", "guided", "deconvnet")
+# The same functions in both modes, and right in train mode only: in inference oneDNN is less exact, keeps weights in a
+# layout of its own, and goes back from a max pooling to positions that were never written. All others must compute what
+# the net computes, so in predict mode.
+IN_TRAIN_MODE = {"Convolution", "Deconvolution", "FullyConnected", "Pooling"}
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
@@ -73,7 +77,7 @@ def convolution_back(
         side + 2 * p - d * (k - 1) - 1 - (steps - 1) * s
         for side, steps, k, s, p, d in zip(shape[2:], dy.shape[2:], kernel, stride, pad, dilate)
     )
-    with autograd.train_mode():  # in inference oneDNN would rewrite the net's weights into a layout of its own
+    with autograd.train_mode():
         return nd.Deconvolution(
             dy, weight, kernel=kernel, stride=stride, pad=pad, dilate=dilate, adj=rest, num_filter=shape[1],
             num_group=groups, no_bias=True,
@@ -121,13 +125,9 @@ def concat_back(dy: nd.NDArray, sizes: Sequence[int], axis: int) -> list[nd.NDAr
 class Derivative:
     """MXNet's own derivative of one operator: a tape that holds this operator alone. `outputs` is what it gives."""
 
-    # The same functions in both modes, and right in train mode only: in inference oneDNN's max pooling reads positions
-    # that were never written. All others must compute what the net computes, so in predict mode.
-    IN_TRAIN_MODE = ("Convolution", "Deconvolution", "FullyConnected", "Pooling")
-
     def __init__(self, operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str], wanted: Sequence[bool]):
         """Run the operator; `wanted` says for each input whether its dx will be asked for."""
-        self._operator, self._train, self._inputs = operator, operator in self.IN_TRAIN_MODE, len(inputs)
+        self._operator, self._train, self._inputs = operator, operator in IN_TRAIN_MODE, len(inputs)
         leaves = [x.detach() for x in inputs]
         self._marked = {k: leaf for k, leaf in enumerate(leaves) if wanted[k] and is_float(leaf)}
         room = [nd.empty(leaf.shape, ctx=leaf.context, dtype=leaf.dtype) for leaf in self._marked.values()]

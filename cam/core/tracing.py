@@ -32,18 +32,15 @@ def trace(net: Block, inputs: int = 1) -> Graph:
     NetError if the net cannot be called with symbols; the sentence says what keeps it from that.
     """
     with _lock:
-        mark, kept = fingerprint(net), _known.setdefault(net, {})
+        # What a trace depends on: the blocks in their order, their settings, and which parameters they have.
+        mark = [
+            (path, weakref.ref(block), settings(block), [id(parameter) for parameter in own_parameters(block)])
+            for path, block in blocks_of(net)
+        ]
+        kept = _known.setdefault(net, {})
         if inputs not in kept or kept[inputs][0] != mark:
             kept[inputs] = mark, _trace(net, inputs)
         return kept[inputs][1]
-
-
-def fingerprint(net: Block) -> list:
-    """What a trace depends on: the blocks in their order, their settings, and which parameters they have."""
-    return [
-        (path, weakref.ref(block), settings(block), [id(parameter) for parameter in own_parameters(block)])
-        for path, block in blocks_of(net)
-    ]
 
 
 def _trace(net: Block, inputs: int) -> Graph:
@@ -55,11 +52,10 @@ def _trace(net: Block, inputs: int) -> Graph:
 
     def heard(block, forward):
         def run(*arguments, **options):
-            given = {id(one) for one in flat(arguments)}
+            given = {id(one) for one in flat(arguments) if isinstance(one, mx.sym.Symbol)}
 
             def own(one):  # a block that returns its input gets a step of its own, for a gradient of its own
-                returned = id(one) in given and isinstance(one, mx.sym.Symbol)
-                return mx.sym.identity(one, name=f"{block.name}_output") if returned else one
+                return mx.sym.identity(one, name=f"{block.name}_output") if id(one) in given else one
 
             try:
                 output = _each(forward(*arguments, **options), own)

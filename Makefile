@@ -133,7 +133,7 @@ crosscheck: $(READY) $(PEERS)/.ready ## compare every map with three peers', and
 reference: $(READY) $(PEERS)/.ready ## store the peers' maps of the embedded nets anew, for the tests
 	$(RUN) benchmarks/store_references.py export build/peer.npz
 	$(PEERS)/bin/python benchmarks/store_references.py captum build/peer.npz tests/captum_reference.npz
-	$(PEERS)/bin/python benchmarks/store_references.py methods build/peer.npz tests/truth/methods_reference.npz
+	$(PEERS)/bin/python benchmarks/store_references.py methods build/peer.npz tests/maps/relatives_reference.npz
 
 # Numpydoc asks for Sphinx, which its validation does without.
 $(VENV)/.numpydoc: | $(READY)

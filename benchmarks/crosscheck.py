@@ -33,7 +33,7 @@ TIMES = 1000  # what the target is multiplied by in "Grad-CAM++, target x 1000"
 def ours(target: Path) -> None:
     """Store the nets' parameters, images and classes, and our maps, under "net/map/layer/rank"."""
     import cam
-    from cam.core.inputs import normalisation_of, normalise
+    from cam.nets.normalisation import normalisation_of, normalise
 
     from mxnet import nd
 

@@ -43,6 +43,8 @@ NETS = {
     "cam.resnet50_v2()": cam.resnet50_v2,
     "cam.vgg16()": cam.vgg16,
 }
+SIZES = {"densenet121": 224, "cam.vgg16()": 224}  # pixels; they take no others
+SMALL = 64  # pixels of all others: what is kept from call to call does not hang on the size, and a thousand calls do
 NO_SUMS = ("densenet121", "cam.vgg16()")  # nets without an addition; the others have "features.8.2"
 PEAKS = ("resnet50_v2", "vgg16", "densenet121")
 
@@ -50,7 +52,8 @@ PEAKS = ("resnet50_v2", "vgg16", "densenet121")
 def functions(name: str, net, x: nd.NDArray) -> dict[str, Callable[[], object]]:
     """Every public function that runs or reads a net."""
 
-    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    size = x.shape[2]
+    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
 
     def everything_recorded():
         recording = cam.record(net, x)
@@ -73,8 +76,8 @@ def functions(name: str, net, x: nd.NDArray) -> dict[str, Callable[[], object]]:
         "saliency": lambda: cam.saliency(net, x, target=CLASS),
         "guided_backprop": lambda: cam.guided_backprop(net, x, target=CLASS),
         "guided_grad_cam": lambda: cam.guided_grad_cam(net, x, target=CLASS),
-        "explain": lambda: cam.explain(net, picture, target=CLASS),
-        "explain_many": lambda: cam.explain_many(net, [picture, picture]),
+        "explain": lambda: cam.explain(net, picture, target=CLASS, size=size),
+        "explain_many": lambda: cam.explain_many(net, [picture, picture], size=size),
         "layers": lambda: cam.layers(net, x),
         "default_layer": lambda: cam.default_layer(net, x),
         "paths": lambda: cam.paths(net),
@@ -100,7 +103,8 @@ def peak_megabytes() -> float:
 def growth(name: str, calls: int) -> list[list[str]]:
     """A row for each function of one net."""
     warnings.simplefilter("ignore", cam.CamWarning)
-    net, x = NETS[name](), nd.random.normal(shape=(1, 3, 224, 224))
+    size = SIZES.get(name, SMALL)
+    net, x = NETS[name](), nd.random.normal(shape=(1, 3, size, size))
     rows = []
     for label, call in functions(name, net, x).items():
         for _ in range(FIRST):
@@ -151,7 +155,8 @@ def main() -> None:
         [
             f"{report.machine()}.",
             report.table(head, peaks),
-            f"Resident memory during {arguments.calls} calls of each function, but for the first {FIRST}:",
+            f"Resident memory during {arguments.calls} calls of each function, but for the first {FIRST}, with images "
+            f"of {SMALL} pixels ({', '.join(f'{name}: {size}' for name, size in SIZES.items())}):",
             report.table(["net", "function", "first half, highest MB", "second half", ""], rows),
         ]
     )

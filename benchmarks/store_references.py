@@ -1,7 +1,7 @@
 """Maps of the embedded nets by peer implementations in PyTorch, on identical weights.
 
 `tests/core/test_peer.py` compares ours with what this script stored of Captum in `tests/captum_reference.npz`,
-`tests/truth/test_methods.py` with what it stored of the other peers in `tests/truth/methods_reference.npz`. After
+`tests/maps/test_relatives.py` with what it stored of the other peers in `tests/maps/relatives_reference.npz`. After
 `make train` store them again with `make reference`: this project's environment exports, the peers' environment, which
 has no MXNet, explains.
 """

@@ -4,7 +4,6 @@ Import cam before mxnet, so that MXNet uses all physical cores.
 """
 
 from . import startup  # noqa: F401 - before any import of MXNet  # isort: split
-from .core import blocks
 from .core.errors import (
     CamError,
     CamWarning,
@@ -19,30 +18,23 @@ from .core.errors import (
     NonFiniteError,
     WeightsError,
 )
-from .core.inputs import Normalisation
-from .core.layers import default_layer, layers, paths, relus
-from .core.maps import (
-    class_activation_map,
-    decompose,
-    grad_cam,
-    grad_cam_of,
-    guided_backprop,
-    guided_grad_cam,
-    guided_product,
-    hires_cam,
-    image_gradient,
-    resize_map,
-    saliency,
-)
+from .core.layers import paths
 from .core.recording import Recording, record
+from .maps.grad_cam import grad_cam, grad_cam_of, hires_cam
+from .maps.gradients import guided_backprop, guided_grad_cam, guided_product, image_gradient, saliency
+from .maps.layer_table import default_layer, layers, relus
+from .maps.relatives import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
+from .maps.resizing import resize_map
+from .maps.sums import class_activation_map, decompose
+from .nets import blocks
 from .nets.models import efficientnet_lite0, resnet50_v2, vgg16
+from .nets.normalisation import Normalisation
 from .pictures import gradcam, plot
 from .pictures.explanation import Explanation
 from .pictures.graph_drawing import draw_graph
 from .pictures.images import load_image
 from .pictures.pipeline import explain, explain_many
 from .truth import baselines, evaluation, exercises, metrics, scenes
-from .truth.methods import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
 from .truth.sanity_checks import check
 
 __all__ = [

@@ -12,17 +12,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "cam"
-ROOMS = ("cli", "pictures", "truth", "nets", "core")  # from the roof down: imports run downwards only
-CORE = (  # in the order in which to read it
-    "mxnet", "rules", "blocks", "graph", "tracing", "forward_backward", "errors", "checks", "inputs", "targets",
-    "endings", "layers", "recording", "maps",
+ROOMS = ("cli", "pictures", "truth", "nets", "maps", "core")  # from the roof down: imports run downwards only
+ORDER = (  # in which to read the two rooms that everything stands on
+    "mxnet", "rules", "graph", "tracing", "forward_backward", "errors", "checks", "targets", "layers", "recording",
+    "grad_cam", "gradients", "sums", "resizing", "relatives", "layer_table", "endings",
 )  # fmt: skip
 WAY = (  # of a picture, from its file to its panel
-    "cam.pictures.images.read_image", "cam.pictures.images.place", "cam.core.inputs.normalise",
-    "cam.core.inputs.input_for", "cam.core.checks.ready", "cam.core.tracing.trace", "cam.core.layers.recommended",
-    "cam.core.forward_backward.Pass", "cam.core.recording.Recording", "cam.core.maps.grad_cam_of",
-    "cam.core.maps.guided_product",
-    "cam.pictures.pipeline.explain", "cam.pictures.explanation.Explanation",
+    "cam.pictures.images.read_image", "cam.pictures.images.place", "cam.nets.normalisation.normalise",
+    "cam.nets.normalisation.input_for", "cam.core.checks.ready", "cam.core.tracing.trace",
+    "cam.core.layers.recommended", "cam.core.forward_backward.Pass", "cam.core.recording.Recording",
+    "cam.maps.grad_cam.grad_cam_of", "cam.maps.gradients.guided_product", "cam.pictures.pipeline.explain",
+    "cam.pictures.explanation.Explanation",
 )  # fmt: skip
 
 
@@ -43,10 +43,10 @@ def imports(tree: ast.Module, room: str) -> set[str]:
 
 
 def modules(room: str) -> list[Path]:
-    """The modules of a room, the core's in the order in which to read them."""
+    """The modules of a room, in the order in which to read them."""
     paths = [path for path in (PACKAGE / room).glob("*.py") if path.stem != "__init__"]
-    order = {name: place for place, name in enumerate(CORE)}
-    return sorted(paths, key=lambda path: (order.get(path.stem, len(order)) if room == "core" else 0, path.stem))
+    order = {name: place for place, name in enumerate(ORDER)}
+    return sorted(paths, key=lambda path: (order.get(path.stem, len(order)), path.stem))
 
 
 def table(room: str) -> list[str]:
@@ -75,7 +75,7 @@ def page() -> str:
     lines = [
         "# The house",
         "",
-        "`cam` has five rooms. Imports run downwards only, from the command line to the core, which imports nothing of "
+        "`cam` has six rooms. Imports run downwards only, from the command line to the core, which imports nothing of "
         "the rest; `make lint` checks it. This page is made by `python docs/architecture.py`.",
         "",
     ]

@@ -30,17 +30,19 @@ def public() -> Iterator[tuple[str, object]]:
     for name in cam.__all__:
         value = getattr(cam, name)
         for path, one in own(value, name) if isinstance(value, ModuleType) else [(name, value)]:
-            if inspect.isclass(one) and one.__module__ != "cam.core.blocks":  # Gluon calls the methods of blocks
+            if inspect.isclass(one) and one.__module__ != "cam.nets.blocks":  # Gluon calls the methods of blocks
                 yield from own(one, path)
             elif inspect.isfunction(one):
                 yield path, one
 
 
 def own(holder: object, name: str) -> Iterator[tuple[str, object]]:
-    """The public functions and classes that a module or class defines."""
+    """The public functions and classes that a module or class defines, or that the module's `__all__` names."""
     home = holder.__name__ if isinstance(holder, ModuleType) else holder.__module__
+    named = getattr(holder, "__all__", ())
     for key, value in vars(holder).items():
-        if not key.startswith("_") and getattr(value, "__module__", None) == home:
+        origin = getattr(value, "__module__", None) or ""
+        if not key.startswith("_") and (origin == home or (key in named and origin.startswith("cam."))):
             yield f"{name}.{key}", value
 
 

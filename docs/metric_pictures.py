@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cam
 from cam import baselines, evaluation, metrics, plot, scenes
-from cam.core.inputs import USUAL
+from cam.nets.normalisation import USUAL
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -40,10 +40,11 @@ show(
 )
 
 # %% [markdown]
-# *What to see: both networks were asked for the tiger. VGG16 lights up both animals, ResNet50v2 a spot at the feet of the
-# duck, and its guided picture is nothing but specks. A learner followed MXNet's tutorial on Grad-CAM and asked in a forum:
-# which layer is right for ResNet, and why is the guided picture unclear? Here are the tutorial's layers and rules with this
-# course's two networks. By lesson 7 you can repair both rows, and say what was wrong.*
+# *What to see: both networks were asked what speaks for the tiger. Grad-CAM answers with a region, guided Grad-CAM with
+# pixels. VGG16 lights up both animals, ResNet50v2 a spot at the feet of the duck, and its guided picture is nothing but
+# specks. A learner followed MXNet's tutorial on Grad-CAM and asked in a forum: which layer is right for ResNet, and why is
+# the guided picture unclear? Here are the tutorial's layers and rules with this course's two networks, which were trained
+# on scenes like this one. By lesson 7 you can repair both rows, and say what was wrong.*
 #
 # A network gives each class a score, its **logit**. A backward pass computes the **gradient** of one logit: for every
 # number in the network, how fast the logit changes with it. It goes from the logit through one layer after the other, back
@@ -88,7 +89,7 @@ print("dy", dy)
 
 # %%
 def relu_back(dy, x, rule):
-    """The gradient that leaves a ReLU; dy has arrived, x is what the ReLU received."""
+    """The gradient that leaves a ReLU; dy has arrived, x is what the ReLU received: both are numpy arrays."""
     if rule == "plain":
         return ...  # your code
     if rule == "deconvnet":
@@ -154,10 +155,10 @@ show(
 # *What to see: plain erases by the sign of the input, deconvnet by the sign of the gradient, guided by both.*
 
 # %% [markdown]
-# ## As a block that MXNet can differentiate
+# ## As a Function of MXNet
 #
-# An `autograd.Function` of MXNet has a forward and a backward of its own. We keep the mask $[x > 0]$, because on the way
-# back the input is gone.
+# An `autograd.Function` has a forward and a backward of its own: MXNet calls yours on the way back, whatever it computes.
+# We keep the mask $[x > 0]$, because by then the input is gone.
 
 
 # %%
@@ -198,7 +199,7 @@ def gradient_through(function, x, dy):
 
 for rule in by_hand:
     mine = gradient_through(MyReLU(rule), x, dy)
-    compare(f"{rule}, block and by hand", mine, by_hand[rule])
+    compare(f"{rule}, Function and by hand", mine, by_hand[rule])
     assert np.array_equal(mine, by_hand[rule])
 mxnets_own = gradient_through(nd.relu, x, dy)
 compare("plain and MXNet's own ReLU", by_hand["plain"], mxnets_own)
@@ -253,6 +254,8 @@ exercises.check(
     likely={
         "from x - step to x + step is twice epsilon": 24,
         "divide by 2 epsilon": 12 * 2e-3,
+        "the divisor needs brackets: / (2 * ...)": 12 * 1e-6,
+        "that pushes up only; push down, too": 12.003,
         "multiply f by dy before you add up": 4,
     },
 )
@@ -316,17 +319,21 @@ def back_through_stack(rule, depth=10):
 reached = {rule: back_through_stack(rule) for rule in by_hand}
 
 # %% [markdown]
-# > **Predict.** Plot the 200 guided values against the true ones. Will the points lie on a line, in a cloud around a line,
-# > or anywhere? Will some of them be negative?
+# The **cosine** tells how alike two lists of numbers are: 1 if they point the same way, 0 if they have nothing in common.
 
 
 # %%
 def cosine(a, b):
-    """1 if two lists of numbers point the same way, 0 if they have nothing in common."""
     return float(np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 similarity = {rule: cosine(values, reached["plain"]) for rule, values in reached.items()}
+
+# %% [markdown]
+# > **Predict.** Plot the 200 guided values against the true ones. Will the points lie on a line, in a cloud around a line,
+# > or anywhere? Will some of them be negative?
+
+# %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.3), sharey=True, layout="constrained")
 for axis, (rule, values) in zip(axes, reached.items()):
     axis.scatter(reached["plain"] / np.abs(reached["plain"]).max(), values / np.abs(values).max(), s=8)
@@ -372,29 +379,30 @@ assert abs(by_depth[1] - 1) < 1e-5 and list(by_depth.values()) == sorted(by_dept
 # first figure:
 
 # %%
-scene = scenes.draw(seed=10)
-recording = cam.record(cam.vgg16(), cam.load_image(scene.image))
+scene, vgg = scenes.draw(seed=10), cam.vgg16()
+assert len(cam.relus(vgg)) == 15
+recording = cam.record(vgg, cam.load_image(scene.image))
 of_tiger = {rule: recording.image_gradient(target="tiger", rule=rule).ravel() for rule in by_hand}
 for rule, gradient in of_tiger.items():
     print(
         f"{rule:10} cosine to the true gradient {cosine(gradient, of_tiger['plain']):.2f}, "
         f"negative {(gradient < 0).mean():.0%}"
     )
-
     assert rule == "plain" or abs(cosine(gradient, of_tiger["plain"])) < 0.1
     assert 0.3 < (gradient < 0).mean() < 0.7
 
 # %% [markdown]
-# Under the other two rules nothing is left of the true gradient, number by number. Here the lowest layer is a convolution
-# with weights of both signs. So a guided picture says "brighter here" and "darker there".
+# Under the other two rules nothing is left of the true gradient, number by number. And again many values are negative:
+# the lowest layer is a convolution, with weights of both signs. So a guided picture says "brighter here" and "darker
+# there".
 
 # %% [markdown]
 # ## What `cam` does
 #
-# `cam.blocks.ReLU` is your block, for networks that you build yourself. One thing is new: it calls its Function as
-# `function(x) * 1`. MXNet's fast convolutions have a memory layout of their own. One above the ReLU can hand its gradient
-# down in that layout, and Python code then reads garbage, without an error. On the way back the multiplication receives
-# the gradient first and puts it into the ordinary layout.
+# `cam.blocks.relu` is your Function, and `cam.blocks.ReLU` the same as a layer, for networks that you build yourself. One
+# thing is new, a multiplication: `function(x) * 1`. MXNet's fast convolutions have a memory layout of their own. One
+# above the ReLU can hand its gradient down in that layout, and Python code then reads garbage, without an error. On the
+# way back the multiplication receives the gradient first and puts it into the ordinary layout.
 
 # %%
 for rule in by_hand:

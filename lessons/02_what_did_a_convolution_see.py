@@ -38,7 +38,7 @@ lesson = Lesson(2, globals())
 scene = scenes.draw(seed=2)
 picture, (target, other) = cam.load_image(scene.image), scene.labels
 net = cam.vgg16()
-layer = "features.28"  # VGG16's last convolution, conv5_3: the layer that MXNet's tutorial took
+layer = "features.28"  # conv5_3, the last convolution (third of the fifth group): the layer that MXNet's tutorial took
 rec = cam.record(net, picture, layer)
 A, dA = rec.features(layer)[0], rec.gradient(layer, target=target)[0]  # (K, h, w) each
 
@@ -78,6 +78,7 @@ fired = {channel: cam.resize_map(np.maximum(A[channel], 0), 224) for channel in 
 means = {channel: [heat[mask].mean() for mask in scene.masks] for channel, heat in fired.items()}
 for channel, (on_target, on_other) in means.items():
     print(f"channel {channel:3}: mean {on_target:.1f} on the {target}, {on_other:.1f} on the {other}")
+assert len(A) == 128
 second, third = channels[1:3]
 assert dA[second].mean() > 0 > dA[third].mean()
 assert means[second][0] < means[second][1] and max(means[third]) < 0.05 < A[third].max()
@@ -162,6 +163,7 @@ dy = np.array([[1, 0], [0, 10]], np.float32)
 dx = convolve_backward(dy, w)
 likely = {
     "each input gets the gradient times the weight that it met": [[1, 1, 0], [1, 11, 10], [0, 10, 10]],
+    "the gradient of one output is one number, dy[i, j]": [[1, 1, 0], [1, 41, 40], [0, 40, 40]],
     "the weights stay as they are; they are not turned round": [[4, 3, 0], [2, 41, 30], [0, 20, 10]],
 }
 exercises.check("the gradient of the input", dx, [[1, 2, 0], [3, 14, 20], [0, 30, 40]], likely)
@@ -326,7 +328,8 @@ image.attach_grad()
 with autograd.record(train_mode=False):
     y = image
     for number, block in enumerate(net.features):
-        with autograd.train_mode() if isinstance(block, nn.MaxPool2D) else autograd.predict_mode():
+        mode = autograd.train_mode() if isinstance(block, nn.MaxPool2D) else autograd.predict_mode()
+        with mode:
             y = block(y)
         if number == 28:
             feature_map = y
@@ -335,6 +338,7 @@ with autograd.record(train_mode=False):
 logit.backward(train_mode=False)
 
 
+# %%
 def relative_error(found, expected):
     """The length of the difference over the length of what was expected: 0 is equal, 1 is as bad as all zeros."""
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))

@@ -107,6 +107,7 @@ likely = {
     "average over the positions, not over the channels": np.maximum((gradient.mean(axis=0) * A).sum(axis=0), 0),
     "average the gradient first, then multiply": np.maximum((gradient * A).sum(axis=0), 0),
     "the mean of the gradient, not its sum": [[0, 0], [8, 20]],
+    "add up the channels, do not average them": np.array([[0, 0], [2, 5]]) / 3,
 }
 exercises.check("the map", my_grad_cam(A, gradient), [[0, 0], [2, 5]], likely)
 print(my_grad_cam(A, gradient))
@@ -128,6 +129,7 @@ mine = my_grad_cam(A, gradient)  # (14, 14)
 compare("Grad-CAM, mine and cam's", mine, cam.grad_cam(net, x, target=first)[0])
 assert np.allclose(mine, cam.grad_cam(net, x, target=first)[0], rtol=1e-4, atol=1e-6)
 
+# %%
 figure, axis = plt.subplots(figsize=(9, 2.2), layout="constrained")
 axis.bar(range(len(alpha)), np.sort(alpha)[::-1], width=1)
 axis.axhline(0, color="black", linewidth=0.8)
@@ -158,12 +160,12 @@ for axis, label, mask in zip(axes, scene.labels, scene.masks):
 show(figure, alt="Two maps over the same scene: one bright on the outlined zebra, the other on the outlined drake.")
 
 # %% [markdown]
-# *What to see: another map. The white line is the true outline of the animal that the class names. `scene.masks` holds
-# it: which pixels belong to the animal.*
+# *What to see: another map. The white line is the true outline of the animal that the class names. We know it, since the
+# scene is composed of cut-outs: `scene.masks` holds which pixels belong to which animal.*
 #
 # ## Is it a good map?
 #
-# "It looks right" is how bad maps survive. We know the masks, so we measure:
+# "It looks right" is how bad maps survive. With the masks we can measure:
 #
 # - **energy in the mask**: of the sum of the map, the share inside the mask. A map without any idea gets the mask's share
 #   of the image: that is **chance**.
@@ -171,8 +173,8 @@ show(figure, alt="Two maps over the same scene: one bright on the outlined zebra
 # - **pointing game** ([Zhang et al. 2018](https://arxiv.org/abs/1608.00507)): is the maximum on the object, or at most 15
 #   pixels away?
 #
-# A map with nothing on either animal gets 0. Write the first measure. The map has 14x14 numbers and the mask 224x224, so
-# it is enlarged first.
+# A map with nothing on either animal has the share 0. Write the first measure. The map has 14x14 numbers and the mask
+# 224x224, so it is enlarged first.
 
 # %%
 mask, other = scene.masks
@@ -199,6 +201,8 @@ energy = lesson.fill("energy", energy)
 likely = {
     "that is the mean inside the mask; take sums": heat[mask].mean(),
     "divide by the sum over the whole map": heat[mask].sum(),
+    "divide by the whole map, not by what lies outside the mask": heat[mask].sum() / heat[~mask].sum(),
+    "that is the share on the right object": metrics.share_on_object(maps[first], mask, other),
     "that is the mask's share of the image": mask.mean(),
 }
 exercises.check("energy in the mask", energy, metrics.energy_in_mask(maps[first], mask), likely)
@@ -208,15 +212,15 @@ print(f"pointing game {metrics.pointing_game(maps[first], mask)}")
 coarse = mask.reshape(14, 16, 14, 16).mean(axis=(1, 3))
 of_coarse = metrics.energy_in_mask(coarse, mask)
 print(f"energy in the mask of the mask itself, drawn on a grid of 14x14: {of_coarse:.2f}")
-assert 2 * mask.mean() < energy < of_coarse < 0.5
+assert 2 * mask.mean() < energy < of_coarse and round(of_coarse, 1) == 0.5
 
 # %% [markdown]
 # Why is the energy far from 1, when the map looks so right? One number of the map covers 16x16 pixels, and what spills
 # over the outline counts as outside. On such a grid even the mask itself loses half, and the map spreads further.
 #
-# One scene proves nothing. Here are forty, with both animals of each. The brackets come from a **bootstrap**: draw
-# as many scenes as there are, with replacement, and take the mean; repeat. 95 % of these means lie in between. Whole
-# scenes are drawn, since the two maps of one scene are no independent witnesses.
+# One scene proves nothing. Here are forty that the network was not trained on, with both animals of each. The brackets
+# come from a **bootstrap**: draw as many scenes as there are, with replacement, and take the mean; repeat. 95 % of these
+# means lie in between. Whole scenes are drawn, since the two maps of one scene are no independent witnesses.
 #
 # > **Predict.** An edge filter, which takes the strength of the brightness's gradient, also makes a "map" of the scene,
 # > without any network. What will it reach?
@@ -224,7 +228,7 @@ assert 2 * mask.mean() < energy < of_coarse < 0.5
 # %%
 seeds = scenes.TEST_SEEDS[:40]
 of_maps = evaluation.evaluate(net, seeds)
-(of_edges,) = evaluation.compare(net, {"edges": baselines.edges}, None, seeds)
+(of_edges,) = evaluation.compare(net, {"edges": baselines.edges}, None, seeds)  # None: edges have no layer
 titles = {"energy": "energy in the mask", "share": "share on the right object", "near": "pointing game"}
 for measure, title in titles.items():
     print(f"{title:25} Grad-CAM {of_maps.interval(measure)}  edges {of_edges.interval(measure)}")
@@ -265,7 +269,7 @@ assert metrics.pointing_game(shown[absent], scene.masks[0]) and round(logits[fir
 # lower.*
 #
 # Is it an accident of this scene? Here are twenty, with VGG16 and with ResNet50v2, each at the layer that `cam` takes by
-# itself:
+# itself. `cam.grad_cam_of` makes the maps of all classes from one recording:
 
 # %%
 ratios = {}
@@ -316,7 +320,7 @@ for g in before_after:
 assert abs(np.mean(shares["features.29", "features.28"]) - np.mean(shares["features.29", "features.29"])) < 0.01
 
 # %% [markdown]
-# The features. Before the ReLU a detector that does not fire has a negative value. Times a negative weight that becomes
+# The features. Before the ReLU a detector that does not fire has a negative value. Times a negative weight, that becomes
 # positive "evidence". The ReLU sets it to zero, and then either gradient gives the same share. So take the layer after its
 # ReLU.
 #

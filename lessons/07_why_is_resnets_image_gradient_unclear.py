@@ -30,7 +30,7 @@ from functools import partial
 
 import cam  # before mxnet, so that MXNet uses every core
 from cam import evaluation, exercises, metrics, plot, scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 from course import Lesson, draw_intervals, reached_by_recipe, show
 from diagrams import net_graph
 
@@ -83,7 +83,7 @@ reached = ...  # your code: the paths of those blocks that are an nn.Activation
 # %% [markdown] tags=["solution-reached"]
 # <details><summary>Hint</summary>
 #
-# go through `cam.paths(net).items()`, and ask `isinstance(block, nn.Activation)`.
+# Go through `cam.paths(net).items()`, and ask `isinstance(block, nn.Activation)`.
 #
 # </details>
 #
@@ -102,6 +102,7 @@ exercises.check("the ReLUs that are blocks", ", ".join(reached), ", ".join(two),
 for title, recipe, every in (("ResNet50v2", reached, every_relu), ("VGG16", thirteen, cam.relus(vgg))):
     print(f"{title:10} computes {len(every)} ReLUs, and the recipe reaches {len(recipe)}")
 assert (len(reached), len(every_relu), len(thirteen), len(cam.relus(vgg))) == (2, 50, 13, 15)
+assert sum(isinstance(block, nn.Conv2D) for block in cam.paths(net).values()) == 49 + 4
 
 # %%
 inside = [name for name in every_relu if "stage4" in name][6:9]
@@ -152,9 +153,9 @@ assert results["plain", "plain"] == results["plain", "guided"] == -1
 assert results["guided", "plain"] == results["guided", "guided"] == 0
 
 # %% [markdown]
-# It matters. The second ReLU receives $+1$ and lets it through. On the way back the sign changes at the weight, and
-# only the first ReLU can stop what is negative then. In a deep net signs change at every convolution, so each of the 50
-# may have something to stop.
+# It matters. With the first guided the gradient is 0, with the second alone it stays $-1$. The second ReLU receives
+# $+1$ and lets it through. On the way back the sign changes at the weight, and only the first ReLU can stop what is
+# negative then. In a deep net signs change at every convolution, so each of the 50 may have something to stop.
 #
 # ## Is this what the learner computed?
 #
@@ -195,11 +196,11 @@ def by_mxnet(network, x, ids):
     return leaf.grad.asnumpy()
 
 
-def relative_error(one, other):
+def relative_error(one, other):  # lesson 2
     return np.linalg.norm(one - other) / np.linalg.norm(other)
 
 
-def cosine(one, other):
+def cosine(one, other):  # lesson 1
     return one.ravel() @ other.ravel() / np.linalg.norm(one) / np.linalg.norm(other)
 
 
@@ -207,7 +208,7 @@ number = net.labels.index(label)
 as_the_learner, mended = (by_mxnet(exchanged(net.features, mend), x, [number])[0] for mend in (False, True))
 with_where = pictures["ResNet50v2, 2 of 50"]
 for title, gradient in (("pooling mended", mended), ("MXNet's pooling", as_the_learner)):
-    print(f"{title:15} and cam with where=two: relative L2 {relative_error(gradient, with_where):.0e}")
+    print(f"{title:15} and cam with where=two: relative error {relative_error(gradient, with_where):.0e}")
 assert relative_error(mended, with_where) < 2e-3  # in inference MXNet's convolutions are less exact
 
 # %%
@@ -260,8 +261,11 @@ def smoothness(gradient):
 smoothness = lesson.fill("smoothness", smoothness)
 ramp = np.add.outer(np.arange(8.0), np.arange(8.0))[None]
 board = np.indices((1, 8, 8)).sum(axis=0) % 2.0
-for title, test, right in (("a ramp", ramp, 1), ("a chessboard", board, -1)):
-    exercises.check(title, smoothness(test), right, {"one direction may be missing": 0.5 * right}, tolerance=0.02)
+stripes = np.indices((1, 8, 8))[1] % 2.0  # rows of zeros and rows of ones in turn
+exercises.check("a ramp", smoothness(ramp), 1, {"take the mean of the two, not their sum": 2}, tolerance=0.02)
+exercises.check("a chessboard", smoothness(board), -1, tolerance=0.02)
+likely = {"the lower neighbour is missing": 1, "the right neighbour is missing": -1}
+exercises.check("stripes", smoothness(stripes), 0, likely, tolerance=0.02)
 
 # %% [markdown]
 # A smooth picture can still be in the wrong place. So here are three more numbers, of the magnitude of the gradient:
@@ -289,20 +293,22 @@ kinds = {
     "VGG16, 13 of 15": (vgg, "guided", thirteen),
     "VGG16, 15 of 15": (vgg, "guided", None),
 }
-only_dense = [name for name in cam.relus(vgg) if name not in thirteen]  # for later
-found, between, area, of_scene = {"edges, no network": []}, {}, [], []
+later = {"VGG16, only the last 2": (vgg, "guided", [name for name in cam.relus(vgg) if name not in thirteen])}
+
+# %%
+found = {kind: [] for kind in (*kinds, *later, "edges, no network")}
+between = {kind: [] for kind in (*kinds, *later)}  # how alike the gradients for a scene's two objects are
+area, of_scene = [], []
 for start in range(0, 40, 10):
     drawn = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[start : start + 10]]
     batch = nd.concat(*(cam.load_image(one.image) for one in drawn), dim=0)  # (10, 3, 224, 224)
     both = [[one.class_ids[target] for one in drawn] for target in (0, 1)]
     recordings = {network: cam.record(network, batch) for network in (net, vgg)}
-    for kind, (network, rule, where) in kinds.items():
+    for kind, (network, rule, where) in (kinds | later).items():
         pair = [recordings[network].image_gradient(target=ids, rule=rule, where=where) for ids in both]
-        between.setdefault(kind, []).extend(cosine(*one) for one in zip(*pair))
-        for target, gradients in enumerate(pair):
-            found.setdefault(kind, []).append(measure(gradients, drawn, target))
-    pair = [recordings[vgg].image_gradient(target=ids, rule="guided", where=only_dense) for ids in both]
-    between.setdefault("VGG16, only the last 2", []).extend(cosine(*one) for one in zip(*pair))
+        between[kind] += [cosine(one, other) for one, other in zip(*pair)]
+        for target in (0, 1):
+            found[kind].append(measure(pair[target], drawn, target))
     edges = [np.stack(np.gradient(one.image.mean(axis=2))) for one in drawn]  # (2, 224, 224) each
     for target in (0, 1):
         found["edges, no network"].append(measure(edges, drawn, target))
@@ -363,6 +369,7 @@ assert gain["ResNet50v2, 50 of 50"].mean > 2 * gain["ResNet50v2, 2 of 50"].mean
 assert gain["VGG16, 13 of 15"].low > 2 * gain["ResNet50v2, 2 of 50"].high
 assert mean["VGG16, 0 of 15"][3] < mean["edges, no network"][3]
 assert abs(mean["VGG16, 13 of 15"][0] - mean["VGG16, 15 of 15"][0]) < 0.01
+assert abs(mean["ResNet50v2, 2 of 50"][0] - mean["VGG16, 0 of 15"][0]) < 0.02
 
 # %% [markdown]
 # Smoothness shows it: with 2 of 50, ResNet50v2's gradient is about as rough as VGG16's plain one. So does the energy
@@ -392,15 +399,18 @@ for kind, value in alike.items():
 assert f"{mean['VGG16, 13 of 15'][2]:.3f} {mean['VGG16, 15 of 15'][2]:.3f}" == "0.603 0.517"
 assert abs(mean["VGG16, 13 of 15"][1] - mean["VGG16, 15 of 15"][1]) < 0.01
 assert alike["VGG16, 15 of 15"].low > 0.98 > 0.95 > alike["VGG16, 13 of 15"].high
+assert alike["VGG16, 0 of 15"].high < alike["VGG16, 13 of 15"].low
+assert alike["ResNet50v2, 0 of 50"].high < alike["ResNet50v2, 50 of 50"].low
 assert alike["VGG16, only the last 2"].low > alike["VGG16, 13 of 15"].high
 assert [f"{alike[f'ResNet50v2, {count} of 50'].mean:.2f}" for count in (0, 2, 50)] == ["-0.14", "0.72", "0.67"]
 
 # %% [markdown]
-# With all 15, the two pictures are nearly the same. The last two ReLUs alone do more to that than the other thirteen
-# together. In the Dense layers the classes part, by negative weights: *this* speaks for the zebra and against the
-# drake. A guided ReLU throws the "against" away. In ResNet50v2 one of the two blocks is the ReLU just below the only
-# Dense layer. The two alone take the likeness from -0.14 to 0.72, and the other 48 add none: with all 50 it is 0.67,
-# further from 1 than in VGG16.
+# With the plain rule the two pictures differ most, in both networks. With all 15 of VGG16's they are nearly the same.
+# The last two ReLUs alone do more to that than the other thirteen together. In the Dense layers the classes part, by
+# negative weights: *this* speaks for the zebra and against the drake. A guided ReLU throws the "against" away. In
+# ResNet50v2 one of the two blocks is the last ReLU, with nothing but the pooling between it and the only Dense layer.
+# The two alone take the likeness from -0.14 to 0.72, and the other 48 add none: with all 50 it is 0.67, further from 1
+# than in VGG16.
 #
 # ## Everything together
 #
@@ -421,25 +431,30 @@ show(
     alt="Four rows: VGG16 and ResNet50v2, each for the zebra and for the drake. Grad-CAM lies on the animal that is asked "
     "for, the guided gradient draws both animals, and their product draws the right one.",
 )
-methods = {vgg: partial(cam.guided_grad_cam, where=thirteen), net: cam.guided_grad_cam}
-times = []
-for network, method in methods.items():
-    (one,) = evaluation.compare(network, {"guided Grad-CAM": method}, None, scenes.TEST_SEEDS[:40])
-    print(f"{type(network).__name__:10} guided Grad-CAM, energy in the mask: {one.interval('energy')}")
-    times.append(one.energy.mean())
-assert [f"{one:.2f}" for one in times] == ["0.81", "0.83"]
 
 # %% [markdown]
 # *What to see: Grad-CAM finds the animal that is asked for, guided backpropagation draws both animals, and the product
 # shows the right one. VGG16 is guided at 13 of 15 ReLUs, ResNet50v2 at all 50.*
 #
+# One scene is no measurement. Here are the 40 of before:
+
+# %%
+methods = {vgg: partial(cam.guided_grad_cam, where=thirteen), net: cam.guided_grad_cam}
+energies = []
+for network, method in methods.items():
+    (one,) = evaluation.compare(network, {"guided Grad-CAM": method}, None, scenes.TEST_SEEDS[:40])
+    print(f"{type(network).__name__:10} guided Grad-CAM, energy in the mask: {one.interval('energy')}")
+    energies.append(one.energy.mean())
+assert [f"{energy:.2f}" for energy in energies] == ["0.81", "0.83"]
+
+# %% [markdown]
 # Over the 40 scenes 0.81 of VGG16's guided Grad-CAM lies in the mask, and 0.83 of ResNet50v2's.
 #
 # ## Why are VGG16's lines finer?
 #
 # Look at the stripes. ResNet50v2's lines are coarser. A suspect: it halves the picture's size twice before its first
 # block, VGG16 only after its second and fourth convolution. Test it. Enlarge the picture to 448x448, so that the
-# halvings leave twice as many positions, and average the gradient back to 224x224.
+# halvings leave twice as many positions on each side, and average the gradient back to 224x224.
 #
 # > **Predict.** If the suspect is guilty, what happens to the correlation of a pixel with the one four steps away? Fine
 # > lines make it small.
@@ -553,7 +568,7 @@ off = [
     relative_error(adds[kind], cam.guided_backprop(net, batch, target=ids, where=where))
     for kind, where in (("2 of 50", reached), ("50 of 50", None))
 ]
-print(f"rewritten by hand, and cam: relative L2 {off[0]:.0e} and {off[1]:.0e}")
+print(f"rewritten by hand, and cam: relative error {off[0]:.0e} and {off[1]:.0e}")
 in_mask = {kind: measure(gradients, ten, 0)[3] for kind, gradients in adds.items()}
 for kind, values in in_mask.items():
     print(f"{kind:23} energy in the mask, ten scenes {metrics.bootstrap(values)}")
@@ -615,7 +630,7 @@ lesson.solution("exercise_1")  # or your own code
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>
 #
-# the names of the steps tell the stage: "stage1" to "stage4".
+# The names of the steps tell the stage: "stage1" to "stage4".
 #
 # </details>
 #

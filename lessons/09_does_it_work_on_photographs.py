@@ -46,7 +46,8 @@ show(
 )
 
 # %% [markdown]
-# *What to see: a photograph, and where the network finds its espresso: on the coffee, inside the cup.*
+# *What to see: a photograph, and where the network finds its espresso: on the coffee, inside the cup. The square is what
+# the network is shown.*
 #
 # So far each network knew 20 cut-outs. EfficientNet-Lite0 knows 1000 classes and real photographs. It is an ordinary
 # Gluon net of 16 blocks, nine of which add their input with a plain `+`. Its ReLU6, a ReLU that stops at 6, is a plain
@@ -77,11 +78,11 @@ assert max(first_p[name] for name in ("rocket", "astronaut", "grace_hopper")) < 
 assert firsts["rocket"][3][0] == "space shuttle" and firsts["grace_hopper"][2][0] == "military uniform"
 
 # %% [markdown]
-# Coffee and tripod are sure. The cat is three cats at once, with nothing wrong in that: the photograph does not tell which.
-# The rocket is a missile or a drilling platform; "space shuttle" comes fourth. For the astronaut herself there is no class
-# among the 1000, and the network says "bobsled" and "football helmet". The officer is given an academic gown and a
-# mortarboard; "military uniform" would be right, and comes third. In these three the first probability is small, and that
-# is the only sign of it.
+# Of coffee and tripod it is sure. The cat is three cats at once, with nothing wrong in that: the photograph does not
+# tell which. The rocket is a missile or a drilling platform; "space shuttle" comes fourth. For the astronaut herself
+# there is no class among the 1000, and the network says "bobsled" and "football helmet". The officer is given an
+# academic gown and a mortarboard; "military uniform" would be right, and comes third. In these three the first
+# probability is small, and that is the only sign of it.
 #
 # ## What the network is shown
 #
@@ -96,7 +97,7 @@ by_hand = ...  # your code: (3, 224, 224)
 # %% [markdown] tags=["solution-by_hand"]
 # <details><summary>Hint</summary>
 #
-# subtract 127, divide by 128, and move the channels to the front.
+# Subtract 127, divide by 128, and move the channels to the front.
 #
 # </details>
 #
@@ -163,7 +164,7 @@ show(
 # %% [markdown]
 # *What to see: each row is a photograph, and what lies outside the network's view is plain or black. In Grad-CAM the
 # espresso is on the coffee and the tripod on the tripod. Guided Grad-CAM draws the man's face too, where the map is not
-# quite zero. The two below surprise. "Academic gown" is on the cap as much as on the cloth, and "bobsled" on the rim of
+# quite zero. The two below surprise. "Academic gown" is on the cap more than on the cloth, and "bobsled" on the rim of
 # the suit, on the helmet and beside it: the network shows you what it takes for a bobsled. A map of a wrong answer
 # explains the wrong answer. Saliency is the same cloud of speckles as ever.*
 #
@@ -228,7 +229,8 @@ layers = {
 }
 table = cam.layers(net)
 print("\n".join(f"{row.path:22} {row.advice or 'whole'}" for row in table if row.path in layers.values()))
-assert sum(row.path.endswith("project") and not row.whole for row in table) == 9  # ends of branches
+ends = [row.whole for row in table if row.path.endswith("project")]  # one for each block
+assert len(ends) == 16 and ends.count(False) == 9  # nine blocks add what came in
 rows = []
 for name in xs:
     rec = cam.record(net, xs[name], list(layers.values()), image_gradient=False)
@@ -237,7 +239,7 @@ for name in xs:
 show(
     plot.grid(rows, [f"{name}\n{found[name].label}" for name in xs], ["seen", *layers], size=1.8),
     alt="Six photographs in rows; Grad-CAM of the first choice at the branch's end, shortcut, Add and GAP's input. At the "
-    "first three there are spots, some in corners; at GAP's input one broad patch, on the object except beside the rocket.",
+    "first three there are spots, some in corners; at GAP's input broad patches, on the object except beside the rocket.",
 )
 
 # %% [markdown]
@@ -251,8 +253,8 @@ show(
 # Photographs have no masks, so looking is all that they allow. Our scenes have masks, and their 20 classes are classes
 # of ImageNet. So the same network can be measured: 100 test scenes with two objects, both explained.
 #
-# > **Predict.** Which of the four layers puts most of its evidence on either object on the *right* one? And will the
-# > order be that of lesson 5?
+# > **Predict.** Which of the four layers has the largest share on the right object? And will the branch's end be behind
+# > its Add, as in lesson 5?
 
 # %%
 seeds = scenes.TEST_SEEDS[:100]
@@ -312,25 +314,27 @@ def paired(better, worse, measure):
 
 # %%
 paired = lesson.fill("paired", paired)
+expected = by_scene("Add", "share").mean() - by_scene("branch's end", "share").mean()
+came = paired("Add", "branch's end", "share").mean
+exercises.check("Add minus branch's end, mean of the share", came, expected, {"the other way round": -expected})
 pairs = [("shortcut", "branch's end"), ("Add", "branch's end"), ("GAP's input", "branch's end"), ("GAP's input", "Add")]
 for measure, title in measures.items():
     print(title)
     for better, worse in pairs:
         difference = paired(better, worse, measure)
         verdict = "more" if difference.low > 0 else "less" if difference.high < 0 else "not told apart"
-        print(f"  {better} minus {worse:13} {difference}  {verdict}")
+        print(f"  {better:11} minus {worse:12} {difference}  {verdict}")
 assert accuracy < 0.5 and all(paired(one, "branch's end", measure).low > 0 for one, _ in pairs for measure in measures)
 assert paired("GAP's input", "Add", "share").low > 0 > paired("GAP's input", "Add", "energy").high
 
 # %% [markdown]
-# **The argument of lessons 5 and 6 holds on a network that was made by others, for ImageNet**: the end of the branch is
-# the worst of the four in all three measures, and the sum that it belongs to is better in each.
+# GAP's input has the largest share, and the branch's end is behind its Add. **The argument of lessons 5 and 6 holds on a
+# network that was made by others, for ImageNet**: the end of the branch is the worst of the four in all three measures.
 #
-# But "the later, the better" does not hold in every measure. GAP's input puts the largest share on the right object;
-# the Add has more of its energy inside the mask. Four convolutions lie between them. They make the map more certain of
-# *which* object and spread it over more than the object. That is a likely reason and not a proven one. And on the
-# photographs above, judge for yourself which of the two you would show to somebody. What a layer is worth depends on the
-# pictures; whether it is whole does not.
+# But "the later, the better" does not hold in every measure. The Add has more of its energy inside the mask than GAP's
+# input. Four convolutions lie between them. They make the map more certain of *which* object and spread it over more
+# than the object. That is a likely reason and not a proven one. And on the photographs above, judge for yourself which
+# of the two you would show to somebody. What a layer is worth depends on the pictures; whether it is whole does not.
 #
 # The network's first choice is one of the two objects in fewer than half of the scenes. Cut-outs on smooth colours are
 # no photographs. The maps were asked for the objects all the same, as the shuttle was.
@@ -427,12 +431,12 @@ lesson.solution("exercise_2")  # or your own code
 
 # %% [markdown]
 # **3.** ★★★ At GAP's input the signed map and the bias add up to the logit, exactly. Show it for the coffee, with the
-# network as it is. Do not divide by the 49 positions: the map of `cam.grad_cam(..., relu=False)` is so already.
+# network as it is. The map of `cam.grad_cam(..., relu=False)` is already divided by the 49 positions.
 
 # %% [markdown] tags=["solution-exercise_3"]
 # <details><summary>Hint</summary>
 #
-# the bias is `net.output.bias.data()`, the class `found["coffee"].target`; compare with `found["coffee"].logit`.
+# The bias is `net.output.bias.data()`, the class `found["coffee"].target`; compare with `found["coffee"].logit`.
 #
 # </details>
 #

@@ -89,7 +89,7 @@ exact = ...  # your code: a list of their names
 # %% [markdown] tags=["solution-exact"]
 # <details><summary>Hint</summary>
 #
-# the green leaves of the tree. AlexNet flattens and has three Dense layers; SqueezeNet ends in a pooling alone.
+# The green leaves of the tree. AlexNet flattens and has three Dense layers; SqueezeNet ends in a pooling alone.
 #
 # </details>
 #
@@ -206,6 +206,7 @@ assert {row.path: row.whole for row in table}["branch"] is False
 # %% [markdown]
 # "GAP and Dense", though there is neither a block called GAP nor a Pooling: a mean over height and width is one. And
 # the last convolution is the gate's. It says how much of each channel passes at each position, and not what passes.
+# `branch` is a part, and its row names the sum to take in its place.
 #
 # ## An exported net
 #
@@ -241,28 +242,39 @@ three = ["zebra", "tiger", "fire engine"]
 
 def with_any(seeds, count):
     """The first scenes that show at least one of the three."""
-    found = (one for one in map(scenes.draw, seeds) if set(one.labels) & set(three))
-    return [one for one, _ in zip(found, range(count))]
+    found = []
+    for seed in seeds:
+        one = scenes.draw(seed)
+        if set(one.labels) & set(three):
+            found.append(one)
+        if len(found) == count:
+            return found
 
 
 def inputs(drawn):
+    """The scenes as the network's input: (N, 3, 224, 224)."""
     return nd.concat(*(cam.load_image(one.image, net=lite) for one in drawn), dim=0)
 
 
 def features(drawn):
+    """What comes out of the body, ten scenes at a time: (N, 1280)."""
     return nd.concat(*(lite.features(inputs(drawn[i : i + 10])) for i in range(0, len(drawn), 10)), dim=0)
 
 
 def shown(drawn):
+    """Which of the three labels each scene shows: 0 or 1, (N, 3)."""
     return nd.array([[label in one.labels for label in three] for one in drawn])
 
 
 train, test = with_any(scenes.TRAIN_SEEDS, 60), with_any(scenes.TEST_SEEDS, 30)
 of_train, of_test = features(train), features(test)
+
+# %%
 head = nn.Dense(3, in_units=of_train.shape[1])
 mx.random.seed(0)
 head.initialize()
-trainer, loss = gluon.Trainer(head.collect_params(), "adam", {"learning_rate": 0.01}), gluon.loss.SigmoidBCELoss()
+trainer = gluon.Trainer(head.collect_params(), "adam", {"learning_rate": 0.01})
+loss = gluon.loss.SigmoidBCELoss()
 for _ in range(60):
     with autograd.record():
         mean = loss(head(of_train), shown(train)).mean()
@@ -286,6 +298,8 @@ class ThreeLabels(HybridBlock):
 tuned = ThreeLabels()
 tuned.normalisation, tuned.labels = lite.normalisation, three
 print("\n".join(str(cam.layers(tuned)).splitlines()[-2:]))
+
+# %%
 shares, of_scene = {"ImageNet's head": [], "your head": []}, []
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
@@ -300,7 +314,6 @@ for title, values in shares.items():
     print(f"{title:16} share on the right object {metrics.bootstrap(values, clusters=of_scene)}")
 paired = metrics.bootstrap(np.subtract(shares["your head"], shares["ImageNet's head"]), clusters=of_scene)
 print(f"your head minus ImageNet's, paired: {paired}")
-
 assert paired.low > 0 and right.mean() > 0.9 and of_train.shape[1] == 1280
 
 # %% [markdown]
@@ -482,22 +495,29 @@ def by_tape(net, x, number, train_mode=False):
 
 
 victim = cam.resnet50_v2()  # this one will not be the same afterwards
-prepared = {  # what the net is shown
-    "right": cam.load_image,
-    "normalisation": lambda image: nd.array(image.transpose(2, 0, 1)[None] / 255),
-    "BGR": lambda image: cam.load_image(image[..., ::-1].copy()),
-    "axes": lambda image: cam.load_image(image).transpose((0, 1, 3, 2)),
-}
-explained = {  # and how it is explained
-    "softmax": lambda x, n: cam.grad_cam(net, x, target=lambda z: nd.softmax(z)[:, n])[0],
-    "train mode": lambda x, n: by_tape(victim, x, n, train_mode=True),
-    "layer": lambda x, n: cam.grad_cam(net, x, target=n, layer="features.8.2.conv3")[0],
-}
+
+
+def as_shown(mistake, image):
+    """What a notebook with this mistake shows to the net: NDArray (1, 3, 224, 224)."""
+    if mistake == "normalisation":
+        return nd.array(image.transpose(2, 0, 1)[None] / 255)
+    if mistake == "BGR":
+        return cam.load_image(image[..., ::-1].copy())
+    if mistake == "axes":
+        return cam.load_image(image).transpose((0, 1, 3, 2))
+    return cam.load_image(image)
 
 
 def heat_of(mistake, image, number):
-    x = prepared.get(mistake, prepared["right"])(image)
-    return explained.get(mistake, lambda x, n: cam.grad_cam(net, x, target=n)[0])(x, number)
+    """The map that a notebook with this mistake makes: numpy (7, 7)."""
+    x = as_shown(mistake, image)
+    if mistake == "softmax":
+        return cam.grad_cam(net, x, target=lambda z: nd.softmax(z)[:, number])[0]
+    if mistake == "train mode":
+        return by_tape(victim, x, number, train_mode=True)
+    if mistake == "layer":
+        return cam.grad_cam(net, x, target=number, layer="features.8.2.conv3")[0]
+    return cam.grad_cam(net, x, target=number)[0]
 
 
 # %% [markdown]
@@ -506,30 +526,30 @@ def heat_of(mistake, image, number):
 
 # %%
 mistakes = ["right", "softmax", "normalisation", "BGR", "axes", "train mode", "layer"]
-found, in_scene = {mistake: [] for mistake in mistakes}, {}
-both = np.repeat(range(10), 2)  # two maps of each scene, which are drawn together
+ten = [scenes.draw(seed) for seed in scenes.TEST_SEEDS[:10]]
+found = {mistake: [] for mistake in mistakes}
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
-    for one in map(scenes.draw, scenes.TEST_SEEDS[:10]):
+    for one in ten:
         for mistake in mistakes:
             for place in (0, 1):
                 heat = heat_of(mistake, one.image, one.class_ids[place])
                 share = metrics.share_on_object(heat, one.masks[place], one.masks[1 - place])
                 found[mistake].append((share, metrics.pointing_game(heat, one.masks[place]), heat.max()))
-print(f"{'':14} {'share on the right object':26} within 15 pixels  median of the map's maximum  top class in the scene")
-for mistake, rows in found.items():
-    share, near, strongest = np.array(rows, float).T
-    network = victim if mistake == "train mode" else net
-    x_of = prepared.get(mistake, prepared["right"])
-    in_scene[mistake] = np.mean([
-        network(x_of(one.image)).argmax(axis=1).asscalar() in one.class_ids
-        for one in map(scenes.draw, scenes.TEST_SEEDS[:10])
-    ])  # fmt: skip
-    print(
-        f"{mistake:14} {metrics.bootstrap(share, clusters=both)!s:26} {near.mean():<17.2f} {np.median(strongest):<28.3g} {in_scene[mistake]:.0%}"
-    )
+table = {mistake: np.array(rows, float).T for mistake, rows in found.items()}  # (3, 20) each
 
-table = {mistake: np.array(rows, float).T for mistake, rows in found.items()}
+in_scene = {}  # how often the first choice is in the scene
+for mistake in mistakes:
+    network = victim if mistake == "train mode" else net
+    choices = [network(as_shown(mistake, one.image)).argmax(axis=1).asscalar() for one in ten]
+    in_scene[mistake] = np.mean([choice in one.class_ids for choice, one in zip(choices, ten)])
+
+# %%
+both = np.repeat(range(10), 2)  # two maps of each scene, which are drawn together
+print(f"{'':14} {'share on the right object':26} within 15 pixels  median of the map's maximum  top class in the scene")
+for mistake, (share, near, strongest) in table.items():
+    interval = metrics.bootstrap(share, clusters=both)
+    print(f"{mistake:14} {interval!s:26} {near.mean():<17.2f} {np.median(strongest):<28.3g} {in_scene[mistake]:.0%}")
 worse = [
     mistake for mistake in mistakes if metrics.bootstrap(table["right"][0] - table[mistake][0], clusters=both).low > 0
 ]  # paired, on the same maps
@@ -557,9 +577,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", cam.CamWarning)
     for mistake in ("normalisation", "BGR", "axes", "layer"):
         worst = int(table[mistake][0].argmin())
-        one, place = scenes.draw(scenes.TEST_SEEDS[worst // 2]), worst % 2
+        one, place = ten[worst // 2], worst % 2
         heats = [heat_of(kind, one.image, one.class_ids[place]) for kind in ("right", mistake)]
         pairs[f"{mistake}\n{one.labels[place]}"] = [plot.overlay(one.image, heat) for heat in heats]
+
+# %%
 sure = scenes.draw(seed=7, objects=1)
 heats = [heat_of(kind, sure.image, sure.class_ids[0]) for kind in ("right", "softmax")]
 pairs[f"softmax\n{sure.labels[0]}"] = [plot.overlay(sure.image, heat, maximum=heats[0].max()) for heat in heats]
@@ -567,12 +589,16 @@ p = cam.record(net, cam.load_image(sure.image), []).probabilities.max()
 print(
     f"softmax: probability {p:.3f}; the map's maximum is {heats[0].max():.3g} for the logit, {heats[1].max():.3g} for it"
 )
+assert heats[1].max() < heats[0].max()
 
+# %%
 heats = [cam.grad_cam(one, x, target=number)[0] for one in (net, victim)]  # both in predict mode
 pairs["train mode\nzebra"] = [plot.overlay(zebra.image, heat, maximum=heats[0].max()) for heat in heats]
 z = [one(x)[0, number].asscalar() for one in (net, victim)]
 print(f"train mode: the zebra's logit was {z[0]:.2f}; after the 20 passes above the same net says {z[1]:.2f}")
+assert abs(z[0] - z[1]) > 0.5
 
+# %%
 image = x.copy()
 image.attach_grad()
 with autograd.record(train_mode=False):
@@ -582,12 +608,14 @@ with autograd.record(train_mode=False):
 logit.backward(train_mode=False)
 gradients = [cam.image_gradient(net, x, target=number)[0], image.grad[0].asnumpy()]
 pairs["cut tape\nimage gradient"] = [plot.signed_image(one) for one in gradients]
+assert not image.grad.asnumpy().any()
+
+# %%
 show(
     plot.grid([list(row) for row in zip(*pairs.values())], ["as it should be", "broken"], list(pairs), size=1.7),
     alt="Seven columns of two pictures, above as it should be and below broken. With wrong input the map is empty or somewhere else; at "
-    "the wrong layer on the other object; with softmax nearly black; after train mode fainter; after a cut plain grey.",
+    "the wrong layer partly on the other object; with softmax nearly black; after train mode fainter; after a cut plain grey.",
 )
-assert not image.grad.asnumpy().any() and heats[1].max() < heats[0].max() and abs(z[0] - z[1]) > 0.5
 
 # %% [markdown]
 # *What to see: each mistake has a face. **Normalisation, BGR**: the map is somewhere or nowhere, and the first choice is
@@ -698,7 +726,7 @@ show(
 # %% [markdown] tags=["solution-exercise_2"]
 # <details><summary>Hint</summary>
 #
-# go line by line: colours, axes, normalisation; layer; train mode, twice; softmax.
+# Go line by line: colours, axes, normalisation; layer; train mode, twice; softmax.
 #
 # </details>
 #

@@ -6,7 +6,7 @@ import textwrap
 from functools import partial
 
 import cam
-from cam.core.endings import ENDINGS, JOINTS
+from cam.maps.endings import ENDINGS, JOINTS
 from cam.pictures.graph_drawing import FORWARD, PART, QUIET, TAKE, WHOLE, WIDTH, arrow, box, canvas
 
 from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cam
 from cam import scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 
 import mxnet as mx
 import numpy as np

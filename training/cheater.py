@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import cam
 from cam import evaluation, scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 from training.train import OBJECT_COUNTS, SEED
 
 import mxnet as mx

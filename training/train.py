@@ -23,8 +23,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from cam import scenes
-from cam.core.inputs import normalise
 from cam.nets import models
+from cam.nets.normalisation import normalise
 
 import mxnet as mx
 import numpy as np

@@ -20,9 +20,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from ..core.checks import blank
 from ..core.errors import CamError, InputError
-from ..core.layers import layers as table_of_layers
+from ..maps.layer_table import blank
+from ..maps.layer_table import layers as table_of_layers
 from ..nets.exported import read_classes
 from ..pictures.explanation import Explanation
 from ..pictures.images import read_image

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..core.checks import blank
+from ..maps.layer_table import blank
 from ..pictures.images import load_image
 from ..truth.sanity_checks import check as verdicts_of
 from .options import ModelOption, ParamsOption, SymbolOption, WeightsOption, chosen_net

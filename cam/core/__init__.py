@@ -1,5 +1,5 @@
-"""Grad-CAM and guided backpropagation on the graph of a net: arrays and nets, no files, no pictures.
+"""The engine, from a net to the gradient at any map: arrays and nets, no files, no pictures.
 
-Read in this order: `mxnet`, `rules`, `blocks`, `graph`, `tracing`, `forward_backward`, `errors`, `checks`, `inputs`,
-`targets`, `endings`, `layers`, `recording`, `maps`.
+Read in this order: `mxnet`, `rules`, `graph`, `tracing`, `forward_backward`, `errors`, `checks`, `targets`, `layers`,
+`recording`; then the room `maps`.
 """

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple, TypeAlias
 
@@ -15,7 +13,7 @@ from mxnet import MXNetError, autograd, nd
 from mxnet.gluon import Block
 from mxnet.util import is_np_array
 
-from .errors import InputError, NetError, P, R, in_one_line, telling
+from .errors import InputError, NetError, in_one_line
 from .forward_backward import Pass
 from .graph import PASSES_ON, Entry, Graph
 from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
@@ -56,11 +54,6 @@ def ready(net: Block, x, output: int | None = None) -> Ready:
     return Ready(net, images, graph, number, graph.logits(number)[0], tried[sizes])
 
 
-def graph_of(net: Block, x: Images | None = None) -> Graph:
-    """The graph of a net that takes as many arrays as x holds; one if x is not given."""
-    return trace(net, 1 if x is None else len(check_arrays(x)))
-
-
 def output_of(graph: Graph, output: int | None) -> int:
     """The number of the output to explain, if there is such a one; it need not be said if there is only one."""
     count = len(graph.outputs)
@@ -77,7 +70,7 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
     walks = [Pass(graph, images, (), end) for end in graph.outputs]
     if compare and not computes_compiled(net):  # such a net computes with its symbol, and for one thread only
         with autograd.pause(train_mode=False), listening(net, apart):
-            outputs = [one.asnumpy() for output in flat(net(*images)) for one in flat(output)]
+            outputs = [one.asnumpy() for one in flat(net(*images))]
         for theirs, walk in zip(outputs, walks):
             ours, scale = walk.values[walk.end].asnumpy(), np.abs(theirs).max(initial=0)
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale):
@@ -86,20 +79,6 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
                     "in every call: its graph does not explain it"
                 )
     return {entry: shape for walk in walks for entry, shape in walk.shapes.items()}
-
-
-def by_keyword(function: Callable[P, R]) -> Callable[P, R]:
-    """Answer a class that is given by position, or as class_id, with one clear sentence; `telling`."""
-
-    @telling
-    @functools.wraps(function)
-    def called(*arguments: P.args, **options: P.kwargs) -> R:
-        if len(arguments) > function.__code__.co_argcount or "class_id" in options:
-            name = function.__name__
-            raise InputError(f"{name} takes what it explains by keyword: {name}(..., target=3), no class_id")
-        return function(*arguments, **options)
-
-    return called
 
 
 def is_whole(value) -> bool:
@@ -149,9 +128,9 @@ def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
 
 def type_of(graph: Graph) -> np.dtype:
     """The type of number that the net computes with; a net in float16 keeps its BatchNorms in float32."""
-    norms = {source for step in graph.steps if step.op == "BatchNorm" for source, _ in step.inputs[1:]}
-    types = [np.dtype(parameter.dtype) for index, parameter in graph.parameters if index not in norms]
-    return next((one for one in types if one.kind == "f"), np.dtype(np.float32))
+    types = [np.dtype(parameter.dtype) for _, parameter in graph.parameters]
+    floats = [one for one in types if one.kind == "f"]
+    return min(floats, key=lambda one: one.itemsize, default=np.dtype(np.float32))
 
 
 def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:
@@ -167,7 +146,7 @@ def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:
     except MXNetError as error:
         raise InputError(_misfit(graph, shapes, error)) from error
     for _, parameter in graph.parameters:
-        if state_of(parameter) == "deferred" and parameter.name in found:
+        if state_of(parameter) == "deferred":
             finish(parameter, found[parameter.name])
 
 
@@ -177,47 +156,32 @@ def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
     known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
     names, states = graph.symbol.list_arguments(), graph.symbol.list_auxiliary_states()
     given, _, kept = graph.symbol.infer_shape_partial(**{name: known[name] for name in names if name in known})
-    return {**dict(zip(names, given or ())), **dict(zip(states, kept or ()))}
+    return dict(zip([*names, *states], [*given, *kept]))
 
 
-def channels_last(graph: Graph) -> bool:
-    """Whether the net turns its image, (N, H, W, C), before anything else."""
-    turns = [step for step in graph.steps if step.op == "transpose" and len(step.option("axes") or ()) > 2]
-    return any(
-        graph.back_over(turn.inputs[0], SCALED)[0] == graph.inputs[0] and turn.option("axes")[1] > 1 for turn in turns
-    )
+def fits(graph: Graph, shapes: Sequence[Shape]) -> bool:
+    """Whether inputs of these shapes go through the net."""
+    try:
+        infer(graph, shapes)
+    except MXNetError:
+        return False
+    return True
 
 
 def channels_of(graph: Graph) -> int | None:
     """How many channels the image must have, told by the first convolution or BatchNorm on it; None if neither is."""
     for step in graph.steps:
-        if step.op in ("Convolution", "BatchNorm"):
+        if step.op in ("Convolution", "BatchNorm") and graph.back_over(step.inputs[0], SCALED)[0] == graph.inputs[0]:
             weight = graph.steps[step.inputs[1][0]].parameter
-            shape = shape_of(weight) if weight is not None else ()
-            if shape and graph.back_over(step.inputs[0], SCALED)[0] == graph.inputs[0]:
+            shape = () if weight is None else shape_of(weight)
+            if shape:
                 return (shape[0] if step.op == "BatchNorm" else shape[1] * step.option("num_group", 1)) or None
     return None
 
 
-def size_of(graph: Graph, shape: Shape) -> int | None:
-    """A height and width of images (N, C, ...) that the net takes, if any usual one will do."""
-    for size in SIZES:
-        try:
-            infer(graph, [(*shape[:2], *(size,) * (len(shape) - 2))])
-            return size
-        except MXNetError:
-            continue
-    return None
-
-
-def blank(net: Block) -> nd.NDArray:
-    """A black image that the net takes."""
-    graph = trace(net)
-    channels = channels_of(graph) or 3
-    size = size_of(graph, (1, channels, 224, 224))
-    if size is None:
-        raise InputError("no picture of a usual size fits this net; give x, an input as it takes it")
-    return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
+def size_of(graph: Graph, channels: int) -> int | None:
+    """The first usual size of square pictures with so many channels that the net takes."""
+    return next((size for size in SIZES if fits(graph, [(1, channels, size, size)])), None)
 
 
 def home_of(graph: Graph) -> mx.Context | None:
@@ -227,13 +191,12 @@ def home_of(graph: Graph) -> mx.Context | None:
 
 def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     """One sentence on what the net takes instead of these shapes."""
-    shape, channels = shapes[0], channels_of(graph)
-    if len(shapes) == 1 and channels is not None and shape[1] != channels:
-        return f"x has shape {shape}; this net takes (N, {channels}, H, W)"
-    size = size_of(graph, shape) if len(shapes) == 1 and len(shape) == 4 else None
+    if fits(graph, [(1, *shape[1:]) for shape in shapes]):
+        return f"the net's graph is for one image, as of len(x) in its forward, and x holds {shapes[0][0]}: one by one"
+    shape, *others = shapes
+    if not others and channels_of(graph) not in (None, shape[1]):
+        return f"x has shape {shape}; this net takes (N, {channels_of(graph)}, H, W)"
+    size = size_of(graph, shape[1]) if not others and len(shape) == 4 else None
     if size is not None:
         return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
-    with suppress(MXNetError):
-        infer(graph, [(1, *one[1:]) for one in shapes])
-        return f"the net's graph is for one image, as of len(x) in its forward, and x holds {shape[0]}: one by one"
-    return f"the net cannot take x of shape {shape if len(shapes) == 1 else shapes}: {in_one_line(error)}"
+    return f"the net cannot take x of shape {shapes if others else shape}: {in_one_line(error)}"

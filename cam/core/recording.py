@@ -10,8 +10,8 @@ from mxnet.gluon import Block
 
 from . import layers as choose
 from . import rules, targets
-from .checks import Images, Ready, by_keyword, channels_last, ready
-from .errors import InputError, LayerError, LayerWarning, NetError, NetWarning, tell, telling
+from .checks import Images, Ready, ready
+from .errors import LayerError, NetError, NetWarning, tell, telling
 from .forward_backward import Pass, finite
 from .graph import Entry
 from .layers import LayerLike
@@ -22,7 +22,7 @@ NO_LOGITS = (
 )
 
 
-@by_keyword
+@telling
 def record(
     net: Block,
     x: Images,
@@ -63,10 +63,9 @@ def record(
     """
     prepared = ready(net, x, output)
     entries = dict(choose.find_map(prepared, one) for one in _listed(layers))
-    images = [(prepared.graph.inputs[0], 0)] if image_gradient else []
+    image = [(prepared.graph.inputs[0], 0)] if image_gradient else []
     copies = [one.copy() for one in prepared.images]
-    walked = Pass(prepared.graph, copies, [*entries.values(), *images], prepared.end)
-    recording = Recording(prepared, walked, entries)
+    recording = Recording(prepared, Pass(prepared.graph, copies, [*entries.values(), *image], prepared.end), entries)
     tell(recording.notes)
     return recording
 
@@ -83,21 +82,19 @@ class Recording:
     probabilities : numpy (N, classes), by the sigmoid that the net ends in, else by softmax; None if a net without
         sigmoid gives one number, or if the logits are no (N, classes)
     layers : the paths of the recorded layers, as asked
+    entries : by path, where each of them is in the graph
+    prepared : the net, its graph and its inputs
     notes : what to know about the net's logits, as warnings
     """
 
     def __init__(self, prepared: Ready, walked: Pass, entries: dict[str, Entry]):
-        self._prepared, self._graph, self._walked, self._entries = prepared, prepared.graph, walked, entries
-        self._logits = walked.values[walked.end]
+        self.prepared, self._graph, self._walked, self.entries = prepared, prepared.graph, walked, entries
         self._gradients: tuple[bytes, dict[Entry, nd.NDArray]] = b"", {}
         self.layers: list[str] = list(entries)
-        self.logits: np.ndarray = finite(self._logits, "the logits")
+        self.logits: np.ndarray = finite(walked.values[walked.end], "the logits")
         _, ending = self._graph.logits(prepared.output)
-        said = f"the net ends in {ending}: the logits before it are explained" if ending else ""
         temperature = self._graph.last(prepared.output).option("temperature")
-        self.probabilities = _probabilities(self.logits, ending, temperature)
-        if not ending and _add_up(self.logits):
-            self.probabilities, said = self.logits, NO_LOGITS
+        self.probabilities, said = _probabilities(self.logits, ending, temperature)
         self.notes: list[NetWarning] = [NetWarning(said)] if said else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:
@@ -111,7 +108,7 @@ class Recording:
         -------
         tuple of int
         """
-        return targets.class_ids(self._prepared.net, target, self.logits)
+        return targets.class_ids(self.prepared.net, target, self.logits)
 
     def head(self, target: Target = None) -> nd.NDArray:
         """The derivative of the target with respect to the logits.
@@ -124,7 +121,7 @@ class Recording:
         -------
         NDArray of the logits' shape
         """
-        return targets.head_of(self._prepared.net, target, self._logits)
+        return targets.head_of(self.prepared.net, target, self._walked.values[self._walked.end])
 
     def features(self, layer: LayerLike | None = None) -> np.ndarray:
         """The feature map A of a recorded layer.
@@ -173,41 +170,10 @@ class Recording:
         key = head.asnumpy().tobytes()
         kept = self._gradients  # read once: another thread may ask for another target meanwhile
         if kept[0] != key:  # one walk back serves all layers
-            kept = self._gradients = key, self._walked.back(head, set(self._entries.values()))
+            kept = self._gradients = key, self._walked.back(head, set(self.entries.values()))
         if entry not in kept[1]:
             raise LayerError(f"no gradient flows from the target back to {self._graph.name(entry)}")
         return self._walked.values[entry], kept[1][entry]
-
-    def caveats(self, layer: LayerLike | None = None) -> list[LayerWarning]:
-        """What to know about a recorded layer before believing its maps.
-
-        Parameters
-        ----------
-        layer : as for `features`
-
-        Returns
-        -------
-        list of warnings that were not yet raised
-        """
-        entry = self._recorded(layer)
-        said = choose.advice_on(self._prepared, entry)
-        return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
-
-    def check_axes(self, *dimensions: int) -> None:
-        """Check what the image's axes are.
-
-        Parameters
-        ----------
-        *dimensions : the numbers of dimensions that the caller can take
-
-        Raises
-        ------
-        InputError
-            If the image has another number of dimensions, or its channels are not its second axis.
-        """
-        shape = self._prepared.images[0].shape
-        if len(shape) not in dimensions or channels_last(self._graph):
-            raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
 
     @telling
     def image_gradient(
@@ -251,34 +217,32 @@ class Recording:
         # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
         return finite(found[image] * 1, "the image's gradient")
 
-    def _obeying(self, rule: str, where) -> set[int]:
+    def _obeying(self, rule: str, where: LayerLike | Sequence[LayerLike] | None) -> set[int]:
         """The steps that obey the rule; NetWarning of those to which it leaves their derivative."""
         if rule == "plain":
             return set()
-        known = set(self._graph.relus(self._prepared.output))
-        if where is None:
-            needed = self._graph.needed_for([self._walked.end])
-            kin = {step.kin_of_relu for step, use in zip(self._graph.steps, needed) if use and step.kin_of_relu}
-            said = f"the {rule} rule is defined for ReLU"
-            if not known:
-                has = " and ".join([*sorted(kin), "no ReLU"])
-                raise NetError(f"{said}, and this net has {has}; take rule='plain'")
-            said += f": the net's {' and '.join(sorted(kin))} keep their derivative"
-            tell([NetWarning(f"{said} (where=cam.relus(net) says that this is meant)")] if kin else [])
-            return known
-        chosen = {choose.find(self._prepared.net, self._graph, one)[1][0] for one in _listed(where)}
-        for index in chosen - known:
-            name = self._graph.name((index, 0))
-            raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")
-        return chosen
+        graph, said = self._graph, f"the {rule} rule is defined for ReLU"
+        known = set(graph.relus(self.prepared.output))
+        if where is not None:
+            chosen = {choose.find(self.prepared.net, graph, one)[1][0] for one in _listed(where)}
+            for index in chosen - known:
+                name = graph.name((index, 0))
+                raise LayerError(f"{name} is no ReLU, for which alone the {rule} rule is defined: see cam.relus(net)")
+            return chosen
+        ways = zip(graph.steps, graph.needed_for([self._walked.end]))
+        kin = sorted({step.kin_of_relu for step, needed in ways if needed and step.kin_of_relu})
+        if not known:
+            raise NetError(f"{said}, and this net has {' and '.join([*kin, 'no ReLU'])}; take rule='plain'")
+        if kin:
+            keep = f"the net's {' and '.join(kin)} keep their derivative"
+            tell([NetWarning(f"{said}: {keep} (where=cam.relus(net) says that this is meant)")])
+        return known
 
     def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
-        if layer is None and len(self._entries) == 1:
-            return next(iter(self._entries.values()))
-        if layer is None:
+        if layer is None and len(self.layers) != 1:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
-        name, entry = choose.find(self._prepared.net, self._graph, layer)
-        if entry not in self._entries.values():
+        name, entry = choose.find(self.prepared.net, self._graph, self.layers[0] if layer is None else layer)
+        if entry not in self.entries.values():
             raise LayerError(f"layer {name} was not recorded; recorded: {', '.join(self.layers) or 'none'}")
         return entry
 
@@ -287,16 +251,14 @@ def _listed(layers) -> list:
     return list(layers) if isinstance(layers, (list, tuple)) else [layers]
 
 
-def _add_up(outputs: np.ndarray) -> bool:
-    """Whether (N, classes) are probabilities, by whatever operators they were made."""
-    several = outputs.ndim == 2 and outputs.shape[1] > 1
-    return several and outputs.min() >= 0 and bool(np.allclose(outputs.sum(axis=1), 1, atol=1e-4))
-
-
-def _probabilities(logits: np.ndarray, ending: str | None, temperature: float | None) -> np.ndarray | None:
+def _probabilities(logits: np.ndarray, ending: str | None, temperature: float | None) -> tuple[np.ndarray | None, str]:
+    """The probabilities of the logits, None if they have none, and what to know about the logits."""
+    said = f"the net ends in {ending}: the logits before it are explained" if ending else ""
     if ending == "sigmoid":
-        return np.exp(-np.logaddexp(0, -logits))  # 1 / (1 + e^-z), without overflow
+        return np.exp(-np.logaddexp(0, -logits)), said  # 1 / (1 + e^-z), without overflow
     if logits.ndim != 2 or logits.shape[1] == 1:
-        return None
+        return None, said
+    if not ending and logits.min() >= 0 and np.allclose(logits.sum(axis=1), 1, atol=1e-4):
+        return logits, NO_LOGITS
     shifted = np.exp((logits - logits.max(axis=1, keepdims=True)) / (temperature or 1))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return shifted / shifted.sum(axis=1, keepdims=True), said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from mxnet import MXNetError, autograd, nd
@@ -13,7 +13,9 @@ from mxnet.gluon import Block
 from .checks import is_whole
 from .errors import ClassError, NetError, in_one_line
 
-Target = Any  # None, int, str, a sequence or array of these, or Callable[[nd.NDArray], nd.NDArray]
+Class: TypeAlias = int | np.integer | str
+Function: TypeAlias = Callable[[nd.NDArray], nd.NDArray]  # of the logits (N, classes), to one number per image
+Target: TypeAlias = Class | Sequence[Class] | np.ndarray | nd.NDArray | Function | None
 EXPECTED = "expected None, an int or label for all images, a list of one per image, or a function of the logits"
 
 
@@ -30,7 +32,7 @@ def head_of(net: Block, target: Target, logits: nd.NDArray) -> nd.NDArray:
     return nd.one_hot(ids, logits.size // len(logits), dtype=logits.dtype).reshape(logits.shape)
 
 
-def _derivative(target: Callable[[nd.NDArray], nd.NDArray], logits: nd.NDArray) -> nd.NDArray:
+def _derivative(target: Function, logits: nd.NDArray) -> nd.NDArray:
     leaf = logits.copy()
     leaf.attach_grad()
     try:
@@ -50,15 +52,14 @@ def class_ids(net: Block, target: Target, logits: np.ndarray) -> tuple[int, ...]
     """One class number per image; `target` as for `head_of`, without functions. `logits` is numpy (N, classes)."""
     images, classes = logits.shape[0], logits.shape[1] if logits.ndim > 1 else 1
     if logits.size != images * classes:
-        raise NetError(
-            f"the net returned {logits.shape}; expected logits (N, classes), or a function of them as target"
-        )
+        expected = "expected logits (N, classes), or a function of them as target"
+        raise NetError(f"the net returned {logits.shape}; {expected}")
     if target is None:
         return tuple(logits.reshape(images, classes).argmax(axis=1).tolist())
     if isinstance(target, nd.NDArray):
-        target = target.asnumpy()
-        if target.dtype.kind == "f" and (target == np.round(target)).all():  # argmax gives whole numbers as floats
-            target = target.astype(np.int64)
+        numbers = target.asnumpy()
+        whole = numbers.dtype.kind == "f" and (numbers == np.round(numbers)).all()
+        target = numbers.astype(np.int64) if whole else numbers  # argmax gives whole numbers as floats
     if isinstance(target, np.ndarray):
         target = target.tolist()
     if not isinstance(target, (list, tuple)):
@@ -73,8 +74,9 @@ def labels_of(net: Block, classes: int) -> list[str] | None:
     labels = getattr(net, "labels", None)
     if labels is None:
         return None
-    if isinstance(labels, str) or not isinstance(labels, (Sequence, np.ndarray)) or len(labels) != classes:
-        came = f"{len(labels)} names" if isinstance(labels, (list, tuple, np.ndarray)) else type(labels).__name__
+    listed = isinstance(labels, (Sequence, np.ndarray)) and not isinstance(labels, str)
+    if not listed or len(labels) != classes:
+        came = f"{len(labels)} names" if listed else type(labels).__name__
         raise NetError(f"net.labels is {came}; this net has {classes} classes and needs a list of one name for each")
     return [str(label) for label in labels]
 
@@ -100,7 +102,7 @@ def _by_label(net: Block, label: str, classes: int) -> int:
     aliases = getattr(net.labels, "aliases", {})
     exact = [number for number, known in enumerate(labels) if known == label]
     alike = [number for number, known in enumerate(labels) if known.casefold() == wanted]
-    meant = exact if len(exact) == 1 else alike or list(aliases.get(wanted, ()))
+    meant = exact or alike or list(aliases.get(wanted, ()))
     if len(meant) == 1:
         return meant[0]
     if meant:

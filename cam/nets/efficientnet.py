@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mxnet.gluon import HybridBlock, nn
 
-from ..core.inputs import Normalisation
+from .normalisation import Normalisation
 
 # Of each stage: blocks, kernel, stride of the first block, expansion, channels.
 STAGES = (

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.blocks import Activation, Conv2D
 from ..core.errors import InputError, NetError, tell, telling
 from ..core.layers import LayerLike
+from ..nets.blocks import Activation, Conv2D
 from . import plot
 from .explanation import Explanation
 from .images import Placement, read_image

@@ -15,8 +15,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from mxnet.gluon import Block
 
 from ..core import layers as choose
-from ..core.checks import Images, blank, graph_of, output_of, ready
+from ..core.checks import Images, output_of, ready
 from ..core.graph import GATES, Graph
+from ..maps.layer_table import blank, graph_of
 
 TAKE, WHOLE, PART, QUIET = "#58b368", "#f5b041", "#aed6f1", "#eeeeee"
 FORWARD = "#555555"

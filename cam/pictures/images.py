@@ -18,8 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, InputWarning, in_one_line, tell, telling
-from ..core.inputs import USUAL, Normalisation, normalisation_of, normalise
-from ..core.maps import bilinear, check_map
+from ..maps.resizing import bilinear, check_map
+from ..nets.normalisation import USUAL, Normalisation, normalisation_of, normalise
 
 FITS = ("crop", "letterbox", "squash", None)
 MINIMUM_SIDE = 8  # pixels; less is no picture that a net could see anything in

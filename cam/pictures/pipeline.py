@@ -8,13 +8,14 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import by_keyword, is_whole
+from ..core.checks import is_whole
 from ..core.errors import CamWarning, InputError, InputWarning, MapWarning, NetError, NetWarning, collected
-from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import LayerLike
-from ..core.maps import caveats, grad_cam_of, guided_product
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
+from ..maps.grad_cam import by_keyword, caveats, grad_cam_of, layer_caveats
+from ..maps.gradients import guided_product
+from ..nets.normalisation import input_for, normalisation_of, normalise
 from .explanation import Explanation
 from .images import Photograph, Placement, place, read_image
 
@@ -145,7 +146,7 @@ def _explained(net: Block, recording: Recording, ids: list[int], photographs, pl
             of_rule.append(NetWarning(f"no guided backpropagation: {error}"))
     caution = getattr(net, "caution", None)
     notes: list[CamWarning] = [NetWarning(caution)] if isinstance(caution, str) else []
-    notes += [*recording.notes, *of_rule, *recording.caveats()]
+    notes += [*recording.notes, *of_rule, *layer_caveats(recording, layer)]
     labels = labels_of(net, logits.shape[1])
     found = []
     for image, number in enumerate(ids):

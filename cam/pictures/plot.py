@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from ..core.errors import InputError
-from ..core.maps import check_map, resize_map
+from ..maps.resizing import check_map, resize_map
 
 HEAT = "inferno"
 SIGNED = "PuOr_r"  # orange speaks for the class, purple against it

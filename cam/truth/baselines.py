@@ -1,6 +1,7 @@
 """Dumb baselines: maps that know nothing of the net. A method that does not beat them has shown nothing.
 
-Each takes the normalised images x, NDArray (N, 3, H, W), and returns maps, numpy (N, H, W), at least 0.
+Each takes the normalised images x, NDArray (N, 3, H, W), and returns maps, numpy (N, H, W), at least 0: those of x
+alone do not say it again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from mxnet import nd
 
-from ..core.maps import resize_map
 from ..core.recording import record
+from ..maps.resizing import resize_map
 
 
 def random_map(x: nd.NDArray, seed: int = 0, cells: int = 7) -> np.ndarray:
@@ -30,46 +31,19 @@ def random_map(x: nd.NDArray, seed: int = 0, cells: int = 7) -> np.ndarray:
     return resize_map(np.random.default_rng(seed).uniform(size=(len(x), cells, cells)), x.shape[2:])
 
 
-def centre(x: nd.NDArray) -> np.ndarray:
-    """A Gaussian in the middle of the image, whose standard deviation is a quarter of each side.
-
-    Parameters
-    ----------
-    x : the images
-
-    Returns
-    -------
-    numpy (N, H, W)
-    """
+def centre(x: nd.NDArray) -> np.ndarray:  # numpydoc ignore=PR01,RT01
+    """A Gaussian in the middle of the image, whose standard deviation is a quarter of each side."""
     rows, columns = (np.exp(-8 * ((np.arange(side) + 0.5) / side - 0.5) ** 2) for side in x.shape[2:])
     return np.tile(np.outer(rows, columns), (len(x), 1, 1))
 
 
-def edges(x: nd.NDArray) -> np.ndarray:
-    """The strength of the brightness's gradient: an edge filter.
-
-    Parameters
-    ----------
-    x : the images
-
-    Returns
-    -------
-    numpy (N, H, W)
-    """
+def edges(x: nd.NDArray) -> np.ndarray:  # numpydoc ignore=PR01,RT01
+    """The strength of the brightness's gradient: an edge filter."""
     return np.hypot(*np.gradient(x.asnumpy().mean(axis=1), axis=(1, 2)))
 
 
-def image_itself(x: nd.NDArray) -> np.ndarray:
-    """How far each pixel is from the mean colour: max over channels of |x|.
-
-    Parameters
-    ----------
-    x : the images
-
-    Returns
-    -------
-    numpy (N, H, W)
-    """
+def image_itself(x: nd.NDArray) -> np.ndarray:  # numpydoc ignore=PR01,RT01
+    """How far each pixel is from the mean colour: max over channels of |x|."""
     return np.abs(x.asnumpy()).max(axis=1)
 
 

@@ -13,11 +13,12 @@ from mxnet.gluon import Block
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, LayerError, NetError, collected, telling
-from ..core.inputs import input_for, normalisation_of, normalise
 from ..core.layers import parameters, paths
-from ..core.maps import Layers, grad_cam, resize_map
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
+from ..maps.grad_cam import Layers, grad_cam
+from ..maps.resizing import resize_map
+from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import metrics
 from .scenes import LABELS, Scene, draw
 
@@ -79,10 +80,7 @@ def evaluate(
 
     Parameters
     ----------
-    net, seeds : as for `compare`, whose errors this function raises
-    layer : as for `cam.grad_cam`
-    batch : scenes per call
-    output : as for `cam.grad_cam`
+    net, seeds, layer, batch, output : as for `compare`, whose errors this function raises
 
     Returns
     -------
@@ -129,15 +127,15 @@ def compare(
         If the net does not know a scene's classes.
     """
     rows: dict[tuple[str, str], list[tuple]] = {}
-    for marks, drawn, x in _batches(net, seeds, 2, batch, progress):
+    for scenes, x in _batches(net, seeds, 2, batch, progress):
         classes = record(net, x, [], image_gradient=False, output=output).logits.shape[1]
-        ids = [_class_ids(net, scene, classes) for scene in drawn]
+        ids = [_class_ids(net, scene, classes) for _, scene in scenes]
         for target in range(max(map(len, ids))):
             asked = [of_one[min(target, len(of_one) - 1)] for of_one in ids]  # of a scene with fewer, one is left over
             for name, method in methods.items():
                 for path, maps in _maps(method, net=net, x=x, target=asked, layer=layers, output=output).items():
                     measured = rows.setdefault((name, path), [])
-                    for heat, scene, mark in zip(maps, drawn, marks):
+                    for heat, (mark, scene) in zip(maps, scenes):
                         if target < len(scene.masks):
                             measured.append((mark, target, *_measure(heat, scene.masks, target)))
     return [Evaluation(*key, *map(np.array, zip(*measured))) for key, measured in rows.items()]
@@ -151,17 +149,16 @@ def accuracy(net: Block, seeds: Iterable, objects: int = 2, batch: int = 20, *, 
     ----------
     net, seeds : as for `compare`, whose errors this function raises
     objects : how many of them a scene of a seed has
-    batch : scenes per prediction
-    output : as for `cam.grad_cam`
+    batch, output : as for `compare`
 
     Returns
     -------
     float, 0 to 1
     """
     hits = []
-    for _, drawn, x in _batches(net, seeds, objects, batch):
+    for scenes, x in _batches(net, seeds, objects, batch):
         logits = record(net, x, [], image_gradient=False, output=output).logits
-        hits += [row.argmax() in _class_ids(net, scene, len(row)) for row, scene in zip(logits, drawn)]
+        hits += [row.argmax() in _class_ids(net, scene, len(row)) for row, (_, scene) in zip(logits, scenes)]
     return sum(hits) / len(hits)
 
 
@@ -186,10 +183,9 @@ def score_of(net: Block, target: int | str, *, output: int | None = None) -> met
 
     def score(images: np.ndarray) -> np.ndarray:
         recording = record(net, input_for(net, images), [], image_gradient=False, output=output)
-        ids = recording.class_ids(target)
         if recording.probabilities is None:
             raise NetError("the net gives no probabilities of classes, which this measure is about")
-        return recording.probabilities[:, ids[0]]
+        return recording.probabilities[:, recording.class_ids(target)[0]]
 
     return score
 
@@ -239,19 +235,18 @@ def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
 
 def _batches(
     net: Block, seeds: Iterable, objects: int, batch: int, progress=iter
-) -> Iterator[tuple[list, list[Scene], nd.NDArray]]:
-    """For each batch its scenes' marks, the scenes, and the net's input."""
+) -> Iterator[tuple[list[tuple[int, Scene]], nd.NDArray]]:
+    """For each batch its scenes, each behind its seed or its place among those given, and the net's input."""
     seeds = list(seeds)
     if not seeds:
         raise InputError("seeds is empty; give at least one scene's seed")
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
     for start in progress(range(0, len(seeds), batch)):
-        part = seeds[start : start + batch]
-        drawn = [one if isinstance(one, Scene) else draw(one, objects) for one in part]
-        marks = [start + place if one is drawn[place] else one for place, one in enumerate(part)]
-        images = normalise(np.stack([scene.image for scene in drawn]), normalisation_of(net))
-        yield marks, drawn, input_for(net, images)
+        part = enumerate(seeds[start : start + batch], start)
+        scenes = [(place, one) if isinstance(one, Scene) else (one, draw(one, objects)) for place, one in part]
+        images = normalise(np.stack([scene.image for _, scene in scenes]), normalisation_of(net))
+        yield scenes, input_for(net, images)
 
 
 def _class_ids(net: Block, scene: Scene, classes: int) -> list[int]:

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 from mxnet import nd
 
-TOLERANCE = 1e-4  # relative, in float32
 
-
-def check(what: str, came, expected, likely: Mapping[str, object] | None = None, tolerance: float = TOLERANCE) -> None:
+def check(what: str, came, expected, likely: Mapping[str, object] | None = None, tolerance: float = 1e-4) -> None:
     """Compare a student's result with the right one, and say what came instead.
 
     Parameters
@@ -54,13 +52,14 @@ def unaided(*functions: Callable) -> Iterator[None]:
     AssertionError
         That names the function, also if the answer caught the first one.
     """
-    codes = {inspect.unwrap(function).__code__: function.__name__ for function in functions}
-    called: list[str] = []
+    names = {inspect.unwrap(function).__code__: function.__name__ for function in functions}
+    found: list[AssertionError] = []
 
     def heard(frame, event, _):
-        if event == "call" and frame.f_code in codes:
-            called.append(codes[frame.f_code])
-            raise AssertionError(_SAYS.format(called[0]))
+        if event == "call" and frame.f_code in names:
+            called = names[frame.f_code]
+            found.append(AssertionError(f"this answer calls {called}, and the task is to write what it does"))
+            raise found[0]
 
     before = sys.getprofile()
     sys.setprofile(heard)
@@ -68,11 +67,8 @@ def unaided(*functions: Callable) -> Iterator[None]:
         yield
     finally:
         sys.setprofile(before)
-    if called:
-        raise AssertionError(_SAYS.format(called[0]))
-
-
-_SAYS = "this answer calls {}, and the task is to write what it does"
+    if found:
+        raise found[0]
 
 
 def _problem(came, expected, tolerance: float) -> str | None:
@@ -94,7 +90,7 @@ def _problem(came, expected, tolerance: float) -> str | None:
     largest = difference.max(initial=0.0)
     if largest <= tolerance * (np.abs(right).max(initial=0.0) or 1.0):
         return None
-    index = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
+    index = tuple(map(int, np.unravel_index(difference.argmax(), difference.shape)))
     return f"the largest difference is {largest:.3g}, at {f'index {index}' if index else 'the only number'}"
 
 

@@ -1,24 +1,24 @@
 """What a map is worth: against a mask that is known exactly, against the net itself, against another map.
 
-Maps are numpy (h, w) and first resized to the mask, numpy bool (H, W), or to the normalised image, numpy (C, H, W);
-only positive values count as evidence. What needs a net takes it as `score`: a function of images (N, C, H, W) that
-returns the probability of the explained class, numpy (N,), such as `cam.evaluation.score_of` gives. InputError or
-NonFiniteError says which map, mask or number is not as it should be.
+Maps are numpy (h, w) and first resized to the mask, numpy bool (H, W), or to the image; only positive values count as
+evidence. InputError or NonFiniteError says which map, mask or number is not as it should be. This file holds the
+measures against masks and other maps, `perturbation` those that ask the net, `intervals` the mean of many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.maps import check_map, resize_map
+from ..maps.resizing import check_map, resize_map
+from .intervals import Interval, bootstrap
+from .perturbation import Fill, Score, area, blur, blurred, confidence_change, deletion, grey, insertion, onto
 
-Sides = tuple[int, int]
-Score = Callable[[np.ndarray], np.ndarray]
-Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image (C, H, W) and bool (H, W), what of it is removed
+__all__ = [
+    "Fill", "Interval", "Score", "area", "blur", "bootstrap", "confidence_change", "deletion", "energy_in_mask", "grey",
+    "grid_pointing_game", "insertion", "intersection_over_union", "onto", "pointing_game", "rank_correlation",
+    "share_on_object", "structural_similarity",
+]  # fmt: skip
 
 
 def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
@@ -28,8 +28,7 @@ def energy_in_mask(heat: np.ndarray, mask: np.ndarray) -> float:
 
     Parameters
     ----------
-    heat : the map
-    mask : of the object
+    heat, mask : the map, and where the object is
 
     Returns
     -------
@@ -47,8 +46,7 @@ def share_on_object(heat: np.ndarray, mask: np.ndarray, other: np.ndarray) -> fl
 
     Parameters
     ----------
-    heat : the map
-    mask, other : of the right object, and of the other one
+    heat, mask, other : the map, and where the right object and the other one are
 
     Returns
     -------
@@ -73,8 +71,7 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
 
     Parameters
     ----------
-    heat : the map
-    mask : of the object
+    heat, mask : as for `energy_in_mask`
     tolerance : how many pixels from the object still count
 
     Returns
@@ -91,9 +88,8 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray, tolerance: int = 15) -> bo
     positive = _positive(heat, mask)
     row, column = np.unravel_index(positive.argmax(), positive.shape)
     rows, columns = np.nonzero(mask)
-    if positive[row, column] == 0 or len(rows) == 0:
-        return False
-    return bool(((rows - row) ** 2 + (columns - column) ** 2).min() <= tolerance**2)
+    near = (rows - row) ** 2 + (columns - column) ** 2 <= tolerance**2
+    return bool(positive[row, column] > 0 and near.any())
 
 
 def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float = 0.15) -> float:
@@ -101,8 +97,7 @@ def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float
 
     Parameters
     ----------
-    heat : the map
-    mask : of the object
+    heat, mask : as for `energy_in_mask`
     threshold : the share; 15 % is that of Selvaraju et al. 2017, section 4.1, there for boxes
 
     Returns
@@ -114,7 +109,9 @@ def intersection_over_union(heat: np.ndarray, mask: np.ndarray, threshold: float
     return _ratio((marked & mask).sum(), (marked | mask).sum())
 
 
-def grid_pointing_game(heat: np.ndarray, cell: int, grid: Sides = (2, 2), size: Sides = (224, 224)) -> float:
+def grid_pointing_game(
+    heat: np.ndarray, cell: int, grid: tuple[int, int] = (2, 2), size: tuple[int, int] = (224, 224)
+) -> float:
     """Share of the positive energy that lies in one cell of a grid of images (Boehle et al. 2021, equation 7).
 
     By chance 1 / cells.
@@ -134,119 +131,6 @@ def grid_pointing_game(heat: np.ndarray, cell: int, grid: Sides = (2, 2), size: 
     return energy_in_mask(heat, rows[:, None] * grid[1] + columns == cell)
 
 
-def grey(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """Fill: what is removed becomes 0, the mean colour of a normalised image.
-
-    Parameters
-    ----------
-    image : numpy (C, H, W)
-    removed : numpy bool (H, W)
-
-    Returns
-    -------
-    numpy (C, H, W)
-    """
-    return np.where(removed, 0, image)
-
-
-def blur(image: np.ndarray, removed: np.ndarray, sigma: float = 10) -> np.ndarray:
-    """Fill: what is removed becomes the image blurred by a Gaussian.
-
-    Parameters
-    ----------
-    image, removed : as for `grey`
-    sigma : of the Gaussian, in pixels
-
-    Returns
-    -------
-    numpy (C, H, W)
-    """
-    return np.where(removed, _blurred(image, sigma), image)
-
-
-def onto(background: np.ndarray) -> Fill:
-    """Fill: what is removed shows another picture, such as a background.
-
-    Parameters
-    ----------
-    background : a normalised image, numpy (C, H, W)
-
-    Returns
-    -------
-    Function of an image and of what is removed, as `grey`
-    """
-    return lambda image, removed: np.where(removed, background, image)
-
-
-def deletion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = grey, steps: int = 20) -> np.ndarray:
-    """The score while the map's highest pixels are removed first (Petsiuk et al. 2018, algorithm 1): low is good.
-
-    Parameters
-    ----------
-    heat : the map
-    image : what it explains
-    score : how sure the net is of images
-    fill : `grey`, `blur`, `onto(background)`, or a function of the image and of what is removed, bool (H, W)
-    steps : the shares removed are 0, 1 / steps, ..., 1
-
-    Returns
-    -------
-    numpy (steps + 1,) of scores; `area` makes one number of it
-    """
-    heat = resize_map(heat, image.shape[1:])
-    rank = np.empty(heat.size)
-    rank[np.argsort(-heat, axis=None, kind="stable")] = np.arange(heat.size) / heat.size
-    removed = rank.reshape(heat.shape) < np.linspace(0, 1, steps + 1)[:, None, None]
-    return score(np.stack([fill(image, one) for one in removed]).astype(image.dtype))
-
-
-def insertion(heat: np.ndarray, image: np.ndarray, score: Score, fill: Fill = blur, steps: int = 20) -> np.ndarray:
-    """The score while the highest pixels are put back first (Petsiuk et al. 2018): high is good.
-
-    Parameters
-    ----------
-    heat, image, score, fill, steps : as for `deletion`
-
-    Returns
-    -------
-    numpy (steps + 1,) of scores
-    """
-    return deletion(-heat, image, score, fill, steps)[::-1]  # of the lowest pixels, read backwards
-
-
-def area(curve: np.ndarray) -> float:
-    """The area under a curve over the shares 0 to 1, by trapezoids: the mean score.
-
-    Parameters
-    ----------
-    curve : of `deletion` or `insertion`
-
-    Returns
-    -------
-    float
-    """
-    return float((curve[1:] + curve[:-1]).mean() / 2)
-
-
-def confidence_change(heat: np.ndarray, image: np.ndarray, score: Score) -> tuple[float, float]:
-    """Drop max(0, Y - O) / Y and whether confidence increases, O > Y (Chattopadhay et al. 2018, section 4.1).
-
-    Y is the score of the image, O that of the image times the map over its maximum. Reported as means over images.
-
-    Parameters
-    ----------
-    heat, image, score : as for `deletion`
-
-    Returns
-    -------
-    tuple of float, the drop, and 1 if confidence increases, else 0
-    """
-    stretched = np.maximum(resize_map(heat, image.shape[1:]), 0)
-    stretched /= stretched.max() or 1
-    whole, kept = score(np.stack([image, image * stretched]).astype(image.dtype))
-    return _ratio(max(0, whole - kept), whole), float(kept > whole)
-
-
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rank correlation of two maps, ties at their mean rank; 0 if one is flat.
 
@@ -262,9 +146,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     for heat in _pair(first, second):
         _, inverse, counts = np.unique(heat, return_inverse=True, return_counts=True)
         ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse.ravel()])
-    one, other = (rank - rank.mean() for rank in ranks)
-    length = np.sqrt((one**2).sum() * (other**2).sum())
-    return float((one * other).sum() / length) if length > 0 else 0.0
+    return float(np.corrcoef(ranks)[0, 1]) if np.ptp(ranks, axis=1).all() else 0.0
 
 
 def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 1.5) -> float:
@@ -283,9 +165,8 @@ def structural_similarity(first: np.ndarray, second: np.ndarray, sigma: float = 
     float, -1 to 1
     """
     one, other = (heat / (np.abs(heat).max() or 1) for heat in _pair(first, second))
-    m1, m2 = _blurred(one, sigma), _blurred(other, sigma)
-    v1, v2 = _blurred(one**2, sigma) - m1**2, _blurred(other**2, sigma) - m2**2
-    covariance = _blurred(one * other, sigma) - m1 * m2
+    m1, m2, square1, square2, product = blurred(np.stack([one, other, one**2, other**2, one * other]), sigma)
+    v1, v2, covariance = square1 - m1**2, square2 - m2**2, product - m1 * m2
     c1, c2 = 0.01**2, 0.03**2
     alike = (2 * m1 * m2 + c1) * (2 * covariance + c2) / ((m1**2 + m2**2 + c1) * (v1 + v2 + c2))
     return float(alike.mean())
@@ -297,65 +178,6 @@ def _pair(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if first.shape != second.shape:
         raise InputError(f"the maps have the shapes {first.shape} and {second.shape}; expected one shape")
     return first, second
-
-
-def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """(..., H, W) under a Gaussian of `sigma` pixels, whose weights add up to 1 at the edges too."""
-    sides = []
-    for pixels in map(np.arange, image.shape[-2:]):
-        weights = np.exp(-((pixels[:, None] - pixels) ** 2) / (2 * sigma**2))
-        sides.append(weights / weights.sum(axis=1, keepdims=True))
-    return sides[0] @ image @ sides[1].T
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with a bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def bootstrap(
-    values: Sequence[float], confidence: float = 0.95, samples: int = 2000, seed: int = 0, clusters=None
-) -> Interval:
-    """Mean of values with its percentile bootstrap interval (Efron 1979).
-
-    Parameters
-    ----------
-    values : numbers, in one dimension
-    confidence : of the interval
-    samples : how often to draw
-    seed : of the draws
-    clusters : one mark per value: those of one mark, such as a scene's two maps, are drawn together, since they are no
-        independent witnesses (cluster bootstrap: Davison and Hinkley 1997, section 3.8). None if all are independent
-
-    Returns
-    -------
-    Interval
-
-    Raises
-    ------
-    InputError
-        If there are no values, not as many marks, or confidence is no share.
-    """
-    values = np.asarray(values, float)
-    if values.ndim != 1 or len(values) == 0:
-        raise InputError(f"values has shape {values.shape}; expected at least one number in one dimension")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence!r}; expected a share between 0 and 1, such as 0.95")
-    marks = np.arange(len(values)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
-    if len(marks) != len(values):
-        raise InputError(f"clusters has {len(marks)} marks for {len(values)} values; give one for each")
-    sums, counts = np.bincount(marks, values), np.bincount(marks)
-    rows = np.random.default_rng(seed).integers(0, len(sums), (samples, len(sums)))
-    means = sums[rows].sum(axis=1) / counts[rows].sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def _positive(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -8,13 +8,15 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block, nn
 
-from ..core.checks import blank, output_of
+from ..core.checks import output_of
 from ..core.errors import LayerError, collected
-from ..core.inputs import input_for, normalisation_of, normalise
-from ..core.layers import layers, paths
-from ..core.maps import decompose, grad_cam
+from ..core.layers import paths
 from ..core.recording import record
 from ..core.tracing import flat, trace
+from ..maps.grad_cam import grad_cam
+from ..maps.layer_table import blank, layers
+from ..maps.sums import decompose
+from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import scenes
 
 CLOSE, SUMS = 1e-3, 1e-2  # relative, in float32; of sums, two passes are compared, in which single ReLUs may differ
@@ -36,7 +38,7 @@ class Verdict:
 
 
 class Verdicts(tuple):
-    """One `Verdict` per test; printed, one line each."""
+    """One `Verdict` per test; printed, one line each, and a last line on all of them."""
 
     @property
     def passed(self) -> bool:
@@ -44,7 +46,10 @@ class Verdicts(tuple):
         return not any(one.passed is False for one in self)
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self))
+        failed, idle = (sum(one.passed is outcome for one in self) for outcome in (False, None))
+        tested = len(self) - idle
+        last = f"{failed} of {tested} tests failed" if failed else f"all {tested} tests passed"
+        return "\n".join([*map(str, self), f"{last}, {idle} had nothing to test" if idle else last])
 
 
 def check(
@@ -77,24 +82,25 @@ def logits_unchanged(net: Block, x: nd.NDArray, target: int, output: int) -> Ver
     grad_cam(net, x, target=target, output=output)
     record(net, x, [], output=output).image_gradient(target=target)
     off = max(np.abs(one - other.asnumpy()).max() for one, other in zip(before, flat(net(x))))
-    return Verdict("logits unchanged", bool(off == 0), f"largest difference {off:.0e} after three explanations")
+    return Verdict("logits unchanged", bool(off == 0), f"largest difference {off:.1g} after three explanations")
 
 
 def branch_and_shortcut(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """At every addition of two maps, map(branch) + map(shortcut) = map(Add)."""
-    graph, worst, count = trace(net), 0.0, 0
+    graph, found = trace(net), []
     for entry in (entry for entry in graph.consumers if graph.steps[entry[0]].kind == "addition"):
         path = graph.name(entry)
         try:
             parts = decompose(net, x, path, target=target, output=output)
         except LayerError:  # of arrays that are no maps, or not of one shape
             continue
-        off = np.linalg.norm(
-            parts["branch"] + parts["shortcut"] - grad_cam(net, x, target=target, layer=path, relu=False, output=output)
-        )
-        worst, count = max(worst, off / (sum(map(np.linalg.norm, parts.values())) or 1)), count + 1
-    said = f"largest relative difference {worst:.0e} in {count} additions" if count else "this net adds no two maps"
-    return Verdict("branch + shortcut = Add", bool(worst < SUMS) if count else None, said)
+        whole = grad_cam(net, x, target=target, layer=path, relu=False, output=output)
+        off = np.linalg.norm(parts["branch"] + parts["shortcut"] - whole)
+        found.append(off / (sum(map(np.linalg.norm, parts.values())) or 1))
+    if not found:
+        return Verdict("branch + shortcut = Add", None, "this net adds no two maps")
+    said = f"largest relative difference {max(found):.1g} in {len(found)} additions"
+    return Verdict("branch + shortcut = Add", bool(max(found) < SUMS), said)
 
 
 def map_and_bias(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
@@ -106,7 +112,7 @@ def map_and_bias(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict
     logits = record(net, several, [], output=output).logits.reshape(3, -1)[:, target]
     maps = grad_cam(net, several, target=target, relu=False, output=output)
     rest = logits - maps.sum(axis=tuple(range(1, maps.ndim)))
-    said = f"logit - map is {rest.mean():.4g} for three pictures, to {np.ptp(rest):.0e}"
+    said = f"logit - map is {rest.mean():.4g} for three pictures, to {np.ptp(rest):.1g}"
     return Verdict("map + bias = logit", bool(np.ptp(rest) <= CLOSE * np.abs(logits).max()), said)
 
 
@@ -134,16 +140,16 @@ def finite_difference(net: Block, x: nd.NDArray, target: int, output: int) -> Ve
         if min(found) < SLOPE:
             break
     off = min(found)
-    numbers = ", ".join(f"{slope:.3g} ({one:.3g})" for slope, one in zip(*found[off]))
-    return Verdict("finite difference", off < SLOPE, f"slopes in four directions, and by the gradient: {numbers}")
+    measured, expected = (", ".join(f"{one:.2g}" for one in four) for four in found[off])
+    said = f"slopes in four directions {measured}; by the gradient {expected}"
+    return Verdict("finite difference", off < SLOPE, f"{said}; relative error of the four {off:.1%}, limit {SLOPE:.0%}")
 
 
 def _directions(shape: tuple[int, ...], side: int) -> np.ndarray:
     """Four random images of ones and minus ones, each for a square of pixels of this side."""
     drawn = np.random.default_rng(0).choice([-1.0, 1.0], size=(4, shape[0], *(-(-one // side) for one in shape[1:])))
-    for axis in range(2, drawn.ndim):
-        drawn = drawn.repeat(side, axis=axis).take(range(shape[axis - 1]), axis=axis)
-    return drawn
+    squares = np.kron(drawn, np.ones((side,) * len(shape[1:])))
+    return squares[(..., *map(slice, shape[1:]))]
 
 
 def relus_reached(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:

@@ -10,17 +10,17 @@ from types import ModuleType
 import cam
 
 PAGES = {  # page: its title, and whose names it holds, in this order
-    "maps": ("Maps", ["cam.core.maps"]),
-    "methods": ("More methods", ["cam.truth.methods"]),
+    "maps": ("Maps", ["cam.maps.grad_cam", "cam.maps.gradients", "cam.maps.sums", "cam.maps.resizing"]),
+    "methods": ("More methods", ["cam.maps.relatives"]),
     "recording": ("Recordings", ["cam.core.recording"]),
-    "layers": ("Layers", ["cam.core.layers"]),
+    "layers": ("Layers", ["cam.core.layers", "cam.maps.layer_table"]),
     "pictures": (
         "Pictures",
         [
             "cam.pictures.pipeline",
             "cam.pictures.explanation",
             "cam.pictures.images",
-            "cam.core.inputs",
+            "cam.nets.normalisation",
             "cam.plot",
             "cam.pictures.graph_drawing",
         ],
@@ -35,18 +35,15 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
 GIVEN = ("Layer", "LayerTable", "Placement", "Verdict", "Verdicts")  # by public functions, under no public name
-ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "inputs", "targets", "endings")
+ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "targets")
 
 
 def own(module: ModuleType) -> list[str]:
-    """The public functions and classes that a module defines, in its order."""
-    return [
-        name
-        for name, value in vars(module).items()
-        if (inspect.isfunction(value) or inspect.isclass(value))
-        and value.__module__ == module.__name__
-        and not name.startswith("_")
-    ]
+    """The public functions and classes that a module defines, in its order, then those of its room that it hands on."""
+    every = {name: one for name, one in vars(module).items() if inspect.isfunction(one) or inspect.isclass(one)}
+    here = [name for name, one in every.items() if one.__module__ == module.__name__ and not name.startswith("_")]
+    room = {name for name, one in every.items() if one.__module__.rpartition(".")[0] == module.__package__}
+    return here + [name for name in getattr(module, "__all__", ()) if name in room and name not in here]
 
 
 def described(name: str, value) -> str:

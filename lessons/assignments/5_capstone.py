@@ -18,7 +18,7 @@
 # %matplotlib inline
 import cam
 from cam import metrics, plot, scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 
 import matplotlib.pyplot as plt
 import numpy as np

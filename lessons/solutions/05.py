@@ -1,11 +1,11 @@
 # %% signed_map
-# Hint: multiply, then add over the axis of the channels, which is the third from the end.
+# Hint: Multiply, then add over the axis of the channels, which is the third from the end.
 def signed_map(alpha, A):
     return (alpha * A).sum(axis=-3)
 
 
 # %% alpha
-# Hint: average over height and width, the axes 2 and 3, and keep them: `keepdims=True`.
+# Hint: Average over height and width, the axes 2 and 3, and keep them: `keepdims=True`.
 alpha = gradient["sum"].mean(axis=(2, 3), keepdims=True)
 
 # %% by_the_shortcut

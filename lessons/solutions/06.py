@@ -9,13 +9,13 @@ def crossed(inputs_of):
 
 
 # %% add_back
-# Hint: two gradients, and nothing to compute.
+# Hint: Two gradients, and nothing to compute.
 def add_back(dy):
     return dy, dy
 
 
 # %% average_back
-# Hint: every position gets the same, and together they get dy.
+# Hint: Every position gets the same, and together they get dy.
 def average_back(dy, shape):
     return dy.broadcast_to(shape) / (shape[2] * shape[3])
 
@@ -40,7 +40,7 @@ assert is_whole == {"densenet121": False, "squeezenet1_0": True, "inception_v3":
 # net. In SqueezeNet it is whole.
 
 # %% exercise_2
-# Hint: record the layers "features.7.2" and `last_sum`, and sum `cam.grad_cam_of(..., relu=False)`.
+# Hint: Record the layers "features.7.2" and `last_sum`, and sum `cam.grad_cam_of(..., relu=False)`.
 v1_rec = cam.record(v1, x, ["features.7.2", last_sum], image_gradient=False)
 v1_evidence = v1_rec.logits[0, 3] - v1.output.bias.data().asnumpy()[3]
 v1_sums = [cam.grad_cam_of(v1_rec, target=3, layer=layer, relu=False).sum() for layer in v1_rec.layers]

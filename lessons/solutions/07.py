@@ -1,5 +1,5 @@
 # %% reached
-# Hint: go through `cam.paths(net).items()`, and ask `isinstance(block, nn.Activation)`.
+# Hint: Go through `cam.paths(net).items()`, and ask `isinstance(block, nn.Activation)`.
 reached = [path for path, block in cam.paths(net).items() if isinstance(block, nn.Activation)]
 
 
@@ -26,7 +26,7 @@ assert all(counts[name][0] == counts[name][1] for name in ("mobilenet1_0", "dens
 # each addition is a function call.
 
 # %% exercise_2
-# Hint: the names of the steps tell the stage: "stage1" to "stage4".
+# Hint: The names of the steps tell the stage: "stage1" to "stage4".
 by_stage = {"none": (0, cam.image_gradient(net, batch, target=ids))}
 for stage in ("stage1", "stage2", "stage3", "stage4"):
     chosen = [name for name in every_relu if stage in name]

@@ -14,7 +14,7 @@ def removed(pixels, heat, count, fill):
 
 
 # %% hires_map
-# Hint: multiply position by position, add up the channels, keep what is positive. No average.
+# Hint: Multiply position by position, add up the channels, keep what is positive. No average.
 def hires_map(gradient, A):
     return np.maximum((gradient * A).sum(axis=0), 0)
 
@@ -25,9 +25,8 @@ tagged = scenes.tag(scene, scene.class_ids[0])
 card = trust_card(suspect, tagged.image, tagged.masks, tagged.class_ids)
 display(Markdown(as_table(card)))
 assert top(suspect, [scenes.tag(scene, scene.class_ids[1]).image])[0] == scene.class_ids[1]
-# One line fails, that of the baselines: an edge filter has more on the zebra than the map. So the
-# evidence lies elsewhere too.
-# Another is weak: with the last layer shuffled the map is still much like the one before.
+# One line fails, that of the baselines: an edge filter has more on the zebra than the map. So the evidence lies
+# elsewhere too. Another is weak: with the last layer shuffled the map is still much like the one before.
 # Where, and what it does, the card cannot tell. The experiment in the last line of the code can: with the other tag, and
 # both animals as they were, the answer is the other class. A card is as good as the experiments that somebody thinks of.
 
@@ -46,7 +45,7 @@ print(f"Score-CAM asked the network once for each of {cam.record(vgg, x).feature
 # It needs no gradient, and pays for it with a forward pass for every channel. One scene tells nothing about which is better.
 
 # %% exercise_3
-# Hint: subtract the zebra's row from every row of the weights, and add the drake's. Do the same with the biases.
+# Hint: Subtract the zebra's row from every row of the weights, and add the drake's. Do the same with the biases.
 bent = cam.resnet50_v2()
 zebra, drake = (net.labels.index(label) for label in scene.labels)
 for parameter in (bent.output.weight, bent.output.bias):

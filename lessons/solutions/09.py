@@ -1,5 +1,5 @@
 # %% by_hand
-# Hint: subtract 127, divide by 128, and move the channels to the front.
+# Hint: Subtract 127, divide by 128, and move the channels to the front.
 by_hand = np.moveaxis((pixels.astype(np.float32) - 127) / 128, -1, 0)
 
 
@@ -30,7 +30,7 @@ for cat, row in zip(cats, np.corrcoef(maps)):
 # A map says where the evidence is, and rarely why one name won over its neighbour.
 
 # %% exercise_3
-# Hint: the bias is `net.output.bias.data()`, the class `found["coffee"].target`; compare with `found["coffee"].logit`.
+# Hint: The bias is `net.output.bias.data()`, the class `found["coffee"].target`; compare with `found["coffee"].logit`.
 one = found["coffee"]
 signed = cam.grad_cam(net, xs["coffee"], target=one.target, relu=False)[0]
 bias = net.output.bias.data()[one.target].asscalar()

@@ -1,5 +1,5 @@
 # %% exact
-# Hint: the green leaves of the tree. AlexNet flattens and has three Dense layers; SqueezeNet ends in a pooling alone.
+# Hint: The green leaves of the tree. AlexNet flattens and has three Dense layers; SqueezeNet ends in a pooling alone.
 exact = ["resnet18_v1", "resnet18_v2", "squeezenet1.0", "densenet121", "inceptionv3", "mobilenet0.25"]
 
 
@@ -28,7 +28,7 @@ print(f"four sides, and {len(block)} maps of the block are parts: not one convol
 assert not any(row.whole for row in block if row.kind == "Conv2D")
 
 # %% exercise_2
-# Hint: go line by line: colours, axes, normalisation; layer; train mode, twice; softmax.
+# Hint: Go line by line: colours, axes, normalisation; layer; train mode, twice; softmax.
 
 
 def mended(net, image, number):

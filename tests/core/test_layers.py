@@ -5,8 +5,8 @@ import warnings
 
 import cam
 from cam import LayerError
-from cam.core.endings import ENDINGS, JOINTS
 from cam.core.graph import Step
+from cam.maps.endings import ENDINGS, JOINTS
 
 import mxnet as mx
 import numpy as np
@@ -83,6 +83,17 @@ def out_of_order():
 def halves():
     split = function(lambda F, x: F.split(x, 2))
     return sequence(conv(), split, function(lambda F, both: F.relu(both[0]) + both[1]), *ending())
+
+
+def two_relus():
+    return sequence(conv(), function(lambda F, x: F.relu(x) + 2 * F.relu(x)), *ending())
+
+
+def two_poolings():
+    def forward(F, net, x):
+        return F.concat(F.mean(net.a(x), axis=(2, 3)), F.max(net.b(x), axis=(2, 3)))
+
+    return sequence(conv(), Net(forward, a=conv(), b=conv()), nn.Dense(3))
 
 
 def usual():
@@ -196,8 +207,7 @@ ADVICE = {
         "8": NO_MAP.format("6"),
     }),
     "residual": (residual, {}, "1", {"1.branch.0", "1.branch.1", "1.branch.2", "1.branch"}, {
-        "0": "", "1.branch.1": AROUND.format("net__plus0"), "1.branch": TERM.format("net__plus0"),
-        "net__plus0": BEFORE.format("1"),
+        "0": "", "1.branch.1": AROUND.format("1"), "1.branch": TERM.format("1"), "net__plus0": BEFORE.format("1"),
     }),
     "concatenation": (beside, {}, "1", {"1.a", "1.b", "net_relu0", "net_relu1"}, {
         "1.a": AROUND.format("1"), "net_relu1": AROUND.format("1"),
@@ -211,6 +221,12 @@ ADVICE = {
     }),
     "second head": (two_heads, {"output": 1}, "conv2", {"net_mean0", "first"}, {
         "first": NOTHING, "net_relu0": "", "conv2": "recommended",
+    }),
+    "two ReLUs of one map": (two_relus, {}, "1", {"net_relu0", "net_relu1", "net__mulscalar0"}, {
+        "0": "", "net_relu0": TERM.format("1"),
+    }),
+    "nothing whole after": (two_poolings, {}, "0", {"1.a", "1.b", "net_mean0", "net_max0"}, {
+        "1.a": "only a part: what goes around it is left out; take 0", "net_max0": NO_MAP.format("0"),
     }),
     "halves": (halves, {}, "2", {"net_split0", "net_split0[1]", "net_relu0"}, {"net_split0[1]": TERM.format("2")}),
 }  # fmt: skip

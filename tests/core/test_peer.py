@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cam
 from cam import scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 
 import numpy as np
 import pytest

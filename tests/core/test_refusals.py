@@ -334,6 +334,13 @@ REFUSES = {
         x=ones(2, 3, 8, 8, dtype="float16"),
         change=lambda net: net.cast("float16"),
     ),
+    "a net in float16 whose BatchNorms are not": No(
+        lambda: sequence(nn.BatchNorm(), conv(), *ending()),
+        NetError,
+        "the net is in float16, in which MXNet cannot compute on the CPU; take net.cast('float32')",
+        x=ones(2, 3, 8, 8, dtype="float16"),
+        change=lambda net: net.cast("float16"),
+    ),
     "another device": No(
         small_net,
         InputError,
@@ -457,12 +464,14 @@ def test_more_maps_than_images():
     refused(lambda: cam.guided_grad_cam(net, x), LayerError, said)
 
 
-@pytest.mark.parametrize(("kind", "shape"), [(nn.Conv1D, (2, 1, 32)), (nn.Conv3D, (1, 1, 6, 7, 8))])
-def test_no_picture_fits(kind, shape):
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(nn.Conv1D, (2, 1, 32)), (nn.Conv2D, (1, 3, 64, 96)), (nn.Conv3D, (1, 1, 6, 7, 8))]
+)
+def test_no_square_picture_fits(kind, shape):
     net, (x,) = ready(sequence(kind(4, 3), relu(), nn.Dense(3)), shape)
     assert cam.default_layer(net, x) == "1" and len(cam.layers(net, x)) == 3
     for door in (cam.layers, cam.default_layer, cam.draw_graph, cam.check):
-        said = "no picture of a usual size fits this net; give x, an input as it takes it"
+        said = "no square picture of a usual size fits this net; give x, an input as it takes it"
         refused(lambda door=door: door(net), InputError, said)
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import diagrams
-from cam.core.endings import ENDINGS, JOINTS
+from cam.maps.endings import ENDINGS, JOINTS
 
 import pytest
 

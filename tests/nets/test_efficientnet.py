@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cam
 from cam import InputError, WeightsError, scenes
-from cam.core.inputs import USUAL, normalise
+from cam.nets.normalisation import USUAL, normalise
 from cam.nets.weights_files import CHECKSUMS
 from training import lite0
 

@@ -9,7 +9,7 @@ import zlib
 
 import cam
 from cam import InputError, InputWarning, NetError, NonFiniteError
-from cam.core.inputs import MEAN, STANDARD_DEVIATION, USUAL, input_for, normalise
+from cam.nets.normalisation import MEAN, STANDARD_DEVIATION, USUAL, input_for, normalise
 from cam.pictures import images
 
 import mxnet as mx

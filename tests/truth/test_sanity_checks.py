@@ -32,6 +32,8 @@ def test_the_embedded_nets(embedded_nets):
     }.items():
         verdicts = cam.check(embedded_nets[name])
         assert verdicts.passed and [(one.test, one.passed) for one in verdicts] == list(zip(NAMES, by_test))
+        idle = ", 2 had nothing to test" if None in by_test else ""
+        assert str(verdicts).splitlines()[5:] == [f"all {by_test.count(True)} tests passed{idle}"]
     assert "15, of which 0 are function calls" in str(verdicts)  # two of them inside Dense blocks
     said, bias = str(cam.check(embedded_nets["resnet50_v2"], target=3)), embedded_nets["resnet50_v2"].output.bias.data()
     assert "16 additions" in said and "50, of which 48 are function calls" in said
@@ -106,6 +108,25 @@ def test_a_cut_in_the_net_fails():
     block = Net(lambda F, net, x: x + F.BlockGrad(net.branch(x)), branch=conv(3))
     net, (x,) = ready(sequence(block, relu(), *ending()), (1, 3, 8, 8))
     assert not passed(net, x)["finite difference"]
+    *_, last = str(cam.check(net, x)).splitlines()
+    assert last == "1 of 5 tests failed"
+
+
+def test_a_finite_difference_says_by_how_much_it_is_off():
+    """And the numbers it prints are those that were compared."""
+    for net, fits in (
+        (residual(), True),
+        (sequence(conv(3), Net(lambda F, net, x: x + F.BlockGrad(x)), *ending()), False),
+    ):
+        net, (x,) = ready(net, (1, 3, 8, 8))
+        verdict = cam.check(net, x)[3]
+        slopes, by_gradient = re.fullmatch(
+            r"slopes in four directions (.*); by the gradient (.*); relative error of the four .*", verdict.said
+        ).groups()
+        slopes, by_gradient = (np.array(numbers.split(", "), float) for numbers in (slopes, by_gradient))
+        off = np.linalg.norm(slopes - by_gradient) / np.linalg.norm(by_gradient)
+        assert float(re.search(r"([\d.]+)%, limit 20%$", verdict.said)[1]) == pytest.approx(100 * off, abs=8)
+        assert verdict.passed == fits == (off < 0.2)
 
 
 def test_a_net_that_an_explanation_changes_fails(monkeypatch):

@@ -8,9 +8,9 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from .checks import channels_of, home_of, refuse_numpy_mode, type_of
-from .errors import InputError
-from .tracing import trace
+from ..core.checks import channels_of, home_of, refuse_numpy_mode, type_of
+from ..core.errors import InputError
+from ..core.tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
 STANDARD_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)

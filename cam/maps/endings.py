@@ -6,8 +6,8 @@ from itertools import dropwhile
 
 import numpy as np
 
-from .checks import Ready
-from .graph import ADDS, GATES, PASSES_ON, RESHAPES, Entry, Step
+from ..core.checks import Ready
+from ..core.graph import ADDS, GATES, PASSES_ON, RESHAPES, Entry, Step
 
 ENDINGS = {  # what it means for a map of the recommended layer
     "GAP": "exact: a class's channel is its map and sums to its logit; behind a ReLU nothing speaks against a class",
@@ -17,10 +17,10 @@ ENDINGS = {  # what it means for a map of the recommended layer
     "several layers": "not exact: Grad-CAM averages a gradient that differs by position; absent classes show too",
 }
 JOINTS = {  # what it means for a map of the last convolution
-    "adds": "ends a branch that is added to a shortcut: one term of a sum, take the sum",
-    "concatenates": "is one side of a concatenation: take what all sides make",
+    "adds": "is one term of a sum: what the other adds is left out",
+    "concatenates": "is one side of a concatenation: what the others hold is left out",
     "gates": "is one factor of a product: a gate says how much passes, not what",
-    "goes around": "has a way around it: take the whole map after it",
+    "goes around": "has a way around it: what goes around is left out",
 }
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import Images, by_keyword, check_arrays, is_whole
+from ..core.checks import Images, check_arrays, is_whole
 from ..core.errors import InputError
-from ..core.maps import Layers, Maps, each_layer, resize_map
 from ..core.recording import record
 from ..core.targets import Target
+from .grad_cam import Layers, Maps, by_keyword, each_layer
+from .gradients import check_axes
+from .resizing import resize_map
 
 
 @by_keyword
@@ -103,7 +105,7 @@ def score_cam(
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
     recording = record(net, x, layer, image_gradient=False, output=output)
-    recording.check_axes(4)
+    check_axes(recording, 4)
 
     image, *others = check_arrays(x)
 
@@ -159,12 +161,13 @@ def smooth_grad(
     if not is_whole(samples) or samples < 1 or noise < 0:
         raise InputError(f"samples is {samples!r} and noise {noise!r}; expected a positive int, and at least 0")
     clean = record(net, x, [], image_gradient=False, output=output)
-    clean.check_axes(3, 4, 5)
+    check_axes(clean, 3, 4, 5)
     target = target if callable(target) else clean.class_ids(target)
     image, *others = check_arrays(x)
-    images, rng, total = image.asnumpy(), np.random.default_rng(seed), 0
+    images, rng = image.asnumpy(), np.random.default_rng(seed)
+    total = np.zeros_like(images)
     deviation = noise * np.ptp(images, axis=tuple(range(1, images.ndim)), keepdims=True)
     for _ in range(samples):
         noisy = nd.array(images + deviation * rng.standard_normal(images.shape), image.context, image.dtype)
-        total = total + record(net, [noisy, *others], [], output=output).image_gradient(target=target)
+        total += record(net, [noisy, *others], [], output=output).image_gradient(target=target)
     return np.abs(total / samples).max(axis=1)

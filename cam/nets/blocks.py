@@ -11,7 +11,7 @@ import mxnet as mx
 from mxnet import autograd, nd
 from mxnet.gluon import HybridBlock, nn
 
-from . import rules
+from ..core import rules
 
 
 class _Function(autograd.Function):

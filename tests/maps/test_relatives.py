@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cam
 from cam import InputError, scenes
-from cam.core.inputs import normalise
+from cam.nets.normalisation import normalise
 
 import numpy as np
 import pytest
@@ -141,7 +141,7 @@ def test_wrong_requests_are_refused(narrow_resnet):
         cam.layer_cam(narrow_resnet, x, 3)
 
 
-REFERENCE = np.load(Path(__file__).parent / "methods_reference.npz")
+REFERENCE = np.load(Path(__file__).parent / "relatives_reference.npz")
 OURS = {
     "Grad-CAM++, target x 1000": cam.grad_cam_plus_plus,
     "HiResCAM": cam.hires_cam,

@@ -26,8 +26,8 @@ Back: TypeAlias = Callable[..., nd.NDArray | Gradients]  # of dy, and of a ReLU'
 # Operators after which a NaN or an infinity that went in is still there; what goes into any other is looked at. Softmax
 # is one of them but for -inf, by which nets mask scores: its 0 is right, and so is the derivative.
 CARRIES_ON = (ADDS | RESHAPES | PASSES_ON) | {
-    "Convolution", "Deconvolution", "FullyConnected", "BatchNorm", "Concat", "concat", "transpose", "Cast", "mean",
-    "add_n", "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
+    "Convolution", "Deconvolution", "FullyConnected", "BatchNorm", "Concat", "transpose", "Cast", "mean", "add_n",
+    "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
 }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def back_by_rule(graph: Graph, index: int, x: Arrays) -> Back | None:
     step, shape = graph.steps[index], x[0].shape
     if step.op in ADDS:
         return rules.add_back if x[1].shape == shape else None
-    if step.op in ("Concat", "concat"):
+    if step.op == "Concat":
         axis = step.option("dim", 1)
         return partial(rules.concat_back, sizes=[one.shape[axis] for one in x], axis=axis)
     if any(graph.follows_image[source] for source, _ in step.inputs[1:]):

@@ -20,17 +20,18 @@ from mxnet.gluon import Parameter
 Entry: TypeAlias = tuple[int, int]
 R = TypeVar("R")
 
-PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
-RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
-ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
-GATES = {"elemwise_mul", "_mul", "broadcast_mul"}
+# Operators by the one name that MXNet writes into a graph, by whichever of its names it was called.
+PASSES_ON = {"_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
+RESHAPES = {"Flatten", "Reshape", "squeeze", "expand_dims", "reshape_like"}
+ADDS = {"elemwise_add", "broadcast_add", "_grad_add"}
+GATES = {"elemwise_mul", "broadcast_mul"}
 # Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
 OF_MAPS = {
     "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",
     "_contrib_BilinearResize2D", "_contrib_AdaptiveAvgPooling2D",
 }  # fmt: skip
 MIXES_AXES = RESHAPES | {
-    "null", "transpose", "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "swapaxes", "tile",
+    "null", "transpose", "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "tile",
     "FullyConnected", "RNN", "_linalg_gemm2",
 }  # fmt: skip
 CHANNELS_FIRST = {None, "NCW", "NCHW", "NCDHW"}  # a layout that is not said is one of these
@@ -256,13 +257,10 @@ class Graph:
 def _value(text: str):
     try:  # not by ast: Python 3.11's must not be used from two threads
         words = text.lower().replace("none", "null").replace("inf", "Infinity")
-        value = json.loads(words.translate(_BRACKETS).replace(",]", "]"))
+        value = json.loads(words.replace("(", "[").replace(")", "]").replace(",]", "]"))
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value
-
-
-_BRACKETS = str.maketrans("()", "[]")
 
 
 def _numbered(name: str, run: int, runs: int, place: int) -> str:

@@ -43,11 +43,6 @@ def blocks_of(net: Block) -> Iterator[tuple[str, Block]]:
             yield f"{name}.{path}" if path else name, block
 
 
-def own_parameters(block: Block) -> list[Parameter]:
-    """The parameters of this block alone, not of its children."""
-    return list(block._reg_params.values())
-
-
 def parameters(net: Block) -> dict[str, Parameter]:
     """Every parameter of `net` by its structural path ("features.8.2.conv3.weight")."""
     return net._collect_params_with_prefix()

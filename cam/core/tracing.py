@@ -8,19 +8,19 @@ import weakref
 
 import mxnet as mx
 from mxnet import autograd
-from mxnet.gluon import Block
+from mxnet.gluon import Block, Parameter
 
 from .errors import NetError, in_one_line
 from .graph import Entry, Graph, Step
-from .mxnet import blocks_of, listening, own_parameters, settings
+from .mxnet import blocks_of, listening, parameters, settings
 
 _lock = threading.RLock()
-_known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Block, dict[int, tuple[tuple, Graph]]] = weakref.WeakKeyDictionary()
 
 # What the output operators of MXNet's modules compute in prediction, where their labels play no part.
 PREDICTS = {
-    "LinearRegressionOutput": "identity", "MAERegressionOutput": "identity", "SVMOutput": "identity",
-    "LogisticRegressionOutput": "sigmoid", "SoftmaxOutput": "softmax", "Softmax": "softmax",
+    "LinearRegressionOutput": "_copy", "MAERegressionOutput": "_copy", "SVMOutput": "_copy",
+    "LogisticRegressionOutput": "sigmoid", "SoftmaxOutput": "softmax",
 }  # fmt: skip
 
 
@@ -33,10 +33,8 @@ def trace(net: Block, inputs: int = 1) -> Graph:
     """
     with _lock:
         # What a trace depends on: the blocks in their order, their settings, and which parameters they have.
-        mark = [
-            (path, weakref.ref(block), settings(block), [id(parameter) for parameter in own_parameters(block)])
-            for path, block in blocks_of(net)
-        ]
+        blocks = [(path, weakref.ref(block), settings(block)) for path, block in blocks_of(net)]
+        mark = blocks, {path: id(parameter) for path, parameter in parameters(net).items()}
         kept = _known.setdefault(net, {})
         if inputs not in kept or kept[inputs][0] != mark:
             kept[inputs] = mark, _trace(net, inputs)
@@ -81,14 +79,14 @@ def _trace(net: Block, inputs: int) -> Graph:
         raise NetError(
             f"{type(net).__name__} returns {kinds}; expected an array, or a list or tuple of nothing but arrays"
         )
-    return _read(outputs, runs, [one for block in first_path for one in own_parameters(block)], images)
+    return _read(outputs, runs, list(parameters(net).values()), images)
 
 
-def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
+def _read(outputs: list, runs: list[tuple[str, list]], owned: list[Parameter], images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
-    by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
+    by_name = {parameter.name: parameter for parameter in owned}  # a SymbolBlock has variables of its own
     named = [symbol for _, symbols in runs for symbol in symbols]
-    symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in parameters), *images])
+    symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in owned), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
     steps = []
     for node in description["nodes"]:
@@ -110,7 +108,7 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
         found = [next(heads) for _ in symbols]
         if path and found:
             by_path.setdefault(path, []).append(found)
-    for parameter in parameters:
+    for parameter in owned:
         steps[next(heads)[0]].parameter = parameter
     graph = Graph(steps, [index for index, _ in heads], ends, by_path, mx.sym.Group(outputs))
     for number, index in enumerate(graph.inputs):

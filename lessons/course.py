@@ -25,13 +25,7 @@ from mxnet.gluon import Block, nn
 
 
 class Lesson:
-    """The solutions of a lesson's blanks and exercises (`solutions/NN.py`), run among the lesson's own names.
-
-    Parameters
-    ----------
-    number : which lesson
-    names : the notebook's `globals()`
-    """
+    """The solutions of a lesson's blanks and exercises (`solutions/NN.py`), run among the notebook's `globals()`."""
 
     def __init__(self, number: int, names: dict):
         self._solutions, self._names = quiz.solutions(number), names
@@ -63,28 +57,16 @@ def _is_blank(yours) -> bool:
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Show a figure with a text for readers who do not see it. Pictures made of photographs become JPEG.
-
-    Parameters
-    ----------
-    figure : what `plt.subplots` or a function of `cam.plot` or `diagrams` returns
-    alt : what is on it, in a sentence
-    """
+    """Show a figure with a sentence for readers who do not see it. Pictures made of photographs become JPEG."""
     kind = "jpeg" if isinstance(figure, plot.Picture) or any(axis.images for axis in figure.axes) else "png"
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **({"pil_kwargs": {"quality": 88}} if kind == "jpeg" else {}))
+    figure.savefig(buffer, format=kind, pil_kwargs={"quality": 88})  # of a JPEG; PNG has none
     plt.close(figure)
     display(Image(data=buffer.getvalue(), format=kind, alt=alt))
 
 
 def draw_intervals(axis: Axes, at, intervals: list[metrics.Interval], **style) -> None:
-    """Draw means with their intervals.
-
-    Parameters
-    ----------
-    at : where on the horizontal axis
-    style : what `axis.errorbar` takes
-    """
+    """Draw means with their intervals, at these places of the horizontal axis, in a style of `axis.errorbar`."""
     middle, low, high = np.array([(one.mean, one.low, one.high) for one in intervals]).T
     axis.errorbar(at, middle, [middle - low, high - middle], capsize=3, **style)
 
@@ -105,14 +87,14 @@ def reached_by_recipe(net: Block) -> list[str]:
     return [graph.name((index, 0)) for index in graph.relus() if (index, 0) in replaced]
 
 
-def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
+def forum_pictures() -> Figure:
     """The pictures of the forum's question, as its recipe makes them, with this course's two networks.
 
     In each row a scene, Grad-CAM at the network's last convolution, and guided Grad-CAM with the guided rule at the
     ReLUs that the recipe reaches: 13 of VGG16's 15, and 2 of ResNet50v2's 50.
     """
-    scene = scenes.draw(seed)
-    x, label = cam.load_image(scene.image), scene.labels[target]
+    scene = scenes.draw(10)
+    x, label = cam.load_image(scene.image), scene.labels[1]
     rows = []
     for net, layer in ((cam.vgg16(), "features.28"), (cam.resnet50_v2(), "features.8.2.conv3")):
         with warnings.catch_warnings():
@@ -125,26 +107,14 @@ def forum_pictures(seed: int = 10, target: int = 1) -> Figure:
 
 
 def tutorials_picture(image: np.ndarray, signed: np.ndarray) -> np.ndarray:
-    """A signed map as MXNet's tutorial draws it: 1 is added before the ReLU, and minimum to maximum get the colours.
-
-    Parameters
-    ----------
-    image : numpy uint8 (H, W, 3)
-    signed : numpy (h, w), Grad-CAM before its ReLU
-    """
+    """Grad-CAM before its ReLU as MXNet's tutorial draws it: 1 is added first, minimum to maximum get the colours."""
     heat = np.maximum(cam.resize_map(1 + signed, image.shape[:2]), 0)
     both = 255 * matplotlib.colormaps["cool"]((heat - heat.min()) / np.ptp(heat))[..., :3] + image
     return np.uint8(255 * both / both.max())
 
 
 def compare(name: str, mine, reference) -> None:
-    """Print whether two arrays are exactly equal, close, or different, and the largest difference.
-
-    Parameters
-    ----------
-    name : what is compared
-    mine, reference : arrays of one shape, numpy or NDArray
-    """
+    """Print whether two arrays, numpy or NDArray, are exactly equal, close or different, and the largest difference."""
     mine, reference = (np.asarray(a.asnumpy() if hasattr(a, "asnumpy") else a, np.float64) for a in (mine, reference))
     if mine.shape != reference.shape:
         print(f"{name}: different shapes, {mine.shape} and {reference.shape}")
@@ -162,8 +132,8 @@ def compare(name: str, mine, reference) -> None:
 def imagenet_weights(name: str) -> Path | None:
     """A file with ImageNet weights for "vgg16" or "resnet50_v2" if there is one on this machine, and None if not.
 
-    That is the file that the variable CAM_IMAGENET_VGG16 or CAM_IMAGENET_RESNET50_V2 names, if it is set, or else the pinned
-    one in the cache (`cam.nets.download`). Nothing is downloaded.
+    That is the file that the variable CAM_IMAGENET_VGG16 or CAM_IMAGENET_RESNET50_V2 names, if it is set, or else the
+    pinned one in the cache (`cam.nets.download`). Nothing is downloaded.
     """
     chosen = os.environ.get(f"CAM_IMAGENET_{name.upper()}")
     return Path(chosen) if chosen else download.find(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from functools import partial
+from itertools import count, pairwise
 
 import cam
 from cam.maps.endings import ENDINGS, JOINTS
@@ -12,6 +13,7 @@ from cam.pictures.graph_drawing import FORWARD, PART, QUIET, TAKE, WHOLE, WIDTH,
 from matplotlib.figure import Figure
 
 BACKWARD = "#c0392b"
+ROW = 0.95  # of the decision tree
 
 net_graph = partial(cam.draw_graph, recommended=False)  # which layer to take is what lessons 5 and 6 find out
 
@@ -19,22 +21,20 @@ net_graph = partial(cam.draw_graph, recommended=False)  # which layer to take is
 def cut_and_tap() -> Figure:
     """What attach_grad in the middle of a tape does to the way back, and what a zero tap does."""
     figure, axis = canvas(10.5, 4.6)
+    chain = [("image", 1.2, WIDTH), ("convolution", 3.6, WIDTH), ("A", 6.0, WIDTH), ("score", 9.4, WIDTH)]
     for y, title in ((3.5, "attach_grad on A: the tape is cut"), (1.5, "a zero tap: nothing is cut")):
         axis.text(0.2, y + 0.75, title, fontsize=10, weight="bold", va="center")
-        places = {"image": 1.2, "convolution": 3.6, "A": 6.0, "score": 9.4}
         tap = y < 2
-        for text, x in places.items():
-            box(axis, x, y, text, WHOLE if text == "A" and not tap else QUIET)
-        if tap:
-            box(axis, 7.75, y, "+", QUIET, width=0.6)
-            box(axis, 7.75, y - 1.05, "T = 0", WHOLE, width=1.0)
-        stops = [1.2 + WIDTH / 2, 3.6 - WIDTH / 2, 3.6 + WIDTH / 2, 6 - WIDTH / 2, 6 + WIDTH / 2]
-        stops += [7.45, 8.05, 9.4 - WIDTH / 2] if tap else [9.4 - WIDTH / 2]
-        for start, end in zip(stops[::2], stops[1::2]):
+        boxes = [*chain[:3], ("+", 7.75, 0.6), *chain[3:]] if tap else chain
+        for text, x, width in boxes:
+            box(axis, x, y, text, WHOLE if text == "A" and not tap else QUIET, width)
+        for (text, left, width), (_, right, next_width) in pairwise(boxes):
+            start, end = left + width / 2, right - next_width / 2
             arrow(axis, (start, y + 0.12), (end, y + 0.12))
-            if tap or start > 6:
+            if tap or text == "A":
                 arrow(axis, (end, y - 0.12), (start, y - 0.12), BACKWARD)
         if tap:
+            box(axis, 7.75, y - 1.05, "T = 0", WHOLE, width=1.0)
             arrow(axis, (7.64, y - 0.74), (7.64, y - 0.31))
             arrow(axis, (7.86, y - 0.31), (7.86, y - 0.74), BACKWARD)
         else:
@@ -59,31 +59,25 @@ def decision_tree() -> Figure:
         "gates": "attention",
         "goes around": "all others",
     }
-    first = [
-        (
-            ending,
-            TAKE if said.startswith(("exact", "HiResCAM is exact")) else WHOLE,
-            f"Take {endings[ending][0]}. {said[0].upper()}{said[1:]}",
-        )
-        for ending, said in ENDINGS.items()
-    ]
-    second = [("nothing goes around it", WHOLE, "It is whole: take it after its ReLU")]
-    second += [(joint, PART, f"The last convolution {said}") for joint, said in JOINTS.items()]
-    examples = [example for _, example in endings.values()] + ["AlexNet, VGG, MobileNet", *joints.values()]
-    questions = ["How does it end,\nbehind the last map?"] * len(first)
-    questions += ["What becomes of\nthe last convolution?"] * len(second)
-    figure, axis = canvas(17.5, 0.95 * len(questions) + 0.4)
-    places = [
-        0.95 * row + (0.8 if question == questions[0] else 0.5) for row, question in enumerate(reversed(questions))
-    ]
-    for question in dict.fromkeys(questions):
-        middle = sum(y for y, one in zip(reversed(places), questions) if one == question) / questions.count(question)
+    ends = []
+    for ending, (layer, who) in endings.items():
+        said = ENDINGS[ending]
+        colour = WHOLE if said.startswith("not exact") else TAKE
+        ends.append((ending, colour, f"Take {layer}. {said[0].upper()}{said[1:]}", who))
+    becomes = [("nothing goes around it", WHOLE, "It is whole: take it after its ReLU", "AlexNet, VGG, MobileNet")]
+    becomes += [(joint, PART, f"The last convolution {JOINTS[joint]}", who) for joint, who in joints.items()]
+    questions = {"How does it end,\nbehind the last map?": ends, "What becomes of\nthe last convolution?": becomes}
+    height = ROW * (len(ends) + len(becomes)) + 0.4
+    figure, axis = canvas(17.5, height)
+    top = height - 0.55
+    for question, answers in questions.items():
+        middle = top - ROW * (len(answers) - 1) / 2
         box(axis, 1.7, middle, question, width=3.2, height=0.9)
-        for y in (y for y, one in zip(reversed(places), questions) if one == question):
+        for y, (answer, colour, said, who) in zip(count(top, -ROW), answers):
             axis.plot([3.3, 3.9], [middle, y], color=FORWARD, linewidth=1.2)
-    for y, (answer, colour, said), example in zip(reversed(places), first + second, examples):
-        arrow(axis, (3.9, y), (4.5, y))
-        box(axis, 6.0, y, answer, colour, width=3.0)
-        axis.text(7.8, y, textwrap.fill(said, 76), va="center", fontsize=9)
-        axis.text(14.6, y, textwrap.fill(example, 26), va="center", fontsize=9, style="italic")
+            arrow(axis, (3.9, y), (4.5, y))
+            box(axis, 6.0, y, answer, colour, width=3.0)
+            axis.text(7.8, y, textwrap.fill(said, 76), va="center", fontsize=9)
+            axis.text(14.6, y, textwrap.fill(who, 26), va="center", fontsize=9, style="italic")
+        top -= ROW * len(answers) + 0.3
     return figure

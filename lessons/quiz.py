@@ -1,7 +1,8 @@
-"""What is written once and shown in several places: the quiz of a lesson, and the solutions of its blanks and exercises.
+"""What is written once and shown in several places: a lesson's quiz, and the solutions of its blanks and exercises.
 
-`quizzes/NN.yaml` holds five questions. `solutions/NN.py` holds code in cells `# %% name`; a comment `# Hint: ...` at the
-top of a cell, its further lines indented by two more spaces, is its hint. In a lesson's script two kinds of markdown cells are filled in from these files:
+`quizzes/NN.yaml` holds five questions. `solutions/NN.py` holds code in cells `# %% name`; a comment `# Hint: ...` at
+the top of a cell, its further lines indented by two more spaces, is its hint. In a lesson's script two kinds of
+markdown cells are filled in from these files:
 
     # %% [markdown] tags=["solution-alpha"]        the hint and the solution of that name, each folded
     # %% [markdown] tags=["quiz"]                  the questions, each with its answer folded
@@ -15,31 +16,23 @@ from __future__ import annotations
 import random
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 HERE = Path(__file__).parent
-GENERATED = re.compile(r'(^# %% \[markdown\] tags=\["(quiz|solution-[\w-]+)"\]\n)((?:#.*\n)*)', re.MULTILINE)
+LETTERS = "ABCDEF"
+GENERATED = re.compile(r'(^# %% \[markdown\] tags=\["(?:quiz|solution-([\w-]+))"\]\n)(?:#.*\n)*', re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Question:
-    """One question with one right answer.
-
-    Attributes
-    ----------
-    ask : the question
-    right : the right answer
-    wrong : the other choices
-    why : why the right one is right, and what is wrong with the most tempting other
-    """
+class Question(NamedTuple):
+    """One question with one right answer."""
 
     ask: str
     right: str
     wrong: list[str]
-    why: str
+    why: str  # the right one is right, and what is wrong with the most tempting other
 
     @property
     def choices(self) -> list[str]:
@@ -69,11 +62,9 @@ def quiz_text(lesson: int) -> str:
     """The quiz as markdown."""
     parts = ["## Five questions", "Choose first, then unfold the answer."]
     for number, one in enumerate(questions(lesson), 1):
-        letters = dict(zip("ABCDEF", one.choices))
-        right = next(letter for letter, choice in letters.items() if choice == one.right)
         parts.append(f"**{number}.** {one.ask}")
-        parts.append("\n".join(f"- **{letter}.** {choice}" for letter, choice in letters.items()))
-        parts.append(_folded("Answer", f"**{right}.** {one.why}"))
+        parts.append("\n".join(f"- **{letter}.** {choice}" for letter, choice in zip(LETTERS, one.choices)))
+        parts.append(_folded("Answer", f"**{LETTERS[one.choices.index(one.right)]}.** {one.why}"))
     return "\n\n".join(parts)
 
 
@@ -88,8 +79,7 @@ def filled_in(script: str, lesson: int) -> str:
     """The text of a lesson's script with its generated cells filled in."""
 
     def cell(match: re.Match) -> str:
-        kind = match[2]
-        text = quiz_text(lesson) if kind == "quiz" else solution_text(lesson, kind.removeprefix("solution-"))
+        text = solution_text(lesson, match[2]) if match[2] else quiz_text(lesson)
         return match[1] + "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
 
     return GENERATED.sub(cell, script)
@@ -106,9 +96,8 @@ def gift(lesson: int) -> str:
 
 
 def scripts() -> dict[int, Path]:
-    """Every lesson that has a quiz, by its number."""
-    found = {int(path.name[:2]): path for path in sorted(HERE.glob("[0-9]*.py"))}
-    return {number: path for number, path in found.items() if (HERE / f"quizzes/{number:02}.yaml").exists()}
+    """The script of every lesson, by its number."""
+    return {int(path.name[:2]): path for path in sorted(HERE.glob("[0-9]*.py"))}
 
 
 def _flat(value):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from math import prod
 from typing import TypeAlias
 
-import numpy as np
 from mxnet.gluon import Block
 
 from .checks import Ready
@@ -93,7 +93,7 @@ def whole_maps(prepared: Ready) -> list[Entry]:
     """The whole maps of more than one position, batch, channel, height and width still their axes, in order."""
     graph, shapes = prepared.graph, prepared.shapes
     whole = graph.whole(prepared.end)[:-1]
-    return [one for one in whole if graph.axes[one[0]] == () and np.prod(shapes[one][2:]) > 1]
+    return [one for one in whole if graph.axes[one[0]] == () and prod(shapes[one][2:]) > 1]
 
 
 def recommended(prepared: Ready) -> Entry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import dropwhile
+from math import prod
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def ending(prepared: Ready, best: Entry) -> str:
     rest = [*dropwhile(lambda one: (one[0], 0) in whole and averages(one[1], shapes[one[1].inputs[0]]), left)]
     affine = all(step.op in AFFINE and not any(graph.follows_image[i] for i, _ in step.inputs[1:]) for _, step in rest)
     pooled = shapes[rest[0][1].inputs[0] if rest else prepared.end]
-    if len(rest) < len(left) and np.prod(pooled) == np.prod(shapes[best][:2]):
+    if len(rest) < len(left) and prod(pooled) == prod(shapes[best][:2]):
         return "GAP and more" if not affine else "GAP and Dense" if rest else "GAP"
     return "one Dense layer" if affine and rest and left[0][1].op == "FullyConnected" else "several layers"
 
@@ -59,7 +60,7 @@ def joint(prepared: Ready) -> str | None:
     """Which of `JOINTS` makes the last convolution of more than one position a part; None if it is whole."""
     graph, whole, needed = prepared.graph, prepared.graph.whole(prepared.end), prepared.graph.needed_for([prepared.end])
     for entry in sorted(prepared.shapes, reverse=True):
-        if graph.steps[entry[0]].op == "Convolution" and needed[entry[0]] and np.prod(prepared.shapes[entry][2:]) > 1:
+        if graph.steps[entry[0]].op == "Convolution" and needed[entry[0]] and prod(prepared.shapes[entry][2:]) > 1:
             op = graph.steps[next(index for index, _ in whole if index >= entry[0])].op
             kinds = {"adds": ADDS, "concatenates": {"Concat"}, "gates": GATES}
             known = next((kind for kind, operators in kinds.items() if op in operators), "goes around")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
-import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
@@ -144,7 +144,7 @@ def advice_on(prepared: Ready, entry: Entry) -> str:
         return "does not influence the logits"
     if len(shape) < 3:
         return f"no height and width: no map{instead}"
-    if np.prod(shape[2:]) == 1:
+    if prod(shape[2:]) == 1:
         return f"a single position: cannot say where{instead}"
     if entry in graph.whole(prepared.end):
         after = graph.name(behind_relu(prepared, entry))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
@@ -92,7 +94,7 @@ def class_activation_map(net: Block, x: Images, *, target: Target = None, output
     before = prepared.shapes[pooling.inputs[0]] if pooling.inputs else ()
     means = averages(pooling, before) and "sum" not in (pooling.op, pooling.option("pool_type"))
     ends_so = dense.op in ("FullyConnected", "Convolution") and means and len(before) == prepared.images[0].ndim
-    if not ends_so or np.prod(prepared.shapes[pooled][2:]) != 1 or weight is None or weight.shape[1] != before[1]:
+    if not ends_so or prod(prepared.shapes[pooled][2:]) != 1 or weight is None or weight.shape[1] != before[1]:
         raise NetError("this net does not end in a global average pooling and one Dense layer; use grad_cam")
     recording = record(net, x, [pooling.inputs[0]], image_gradient=False, output=output)
     rows = weight.data(prepared.images[0].context).reshape((0, -1))  # (classes, K)

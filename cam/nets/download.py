@@ -49,10 +49,7 @@ SOURCES = {
 def place_of(name: str, weights_dir: str | Path | None = None) -> Path:
     """Where a net's pinned file is kept: in `weights_dir`, or CAM_WEIGHTS_DIR, or the folder `cam` of the user's cache.
 
-    Raises
-    ------
-    InputError
-        If no file is pinned for this net.
+    Raises InputError if no file is pinned for this net.
     """
     if name not in SOURCES:
         raise InputError(f"net is {name!r}; ImageNet weights are pinned for {' and '.join(SOURCES)}")
@@ -61,15 +58,7 @@ def place_of(name: str, weights_dir: str | Path | None = None) -> Path:
 
 
 def find(name: str, weights_dir: str | Path | None = None) -> Path | None:
-    """The path of a net's pinned file if it is there and right, else None.
-
-    Raises
-    ------
-    InputError
-        If no file is pinned for this net.
-    WeightsError
-        If the file may not be read.
-    """
+    """The path of a net's pinned file if it is there and right, else None; WeightsError if it may not be read."""
     path, source = place_of(name, weights_dir), SOURCES[name]
     try:
         right = path.is_file() and path.stat().st_size == source.size and sha256(path) == source.sha256
@@ -82,18 +71,9 @@ def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
     """The path of a net's pinned file, downloaded if need be; with a progress bar if there is a terminal.
 
     A file that is incomplete or has another sha256 is never put there. The environment variable HF_ENDPOINT names
-    another server with Hugging Face's addresses.
-
-    Raises
-    ------
-    InputError
-        If no file is pinned for this net.
-    WeightsError
-        If it cannot be had: says which file, its sha256, where to put it, and which other files will do.
+    another server with Hugging Face's addresses. Raises WeightsError if it cannot be had, and says what to do then.
     """
     path, source = place_of(name, weights_dir), SOURCES[name]
-    if find(name, weights_dir):
-        return path
     pooch = optional("pooch")
     pooch.get_logger().setLevel(logging.WARNING)  # no news where all is well
     server = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"

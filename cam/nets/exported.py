@@ -15,18 +15,14 @@ from .loading import load
 def imported(symbol: Path, params: Path) -> SymbolBlock:
     """The net that `export()` wrote as a graph (`-symbol.json`) and its values (`-0000.params`).
 
-    Raises
-    ------
-    WeightsError
-        If one of the files is missing or damaged, they do not belong together, or the net takes more than one input.
+    Raises WeightsError if one is missing or damaged, they do not belong together, or the net takes several inputs.
     """
     arrays = weights_files.read(params)
     try:
-        graph = mx.sym.load_json(Path(symbol).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"symbol file {symbol}: {error.strerror}; expected the .json file of export()") from None
-    except (mx.MXNetError, UnicodeDecodeError):
-        raise WeightsError(f"symbol file {symbol} is no graph of MXNet's; expected export()'s .json file") from None
+        graph = mx.sym.load_json(symbol.read_text(encoding="utf-8"))
+    except (OSError, mx.MXNetError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "this is no graph of MXNet's")
+        raise WeightsError(f"symbol file {symbol}: {reason}; expected the .json file of export()") from None
     inputs = [name for name in graph.list_inputs() if name not in arrays and not name.endswith("label")]
     if len(inputs) != 1:
         said = f"lack {', '.join(inputs[:5])}, of which one should be the image" if inputs else "leave no input"
@@ -37,17 +33,11 @@ def imported(symbol: Path, params: Path) -> SymbolBlock:
 
 
 def read_classes(path: Path) -> list[str]:
-    """The names of a net's classes from a text file, one a line in the order of the logits.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or holds an empty line between names.
-    """
+    """The names of a net's classes from a text file, one a line in the order of the logits; else InputError."""
     try:
-        names = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is no text in UTF-8"
+        reason = getattr(error, "strerror", "this is no text in UTF-8")
         raise InputError(f"classes file {path}: {reason}; expected one name a line") from None
     if not all(names) or not names:
         raise InputError(f"classes file {path} is empty or has an empty line; expected one name a line")

@@ -19,10 +19,7 @@ from ..core.errors import WeightsError
 def structural(arrays: Mapping[str, np.ndarray], names: Mapping[str, str]) -> dict[str, np.ndarray]:
     """The arrays by structural name, as far as a name is known; others keep theirs.
 
-    Parameters
-    ----------
-    arrays : values by the names in a file
-    names : the net's structural names by Gluon's names without the net's prefix: {"conv0_weight": "features.0.weight"}
+    `names` has the net's structural names by Gluon's without the net's prefix: {"conv0_weight": "features.0.weight"}.
     """
     found: dict[str, np.ndarray] = {}
     for name, values in arrays.items():
@@ -51,18 +48,10 @@ def refuse(problems: list[str], source: str, net: str) -> None:
 
 
 def load(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], source: str, ctx=None) -> None:
-    """Give every parameter its value, as its own dtype, or none.
+    """Give every parameter of a net its value, as its own dtype; a shape that is not known yet becomes its value's.
 
-    Parameters
-    ----------
-    parameters : of a net, by name; a shape that is not known yet becomes its value's
-    arrays : values by the same names
-    source : what to call the values in messages
-
-    Raises
-    ------
-    WeightsError
-        Listing missing, surplus and wrongly shaped parameters, and negative variances; the net is then unchanged.
+    Raises WeightsError, before anything is changed, if parameters are missing, surplus or of the wrong shape, or if a
+    variance is negative; `source` is what to call the values then.
     """
     problems = misfits(arrays, parameters)
     for name, parameter in parameters.items():

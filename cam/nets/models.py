@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
@@ -26,8 +26,7 @@ SCENE_LABELS = (weights_files.ASSETS / "scene_classes.txt").read_text().splitlin
 CAUTION = f"this net knows {len(SCENE_LABELS)} cut-outs and will give any photograph one of their names"
 
 
-# Their names are the zoo's, since Gluon begins the names of parameters and layers with them ("vgg0_", "resnetv20_").
-class VGG(vgg.VGG):
+class VGG(vgg.VGG):  # under the zoo's name, with which Gluon begins the names of parameters and layers ("vgg0_")
     """The zoo's VGG16 with a choice of its hidden Dense width, which the zoo fixes at 4096."""
 
     def __init__(self, *sizes: int, classes: int):
@@ -40,28 +39,18 @@ class VGG(vgg.VGG):
             self.output = nn.Dense(classes)
 
 
-class ResNetV2(resnet.ResNetV2):
+def resnet50(*sizes: int, classes: int) -> HybridBlock:
     """The zoo's ResNet50v2 with a choice of its channels."""
-
-    def __init__(self, *sizes: int, classes: int):
-        super().__init__(resnet.BottleneckV2, [3, 4, 6, 3], sizes, classes=classes)
+    return resnet.ResNetV2(resnet.BottleneckV2, [3, 4, 6, 3], sizes, classes=classes)
 
 
 class Kind(NamedTuple):
-    """A net that cam builds.
+    """A net that cam builds."""
 
-    Attributes
-    ----------
-    net : its class
-    sizes : channels and hidden units of the net at full width
-    told_by : the parameters in a weights file that have these lengths
-    embedded : the files of each kind of embedded weights; values in a later file replace those of an earlier one
-    """
-
-    net: type[HybridBlock]
-    sizes: tuple[int, ...]
-    told_by: tuple[str, ...]
-    embedded: dict[str, tuple[str, ...]]
+    net: Callable[..., HybridBlock]
+    sizes: tuple[int, ...]  # channels and hidden units of the net at full width
+    told_by: tuple[str, ...]  # the parameters in a weights file that have these lengths
+    embedded: dict[str, tuple[str, ...]]  # files; the values in one replace those in the files before it
 
     def build(self, sizes: Sequence[int], classes: int) -> HybridBlock:
         """The net without parameter values."""
@@ -83,7 +72,7 @@ KINDS = {
         embedded={"scenes": ("vgg16_scenes.params",)},
     ),
     "resnet50_v2": Kind(
-        ResNetV2,
+        resnet50,
         sizes=(64, 256, 512, 1024, 2048),
         told_by=("features.1.weight", *(f"features.{stage}.0.conv3.weight" for stage in (5, 6, 7, 8))),
         embedded={
@@ -169,29 +158,28 @@ def efficientnet_lite0(weights: str | Path | None = "imagenet", classes: int | N
 
 
 def _make(name: str, weights, classes: int | None, width: float | None, ctx) -> HybridBlock:
-    kind = KINDS[name]
+    embedded = KINDS[name].embedded
     if weights is None:
-        return _untrained(kind, 1000 if classes is None else classes, 1 if width is None else width, ctx)
+        return _untrained(KINDS[name], 1000 if classes is None else classes, 1 if width is None else width, ctx)
     if classes is not None or width is not None:
         raise InputError("classes and width are read from the weights; give them with weights=None only")
-    if isinstance(weights, str) and weights in kind.embedded:
+    if isinstance(weights, str) and weights in embedded:
         arrays: dict[str, np.ndarray] = {}
-        for file in kind.embedded[weights]:
+        for file in embedded[weights]:
             arrays.update(weights_files.embedded(file))
-        net = assemble(name, arrays, weights, ctx)
-        if weights != "imagenet":
-            net.labels, net.caution = list(SCENE_LABELS), CAUTION
-        return net
-    if weights == "imagenet":
-        path = download.fetch(name)
+    elif weights == "imagenet":
+        arrays = weights_files.read(download.fetch(name))
     elif isinstance(weights, (str, Path)) and (Path(weights).suffix or Path(weights).exists()):
-        path = Path(weights)
+        arrays = weights_files.read(weights)
     else:
-        known = dict.fromkeys([*kind.embedded, "imagenet"])
+        known = dict.fromkeys([*embedded, "imagenet"])
         raise InputError(
             f"weights is {weights!r}; {name} has {' and '.join(map(repr, known))}; or give the path of a file, or None"
         )
-    return assemble(name, weights_files.read(path), str(weights), ctx)
+    net = assemble(name, arrays, str(weights), ctx)
+    if weights in embedded and weights != "imagenet":
+        net.labels, net.caution = list(SCENE_LABELS), CAUTION
+    return net
 
 
 def _untrained(kind: Kind, classes: int, width: float, ctx) -> HybridBlock:
@@ -207,29 +195,21 @@ def _untrained(kind: Kind, classes: int, width: float, ctx) -> HybridBlock:
 def assemble(name: str, arrays: Mapping[str, np.ndarray], source: str, ctx=None) -> HybridBlock:
     """A net of the size that the arrays have, with their values; its labels are ImageNet's if it has 1000 classes.
 
-    Parameters
-    ----------
-    name : "vgg16", "resnet50_v2" or "efficientnet_lite0"
-    arrays : values by structural names or Gluon's
-    source : what to call the values in messages
-
-    Raises
-    ------
-    WeightsError
-        Listing what is missing, surplus or of the wrong shape.
+    The arrays' names are structural or Gluon's. Raises WeightsError if any is missing, surplus or of the wrong shape;
+    `source` is what to call the values then.
     """
-    kind = KINDS[name]
     found, problems = _named(name, arrays)
     if problems and not _named(fits := nearest(arrays), arrays)[1]:
         raise WeightsError(f"weights {source} are those of {fits}, not of {name}: load them with cam.{fits}")
     empty = [f"{key} has shape {values.shape}" for key, values in found.items() if values.size == 0 or not values.ndim]
     refuse(problems or empty, source, name)
+    sizes, classes = [len(found[key]) for key in KINDS[name].told_by], len(found["output.bias"])
     try:
-        net = kind.build([len(found[key]) for key in kind.told_by], len(found["output.bias"]))
+        net = KINDS[name].build(sizes, classes)
     except mx.MXNetError:
         raise WeightsError(f"weights {source} do not fit {name}: their sizes do not go together") from None
     load(parameters(net), found, source, ctx)
-    net.labels = imagenet_labels() if len(found["output.bias"]) == 1000 else None
+    net.labels = imagenet_labels() if classes == 1000 else None
     return net
 
 

@@ -35,27 +35,11 @@ _MISTAKEN = {
 }
 
 
-class Damaged(Exception):
-    """The bytes are not what the format says."""
-
-
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a weights file by the names in it, without the "arg:" and "aux:" of `export`.
+    """The arrays of a `.params` or `.onnx` file, whatever its name, by the names in it without "arg:" and "aux:".
 
-    Parameters
-    ----------
-    path : a `.params` file of `save_parameters` or `export`, or an `.onnx` file, whatever its name
-
-    Returns
-    -------
-    dict
-        Of numpy arrays, all numbers finite.
-
-    Raises
-    ------
-    WeightsError
-        If there is no such file; it is neither, or not complete; it holds NaN or infinity; its sha1 does not begin as
-        its name says, in the manner of Gluon's old model zoo ("resnet50_v2-ecdde353.params"); or `onnx` is missing.
+    Raises WeightsError if there is no such file; it is neither, or not complete; it holds NaN or infinity; its sha1 is
+    not the one in its name, in the manner of Gluon's old zoo ("resnet50_v2-ecdde353.params"); or `onnx` is missing.
     """
     path = Path(path)
     try:
@@ -75,9 +59,10 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         neither = "is neither a .params nor an .onnx file, or is not complete" if data else "is empty"
         mistaken = next((reason for start, reason in _MISTAKEN.items() if data.startswith(start)), neither)
         raise WeightsError(f"weights file {path} {mistaken}")
+    onnx = None if data.startswith(_LIST_MAGIC) else optional("onnx")
     try:
-        found = _parse_params(data) if data.startswith(_LIST_MAGIC) else _parse_onnx(data)
-    except Damaged as error:
+        found = _parse_onnx(data, onnx) if onnx else _parse_params(data)
+    except ValueError as error:
         raise WeightsError(f"weights file {path} is not complete, or damaged: {error}") from None
     for name, values in found.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -86,13 +71,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def embedded(name: str) -> dict[str, np.ndarray]:
-    """The arrays of an embedded file, such as "vgg16_scenes.params".
-
-    Raises
-    ------
-    WeightsError
-        If it is not there, or its sha256 is not the one it was released with.
-    """
+    """The arrays of an embedded file; WeightsError if it is not there, or is not the one that was released."""
     path = ASSETS / name
     if not path.is_file() or f"{sha256(path)}  {name}" not in CHECKSUMS.read_text().splitlines():
         raise WeightsError(f"the embedded weights {name} are missing or damaged; reinstall the package")
@@ -100,12 +79,8 @@ def embedded(name: str) -> dict[str, np.ndarray]:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file in hexadecimal digits; the file need not fit into memory."""
-    checksum = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            checksum.update(part)
-    return checksum.hexdigest()
+    """The checksum of a file in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def optional(name: str) -> ModuleType:
@@ -114,20 +89,20 @@ def optional(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise WeightsError(
-            f"this needs the package {name.split('.')[0]}, which is not installed; in the project's folder run "
+            f"this needs the package {name}, which is not installed; in the project's folder run "
             "`pip install -c constraints.txt '.[imagenet]'`"
         ) from error
 
 
 class _Reader:
-    """Takes bytes and numbers from the rest of a file, and complains when it ends."""
+    """Takes bytes and numbers from the rest of a file; ValueError when it ends."""
 
     def __init__(self, data: bytes):
         self.rest = memoryview(data)  # parts of a large file are not copied
 
     def take(self, length: int) -> memoryview:
         if not 0 <= length <= len(self.rest):
-            raise Damaged(f"{length} bytes were announced where it has {len(self.rest)} left")
+            raise ValueError(f"{length} bytes were announced where it has {len(self.rest)} left")
         taken, self.rest = self.rest[:length], self.rest[length:]
         return taken
 
@@ -138,38 +113,35 @@ class _Reader:
 def _parse_params(data: bytes) -> dict[str, np.ndarray]:
     reader = _Reader(data)
     _, _, count = reader.numbers("QQQ")
-    arrays = []
-    for _ in range(count):
-        arrays.append(_parse_array(reader))
+    arrays = [_parse_array(reader) for _ in range(count)]
     (names,) = reader.numbers("Q")
     if names != count:
-        raise Damaged(f"it holds {count} arrays and {names} names")
+        raise ValueError(f"it holds {count} arrays and {names} names")
     found = {}
     for values in arrays:
         (length,) = reader.numbers("Q")
         name = bytes(reader.take(length)).decode("utf-8", "replace")
         found[re.sub("^(arg|aux):", "", name)] = values
     if len(found) != count or reader.rest:
-        raise Damaged("it holds a name twice, or more bytes than it announces")
+        raise ValueError("it holds a name twice, or more bytes than it announces")
     return found
 
 
 def _parse_array(reader: _Reader) -> np.ndarray:
     magic, storage, dimensions = reader.numbers("IiI")
     if magic not in _ARRAY_MAGICS or storage != 0 or not 0 < dimensions <= 8:
-        raise Damaged("an array has an unknown version, storage type or number of dimensions")
+        raise ValueError("an array has an unknown version, storage type or number of dimensions")
     *shape, _, _, kind = reader.numbers(f"{dimensions}qiii")  # device type and number, dtype
     if kind not in _DTYPES or min(shape) < 0:
-        raise Damaged("an array has an unknown dtype or a negative side")
+        raise ValueError("an array has an unknown dtype or a negative side")
     dtype = np.dtype(_DTYPES[kind])
-    try:  # Python's integers do not overflow
-        return np.frombuffer(reader.take(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
-    except ValueError as error:  # an empty array with a side that numpy cannot count
-        raise Damaged(f"an array has the shape {shape}: {error}") from None
+    data = reader.take(math.prod(shape) * dtype.itemsize)  # Python's integers do not overflow
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _parse_onnx(data: bytes) -> dict[str, np.ndarray]:
-    onnx, decode_error = optional("onnx"), optional("google.protobuf.message").DecodeError
+def _parse_onnx(data: bytes, onnx: ModuleType) -> dict[str, np.ndarray]:
+    from google.protobuf.message import DecodeError  # onnx brings it
+
     kind = onnx.TensorProto
     found: dict[str, np.ndarray] = {}
     try:
@@ -177,14 +149,14 @@ def _parse_onnx(data: bytes) -> dict[str, np.ndarray]:
             if tensor.data_type in (kind.INT64, kind.INT32):
                 continue  # a shape that the graph itself needs, for a reshape
             if not isinstance(tensor.name, str) or tensor.name in found:  # a name that is no text comes as bytes
-                raise Damaged(f"it holds {tensor.name!r}, a name that is no text, or that it has twice")
+                raise ValueError(f"it holds {tensor.name!r}, a name that is no text, or that it has twice")
             if tensor.data_type not in (kind.FLOAT, kind.FLOAT16, kind.DOUBLE):
-                raise Damaged(f"{tensor.name} is not of float16, float32 or float64")
+                raise ValueError(f"{tensor.name} is not of float16, float32 or float64")
             if onnx.external_data_helper.uses_external_data(tensor):
-                raise Damaged(f"the values of {tensor.name} are in another file, which is not read")
+                raise ValueError(f"the values of {tensor.name} are in another file, which is not read")
             values = found[tensor.name] = onnx.numpy_helper.to_array(tensor)
             if values.shape != tuple(tensor.dims):  # numpy takes -1 for "whatever is left"
-                raise Damaged(f"{tensor.name} announces the shape {tuple(tensor.dims)} and has {values.shape}")
-    except (decode_error, ValueError, TypeError, OverflowError) as error:
-        raise Damaged(str(error)) from None
+                raise ValueError(f"{tensor.name} announces the shape {tuple(tensor.dims)} and has {values.shape}")
+    except (DecodeError, TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from None
     return found

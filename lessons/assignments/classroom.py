@@ -31,7 +31,7 @@ import typer
 from execution import GUARDS, IsolatedExecute, ReleasedCells, guard
 from feedback import write_answers, write_grades, write_page
 from nbconvert import HTMLExporter
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, Student
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import DeduplicateIds, Execute
@@ -92,20 +92,14 @@ def sources() -> list[Path]:
 
 
 def sets(course: Path) -> list[str]:
-    """The names of a course's sets, the project's and the teacher's own: the folders in `source`.
-
-    Raises
-    ------
-    ClassroomError
-        If a folder holds no notebook of its name.
-    """
-    folders = sorted(path for path in (course / "source").glob("*") if path.is_dir() and path.name[0] not in "._")
-    for path in folders:
-        if not (path / f"{path.name}.ipynb").exists():
+    """The names of a course's sets, the project's and the teacher's own: the folders in `source`."""
+    names = sorted(path.name for path in (course / "source").glob("[!._]*") if path.is_dir())
+    for name in names:
+        if not _source(course, name).exists():
             raise ClassroomError(
-                f"{path} holds no {path.name}.ipynb; a set is one notebook that is called as its folder"
+                f"{course / 'source' / name} holds no {name}.ipynb; a set is one notebook that is called as its folder"
             )
-    return [path.name for path in folders]
+    return names
 
 
 def notebook(source: Path, secret: int = 0) -> nbformat.NotebookNode:
@@ -123,11 +117,6 @@ def build(course: Path, say: Callable[[str], None] = str) -> list[Path]:
 
     A gradebook that is already there keeps its grades, and a source that is there stays, which is said if it is not the
     project's of today. Hidden tests draw their numbers from a seed that each course has for itself.
-
-    Raises
-    ------
-    ClassroomError
-        If nbgrader refuses a source or the place.
     """
     if glob.escape(str(course.resolve())) != str(course.resolve()):
         raise ClassroomError(f"nbgrader takes *, ? and [ in a path for a pattern: choose another place than {course}")
@@ -141,17 +130,22 @@ def build(course: Path, say: Callable[[str], None] = str) -> list[Path]:
     seed = json.loads(kept.read_text())["seed"]
     for source in sources():
         name, nb = source.stem, notebook(source, seed)
-        path = course / "source" / name / f"{name}.ipynb"
+        path = _source(course, name)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(nb, path)
         elif _content(nbformat.read(path, as_version=4)) != _content(nb):
             say(f"{name}: {path} is not the project's of today and stays as it is; to have that, remove it")
-    for name in sets(course):
+    names = sets(course)
+    for name in names:
         _release(course, name)
-        page, _ = HTMLExporter().from_filename(course / "source" / name / f"{name}.ipynb")
+        page, _ = HTMLExporter().from_filename(_source(course, name))
         (course / "key" / f"{name}.html").write_text(page, encoding="utf-8")
-    return [_released(course, name) for name in sets(course)]
+    return [_released(course, name) for name in names]
+
+
+def _source(course: Path, name: str) -> Path:
+    return course / "source" / name / f"{name}.ipynb"
 
 
 def _released(course: Path, name: str) -> Path:
@@ -159,8 +153,7 @@ def _released(course: Path, name: str) -> Path:
 
 
 def _release(course: Path, name: str) -> None:
-    problem = _run(GenerateAssignment, course, name)
-    if problem:
+    if problem := _run(GenerateAssignment, course, name):
         raise ClassroomError(f"{name}: {problem}")
 
 
@@ -169,13 +162,7 @@ def _content(nb: nbformat.NotebookNode) -> list[tuple]:
 
 
 def handout(course: Path) -> Path:
-    """Write `handout.zip` into a built course: all that a student needs, and nothing of the solutions; returns its path.
-
-    Raises
-    ------
-    ClassroomError
-        If the course is not built, or the wheel cannot be.
-    """
+    """Write `handout.zip` into a built course: what a student needs and nothing of the solutions; returns its path."""
     released = [_released(course, name) for name in sets(course)]
     if not released or not all(path.exists() for path in released):
         raise ClassroomError(f"no released sets in {course}; `make assignments COURSE=...` builds them")
@@ -207,11 +194,6 @@ def grade(submissions: Path, course: Path, progress: Callable[[str], None] = str
     The submissions are copied first and stay as they are. Grades and comments given by hand in nbgrader's formgrader
     are kept. What has not changed since it was graded is not run again. `progress` is called with a line for every
     notebook, and for what deserves a word.
-
-    Raises
-    ------
-    ClassroomError
-        If there is no submission in this folder, or no course in the other.
     """
     if not submissions.is_dir():
         raise ClassroomError(f"the folder of submissions does not exist: {submissions}")
@@ -227,33 +209,35 @@ def grade(submissions: Path, course: Path, progress: Callable[[str], None] = str
         )
     for name in names:
         released = _released(course, name)
-        source = course / "source" / name / released.name
-        if not released.exists() or released.stat().st_mtime < source.stat().st_mtime:
+        if not released.exists() or released.stat().st_mtime < _source(course, name).stat().st_mtime:
             _release(course, name)
     progress(f"between the submissions and you: {GUARDS[guard()]}")
     for number, path in enumerate(found, 1):
         student, name = path.parts[-3], path.stem
         progress(f"{number} of {len(found)}: {student}, {name}")
-        problem = _grade_one(path, course)
-        if problem:
+        if problem := _grade_one(path, course):
             notes.append((student, f"{student}, {name}: {problem}"))
     for text in remarkable(submissions, found):
         progress(text)
-    with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID) as gradebook:
+    with _gradebook(course) as gradebook:
         for student in sorted({student for student, _ in notes if student} | {path.parts[-3] for path in found}):
-            gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
-            notes += [(student, text) for text in impossible(gradebook, student)]
-            write_page(gradebook, course, names, student, [text for name, text in notes if name == student])
+            known = gradebook.update_or_create_student(student)  # a row in the CSV even if nothing could be graded
+            notes += [(student, text) for text in impossible(known)]
+            write_page(course, names, known, [text for name, text in notes if name == student])
         write_grades(gradebook, course)
     write_answers(course, names)
     return [text for _, text in notes]
 
 
-def impossible(gradebook: Gradebook, student: str) -> list[str]:
+def _gradebook(course: Path) -> Gradebook:
+    return Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID)
+
+
+def impossible(student: Student) -> list[str]:
     """Sentences about automatic scores above the maximum."""
     return [
-        f"{student}, {submission.name}: more points than there are for {grade.name}; look at what its code does"
-        for submission in gradebook.student_submissions(student)
+        f"{student.id}, {submission.name}: more points than there are for {grade.name}; look at what its code does"
+        for submission in student.submissions
         for marked in submission.notebooks
         for grade in marked.grades
         if (grade.auto_score or 0) > grade.max_score
@@ -264,8 +248,7 @@ def _grade_one(path: Path, course: Path) -> str | None:
     """Grade one notebook, unless it was; returns what went wrong."""
     student, name = path.parts[-3], path.stem
     target = course / "submitted" / student / name
-    problem = refusal(path, _released(course, name))
-    if problem:
+    if problem := refusal(path, _released(course, name)):
         return problem
     if path.parent.resolve() != target.resolve():
         shutil.rmtree(target, ignore_errors=True)
@@ -273,8 +256,7 @@ def _grade_one(path: Path, course: Path) -> str | None:
     mark, kept = _mark(course, target, name), course / "autograded" / student / f"{name}.mark"
     if not kept.exists() or kept.read_text() != mark:
         kept.unlink(missing_ok=True)
-        problem = _run(Autograde, course, name, student)
-        if problem:
+        if problem := _run(Autograde, course, name, student):
             return f"not graded: {problem}"
         kept.write_text(mark)
     return _run(GenerateFeedback, course, name, student)
@@ -282,9 +264,9 @@ def _grade_one(path: Path, course: Path) -> str | None:
 
 def _mark(course: Path, folder: Path, name: str) -> str:
     """What a grading depends on: a submission with the same mark need not run again."""
-    files = [*sorted(folder.rglob("*")), course / "source" / name / f"{name}.ipynb", course / "nbgrader_config.py"]
+    files = [*sorted(folder.rglob("*")), _source(course, name), course / "nbgrader_config.py"]
     parts = [str(path.name).encode() + path.read_bytes() for path in files if path.is_file()]
-    with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}", COURSE_ID) as gradebook:
+    with _gradebook(course) as gradebook:
         parts.append(str(gradebook.find_assignment(name).duedate).encode())
     return hashlib.sha256(b"".join(parts)).hexdigest()
 

@@ -29,6 +29,12 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "OMP_NUM_THREADS", "MXNET_OMP_MAX_THREADS")
 
 
+ENDED = {  # what a cell says that ended its kernel, or that did not end within so many seconds
+    CellTimeoutError: "this cell did not end within {} seconds: is there an endless loop?",
+    DeadKernelError: "this cell ended the Python process: did it crash, or run out of memory?",
+}
+
+
 class GradebookError(Exception):
     """A submission wrote to the gradebook."""
 
@@ -88,13 +94,7 @@ def environment(room: Path) -> dict[str, str]:
 
 @contextmanager
 def unchanged(gradebook: Path) -> Iterator[None]:
-    """Put a gradebook back, and say so, if anybody writes to it meanwhile: nbgrader does before and after a run only.
-
-    Raises
-    ------
-    GradebookError
-        If it was changed.
-    """
+    """Put a gradebook back, and raise GradebookError, if anybody writes to it: nbgrader does only before and after."""
 
     def held() -> dict[Path, bytes]:  # also SQLite's journal, from which it would change later
         return {path: path.read_bytes() for path in gradebook.parent.glob(f"{gradebook.name}*")}
@@ -203,8 +203,9 @@ class IsolatedExecute(Execute):
                     if is_locked(one) and not is_grade(one):  # what checks use
                         self._run_again(number)
             cell, resources = super().preprocess_cell(cell, resources, index)
-        except (CellTimeoutError, DeadKernelError) as error:
-            cell.outputs = [_error_output(error, self.timeout)]
+        except tuple(ENDED) as error:
+            name, text = type(error).__name__, ENDED[type(error)].format(self.timeout)
+            cell.outputs = [nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])]
             self._start_again(index)
         if cell.cell_type == "code":
             cell.outputs = shortened(cell.outputs)
@@ -225,7 +226,7 @@ class IsolatedExecute(Execute):
                 for number in range(index):
                     self._run_again(number)
                 return
-            except (CellTimeoutError, DeadKernelError):
+            except tuple(ENDED):
                 self._lost.add(number)  # it ended the first time, but not now
 
     def _run_again(self, number: int) -> None:
@@ -246,14 +247,6 @@ def by_id(nb: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
 
 def is_check(cell: nbformat.NotebookNode) -> bool:
     return cell.cell_type == "code" and is_grade(cell) and not is_solution(cell)
-
-
-def _error_output(error: Exception, timeout: int) -> nbformat.NotebookNode:
-    if isinstance(error, CellTimeoutError):
-        name, text = "CellTimeoutError", f"this cell did not end within {timeout} seconds: is there an endless loop?"
-    else:
-        name, text = "DeadKernelError", "this cell ended the Python process: did it crash, or run out of memory?"
-    return nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])
 
 
 def shortened(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from execution import LIMIT, by_id, cut
 from jinja2 import DictLoader, Environment
-from nbgrader.api import Gradebook, MissingEntry, SubmittedAssignment
+from nbgrader.api import Gradebook, Student, SubmittedAssignment
 from nbgrader.utils import is_grade, is_solution
 
 PAGE = """<!doctype html>
@@ -62,16 +62,9 @@ ANSWERS = """{% extends "page" %}{% block body %}
 TEMPLATES = Environment(loader=DictLoader({"page": PAGE, "student": STUDENT, "answers": ANSWERS}), autoescape=True)
 
 
-def submission_of(gradebook: Gradebook, name: str, student: str) -> SubmittedAssignment | None:
-    try:
-        return gradebook.find_submission(name, student)
-    except MissingEntry:
-        return None
-
-
-def score_of(submission: SubmittedAssignment | None) -> float:
+def score_of(submission: SubmittedAssignment) -> float:
     """The points of a set after any penalty, as nbgrader's own export has them."""
-    return max(0.0, submission.score - (submission.late_submission_penalty or 0.0)) if submission else 0.0
+    return max(0.0, submission.score - (submission.late_submission_penalty or 0.0))
 
 
 def write_grades(gradebook: Gradebook, course: Path) -> None:
@@ -79,7 +72,8 @@ def write_grades(gradebook: Gradebook, course: Path) -> None:
     names = [assignment.name for assignment in gradebook.assignments]
     rows = [("student_id", "last_name", "first_name", "email", *names, "total")]
     for student in gradebook.students:
-        scores = [score_of(submission_of(gradebook, name, student.id)) for name in names]
+        found = {one.name: score_of(one) for one in student.submissions}
+        scores = [found.get(name, 0.0) for name in names]
         rows.append((student.id, student.last_name, student.first_name, student.email, *scores, sum(scores)))
     _write(course / "grades.csv", rows)
 
@@ -89,19 +83,21 @@ def _write(path: Path, rows: list[tuple]) -> None:
         csv.writer(file).writerows(rows)
 
 
-def write_page(gradebook: Gradebook, course: Path, names: list[str], student: str, notes: list[str]) -> None:
+def write_page(course: Path, names: list[str], student: Student, notes: list[str]) -> None:
     """A student's page: the total, what could not be graded, and every question with points, message and comment."""
-    sets = [one for name in names if (one := _graded(gradebook, course, student, name))]
-    page = TEMPLATES.get_template("student").render(title=student, sets=sets, of=len(names), notes=map(cut, notes))
-    folder = course / "feedback" / student
+    found = {one.name: one for one in student.submissions}
+    sets = [one for name in names if name in found and (one := _graded(course, found[name]))]
+    page = TEMPLATES.get_template("student").render(title=student.id, sets=sets, of=len(names), notes=map(cut, notes))
+    folder = course / "feedback" / student.id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def _graded(gradebook: Gradebook, course: Path, student: str, name: str) -> dict | None:
+def _graded(course: Path, submission: SubmittedAssignment) -> dict | None:
     """What a student's page says of one set, if it was graded."""
-    path, submission = course / "autograded" / student / name / f"{name}.ipynb", submission_of(gradebook, name, student)
-    if submission is None or not path.exists():
+    name = submission.name
+    path = course / "autograded" / submission.student_id / name / f"{name}.ipynb"
+    if not path.exists():
         return None
     nb, (marked,) = nbformat.read(path, as_version=4), submission.notebooks
     cells, grades = by_id(nb), {grade.name: grade for grade in marked.grades}

@@ -33,12 +33,8 @@ def removed_names() -> Iterator[None]:
     """Put back what numpy (bool and int in 1.24, the rest since 2.0) and Python 3.12 (distutils) have removed.
 
     Import MXNet inside. Afterwards what it reads only during its import is taken away again, so that other code meets
-    numpy as it is; nothing that numpy has is touched.
-
-    Raises
-    ------
-    ImportError
-        If MXNet cannot be imported all the same: one sentence with the cause and what to do.
+    numpy as it is; nothing that numpy has is touched. If MXNet cannot be imported all the same, the ImportError is one
+    sentence with the cause and what to do.
     """
     if "mxnet" not in sys.modules and any(name.startswith("mxnet.") for name in sys.modules):
         raise ImportError(

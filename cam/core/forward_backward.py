@@ -5,31 +5,29 @@ Nothing is put on the net, no tape runs over it, and all that a pass needs is he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 from mxnet import MXNetError, autograd, nd
 
 from . import rules
-from .errors import NetError, NonFiniteError, in_one_line
-from .graph import ADDS, LABELLED, PASSES_ON, RESHAPES, Entry, Graph, Step
+from .errors import LayerError, NetError, NonFiniteError, in_one_line
+from .graph import ADDS, CHANNELS_FIRST, PASSES_ON, RESHAPES, Entry, Graph, Step
 from .mxnet import call
 from .rules import is_float
 
 Arrays: TypeAlias = Sequence[nd.NDArray]
 Gradients: TypeAlias = Sequence[nd.NDArray | None]
-Back: TypeAlias = Callable[[nd.NDArray, str], Gradients]  # of dy and the rule for ReLUs: dx for each input
+Back: TypeAlias = Callable[..., nd.NDArray | Gradients]  # of dy, and of a ReLU's rule: dx, or one for each input
 
-# Operators after which a NaN or an infinity that went in is still there; what goes into any other is looked at.
+# Operators after which a NaN or an infinity that went in is still there; what goes into any other is looked at. Softmax
+# is one of them but for -inf, by which nets mask scores: its 0 is right, and so is the derivative.
 CARRIES_ON = (ADDS | RESHAPES | PASSES_ON) | {
-    "Convolution", "Deconvolution", "FullyConnected", "BatchNorm", "Concat", "concat", "transpose", "Cast", "mean",
-    "add_n", "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
-}  # fmt: skip
-LOSSES = {
-    "SoftmaxOutput", "Softmax", "LinearRegressionOutput", "LogisticRegressionOutput", "MAERegressionOutput",
-    "SVMOutput", "MakeLoss", "make_loss",
+    "Convolution", "Deconvolution", "FullyConnected", "BatchNorm", "Concat", "transpose", "Cast", "mean", "add_n",
+    "_plus_scalar", "_mul_scalar", "softmax", "log_softmax",
 }  # fmt: skip
 
 
@@ -37,32 +35,39 @@ class Pass:
     """One forward walk over a graph to `end`, which keeps what the gradients of the entries `asked` for need.
 
     Raises NonFiniteError if NaN or infinity arises or is in a parameter, NetError if an operator cannot run.
-
-    Attributes
-    ----------
-    values : the arrays of the entries asked for, and of the end
-    shapes : if nothing was asked for, the shapes of all arrays on the way by entry
     """
 
     def __init__(self, graph: Graph, images: Arrays, asked: Collection[Entry], end: Entry):
         self.graph, self.images, self.asked, self.end = graph, images, set(asked), end
-        self.values: dict[Entry, nd.NDArray] = {}
-        self.shapes: dict[Entry, tuple[int, ...]] = {}
+        self.values: dict[Entry, nd.NDArray] = {}  # of the entries asked for, and of the end
+        self.shapes: dict[Entry, tuple[int, ...]] = {}  # of all entries on the way, if none was asked for
         self._below = graph.fed_by(sorted(self.asked))  # only these steps are walked back
         self._backs: dict[int, Back | rules.Derivative] = {}
         means: list[nd.NDArray] = []
-        needed, last_uses = graph.needed_for([end]), graph.last_uses([end])
         with autograd.pause(train_mode=False):
-            for index, step in enumerate(graph.steps):
-                if needed[index]:
-                    outputs = {(index, place): one for place, one in enumerate(self._outputs(index, step, means))}
-                    self.values.update(outputs)
-                    if not self.asked:
-                        self.shapes.update({entry: one.shape for entry, one in outputs.items()})
-                    for entry in last_uses[index]:
-                        if entry not in self.asked:
-                            del self.values[entry]
-            self._check(means)
+            for entry, value in self._walk(means):
+                if not self.asked:
+                    self.shapes[entry] = value.shape
+            if not self._all_finite(means):  # once more, to find the culprit; there is none if a mean has overflowed
+                for entry, value in self._walk([]):
+                    step = graph.steps[entry[0]]
+                    name = f"the parameter {step.name}" if step.parameter else graph.name(entry)
+                    if is_float(value):
+                        finite(value, "x" if step.input is not None else name)
+
+    def _walk(self, means: list[nd.NDArray]) -> Iterator[tuple[Entry, nd.NDArray]]:
+        """Run the steps one by one and give each of their arrays; `values` holds them as long as they are needed."""
+        needed, uses, kept = self.graph.needed_for([self.end]), self.graph.uses([self.end]), self.asked | {self.end}
+        for index, step in enumerate(self.graph.steps):
+            if needed[index]:
+                for place, value in enumerate(self._outputs(index, step, means)):
+                    entry = index, place
+                    if entry in uses or entry in kept:
+                        self.values[entry] = value
+                    yield entry, value
+                for entry in step.inputs:
+                    if uses[entry][-1] == index and entry not in kept:
+                        self.values.pop(entry, None)
 
     def _outputs(self, index: int, step: Step, means: list[nd.NDArray]) -> Arrays:
         """What a step gives; the means of what goes in are added to `means` where it could hide NaN or infinity."""
@@ -70,8 +75,6 @@ class Pass:
             return [self.images[step.input]]
         if step.parameter is not None:
             return [step.parameter.data(self.images[0].context)]
-        if step.op == "null":  # a label, which an output operator ignores in prediction
-            return [nd.zeros((len(self.images[0]),), ctx=self.images[0].context)]
         inputs = [self.values[entry] for entry in step.inputs]
         if self.graph.follows_image[index] and step.op not in CARRIES_ON:
             means += [mean_of(one) for one in inputs if is_float(one) and one.size]
@@ -84,24 +87,19 @@ class Pass:
         options, below = step.options, self._below[index]
         if step.op in ("_zeros", "_ones", "_full") and 0 in step.option("shape"):  # left open, as an RNN's first state
             options = {**options, "shape": str(self._inferred_shape(step))}
-        by_rule = below and has_rule(self.graph, index)
+        back = back_by_rule(self.graph, index, inputs) if below else None
         try:
-            if below and not by_rule and step.op not in LOSSES:
+            if below and not back:
                 wanted = [entry in self.asked or self._below[entry[0]] for entry in step.inputs]
                 self._backs[index] = derivative = rules.Derivative(step.op, inputs, options, wanted)
                 return derivative.outputs
-            # The same function; in inference oneDNN is less exact, and keeps the net's weights in a layout of its own.
-            with autograd.train_mode() if step.op in ("Convolution", "FullyConnected") else nullcontext():
-                if step.op in PASSES_ON | LABELLED:
-                    outputs = inputs[:1]
-                elif step.op == "LogisticRegressionOutput":  # its label may have any shape that it likes
-                    outputs = call("sigmoid", inputs[:1], {})
-                else:
-                    outputs = call(step.op, inputs, options)
+            with autograd.train_mode() if step.op in rules.IN_TRAIN_MODE else nullcontext():
+                outputs = inputs if step.op in PASSES_ON else call(step.op, inputs, options)
         except MXNetError as error:
             raise NetError(f"{step.name} ({step.op}) cannot run: {in_one_line(error)}") from error
-        if by_rule:
-            self._backs[index] = back_by_rule(step, inputs, outputs[0])
+        if back:
+            of_y = step.relu is not None or step.op == "LeakyReLU"
+            self._backs[index] = partial(back, y=outputs[0]) if of_y else back
         return outputs
 
     def _inferred_shape(self, step: Step) -> tuple[int, ...]:
@@ -109,31 +107,25 @@ class Pass:
         sizes = {self.graph.steps[s].name: one.shape for s, one in zip(self.graph.inputs, self.images)}
         return internals.infer_shape(**sizes)[1][internals.list_outputs().index(f"{step.name}_output")]
 
-    def _check(self, means: list[nd.NDArray]) -> None:
-        """Look at the means that were taken on the way; only if one is not finite look for the culprit."""
+    def _all_finite(self, means: list[nd.NDArray]) -> bool:
+        """Look at the means that were taken on the way, and at both ends of it."""
         means = means + [mean_of(one) for one in (self.values[self.end], *self.images) if is_float(one)]
         alike: dict[tuple, list[nd.NDArray]] = {}  # those that can be put side by side as they are
         for one in means:
             alike.setdefault((one.ndim, one.dtype, one.shape[0] if one.ndim == 4 else 0), []).append(one)
         rows = [nd.concat(*some, dim=1 if some[0].ndim == 4 else 0) for some in alike.values()]
-        if all(np.isfinite(to_numpy(one, "this net")).all() for one in rows):
-            return
-        needed = self.graph.needed_for([self.end])  # once more, and all is kept: a mean may have overflowed
-        for index, step in enumerate(self.graph.steps):
-            for place, value in enumerate(self._outputs(index, step, []) if needed[index] else ()):
-                self.values[index, place] = value
-                name = step.name if step.parameter else "x" if step.op == "null" else self.graph.name((index, place))
-                if is_float(value):
-                    finite(value, f"{'the parameter ' if step.parameter else ''}{name}")
+        return all(np.isfinite(to_numpy(one, "this net")).all() for one in rows)
 
     def back(
         self, head: nd.NDArray, entries: Collection[Entry], rule: str = "plain", where: Collection[int] = ()
     ) -> dict[Entry, nd.NDArray]:
         """d target / d entry for each of the entries that a gradient reaches, of those asked for.
 
-        `head` is d target / d `end`. The steps in `where` obey the rule if they are ReLUs; all others are plain. Raises
-        NetError if an operator on the way has no derivative.
+        `head` is d target / d `end`. The ReLUs in `where` obey the rule; all other steps are plain. Raises LayerError
+        if an entry was not asked for, NetError if an operator on the way has no derivative.
         """
+        for entry in set(entries) - self.asked:
+            raise LayerError(f"this pass was not asked for {self.graph.name(entry)}; ask for it when the pass is made")
         below = self.graph.fed_by(sorted(entries))
         arrived: dict[int, dict[int, nd.NDArray]] = {self.end[0]: {self.end[1]: head}}  # by step and output
         found: dict[Entry, nd.NDArray] = {}
@@ -143,89 +135,68 @@ class Pass:
                 found.update({(index, place): dy for place, dy in arriving.items() if (index, place) in entries})
                 if not arriving or not below[index]:
                     continue
-                gradients = self._back(index, arriving, rule if index in where else "plain")
+                gradients = self._back(index, arriving, {"rule": rule} if index in where else {})
                 for (source, place), dx in zip(self.graph.steps[index].inputs, gradients):
                     if dx is not None and (below[source] or (source, place) in entries):
                         there = arrived.setdefault(source, {})
                         there[place] = nd.elemwise_add(there[place], dx) if place in there else dx
         return found
 
-    def _back(self, index: int, arriving: dict[int, nd.NDArray], rule: str) -> Gradients:
+    def _back(self, index: int, arriving: dict[int, nd.NDArray], rule: dict[str, str]) -> Gradients:
         """dx for the inputs of a step."""
-        step, back = self.graph.steps[index], self._backs.get(index)
-        if step.op in LOSSES:
-            raise NetError(f"{step.name} ({step.op}) is a loss, whose backward is not the derivative of its forward")
-        if step.op in ("LayerNorm", "GroupNorm", "InstanceNorm") and set(arriving) != {0}:
-            raise NetError(f"MXNet leaves out the derivative of the mean and deviation that {step.name} gives")
-        kind = step.options.get("act_type", "")
-        broken = {"LeakyReLU": kind == "rrelu", "SequenceLast": not step.option("use_sequence_length", False)}
-        if broken.get(step.op):  # the second ends the process
-            raise NetError(f"MXNet's derivative of {step.name} ({' '.join([step.op, kind]).strip()}) is wrong")
+        step, back = self.graph.steps[index], self._backs[index]
         if isinstance(back, rules.Derivative):
+            kind = f"{step.op} {step.option('act_type', '')}".strip()
+            if step.op in ("MakeLoss", "make_loss"):
+                raise NetError(f"{step.name} ({kind}) is a loss, whose backward is not the derivative of its forward")
+            if step.op in ("LayerNorm", "GroupNorm", "InstanceNorm") and set(arriving) != {0}:
+                raise NetError(f"MXNet leaves out the derivative of the mean and deviation that {step.name} gives")
+            ends_the_process = step.op == "SequenceLast" and not step.option("use_sequence_length", False)
+            if ends_the_process or kind == "LeakyReLU rrelu":
+                raise NetError(f"MXNet's derivative of {step.name} ({kind}) is wrong")
             return back.back(arriving)
-        # Of a BatchNorm's outputs but the first, the running statistics, nothing goes back.
-        return back(arriving[0], rule) if back and 0 in arriving else ()
+        if 0 not in arriving:  # a BatchNorm's other outputs are its running statistics
+            return ()
+        found = back(arriving[0], **rule)
+        return [found] if isinstance(found, nd.NDArray) else found
 
 
-def has_rule(graph: Graph, index: int) -> bool:
-    """Whether a step goes back by one of our rules, and not by the derivative that MXNet has of its operator."""
-    step = graph.steps[index]
-    if step.relu is not None or step.op in ADDS or step.op in ("Concat", "concat"):
-        return True
-    if any(graph.follows_image[source] for source, _ in step.inputs[1:]):
-        return False  # a weight that depends on the image has a gradient of its own
-    if step.op == "Convolution":  # its gradient is a transposed convolution in MXNet, with oneDNN and without
-        strided, dilated = (max(step.option(key) or (1,)) > 1 for key in ("stride", "dilate"))
-        return len(step.option("kernel")) == 2 and not (strided and dilated)
-    if step.op == "Pooling":
-        average = step.option("pool_type") == "avg" and bool(step.option("global_pool", False))
-        return average and step.option("layout") in (None, "NCW", "NCHW", "NCDHW")
-    if step.op == "LeakyReLU":
-        return step.option("act_type") == "selu"
-    return step.op in RESHAPES or step.op in PASSES_ON or step.op in ("BatchNorm", "FullyConnected")
+def back_by_rule(graph: Graph, index: int, x: Arrays) -> Back | None:
+    """How a step goes back by one of our rules, given what goes in; None if by MXNet's derivative of its operator.
 
-
-def back_by_rule(step: Step, inputs: Arrays, y: nd.NDArray) -> Back:
-    """The way back through a step, given what goes in and what comes out.
-
-    It holds no more of these than its rule needs: a weight, a shape, or y, and none of the maps that go in.
+    It holds no more of what goes in than the rule needs: a weight or a shape, and none of the maps.
     """
-    shape, others, top = inputs[0].shape, inputs[1:], step.relu
-    if step.op == "_contrib_BatchNormWithReLU":
-        options = step.options
-        return lambda dy, rule: [rules.batch_norm_back(rules.relu_back(dy, y, rule), others[0], others[3], options)]
-    if top is not None and top < float("inf"):
-        return lambda dy, rule: [rules.relu6_back(dy, y, top, rule)]
-    if top is not None:
-        return lambda dy, rule: [rules.relu_back(dy, y, rule)]
-    if step.op in ADDS:  # what arrives at an array that was repeated along some axes is the sum over them
-        shapes = [one.shape for one in inputs]
-        long = [(1,) * (y.ndim - len(one)) + one for one in shapes]  # MXNet repeats along axes that are missing, too
-        sides = [tuple(axis for axis, side in enumerate(y.shape) if side != one[axis]) for one in long]
-        return lambda dy, rule: [
-            dx.sum(axis=axes, keepdims=True).reshape(one) if axes else dx
-            for dx, axes, one in zip(rules.add_back(dy), sides, shapes)
-        ]
-    if step.op in ("Concat", "concat"):
+    step, shape = graph.steps[index], x[0].shape
+    if step.op in ADDS:
+        return rules.add_back if x[1].shape == shape else None
+    if step.op == "Concat":
         axis = step.option("dim", 1)
-        sizes = [one.shape[axis] for one in inputs]
-        return lambda dy, rule: rules.concat_back(dy, sizes, axis)
-    if step.op == "Convolution":
-        usual = {"stride": (1, 1), "pad": (0, 0), "dilate": (1, 1)}
-        stride, pad, dilate = (step.option(key) or value for key, value in usual.items())
-        groups = step.option("num_group", 1)
-        return lambda dy, rule: [rules.convolution_back(dy, others[0], shape, stride, pad, dilate, groups)]
-    if step.op == "BatchNorm":
-        return lambda dy, rule: [rules.batch_norm_back(dy, others[0], others[3], step.options)]
+        return partial(rules.concat_back, sizes=[one.shape[axis] for one in x], axis=axis)
+    if any(graph.follows_image[source] for source, _ in step.inputs[1:]):
+        return None  # a weight that depends on the image has a gradient of its own
+    if step.op in ("BatchNorm", "_contrib_BatchNormWithReLU"):
+        norm_back = partial(rules.batch_norm_back, gamma=x[1], variance=x[4], options=step.options)
+        return norm_back if step.relu is None else lambda dy, **options: norm_back(rules.relu_back(dy, **options))
+    if step.relu is not None:
+        return rules.relu_back if step.relu == float("inf") else partial(rules.relu6_back, top=step.relu)
+    if step.op == "LeakyReLU" and step.option("act_type") == "selu":
+        return rules.selu_back
+    if step.op == "Convolution" and len(step.option("kernel")) == 2:
+        sides = {key: step.option(key) for key in ("stride", "pad", "dilate") if step.option(key)}
+        strided, dilated = (max(sides.get(key, (1,))) > 1 for key in ("stride", "dilate"))
+        if not (strided and dilated):  # for both MXNet has a transposed convolution under oneDNN alone
+            groups = step.option("num_group", 1)
+            return partial(rules.convolution_back, weight=x[1], shape=shape, groups=groups, **sides)
     if step.op == "FullyConnected":
-        return lambda dy, rule: [rules.dense_back(dy, others[0], shape)]
-    if step.op == "Pooling":
-        return lambda dy, rule: [rules.global_average_back(dy, shape)]
-    if step.op == "LeakyReLU":
-        return lambda dy, rule: [rules.selu_back(dy, y)]
+        return partial(rules.dense_back, weight=x[1], shape=shape)
+    average = step.op == "Pooling" and step.option("pool_type") == "avg" and step.option("global_pool", False)
+    if average and step.option("layout") in CHANNELS_FIRST:
+        return partial(rules.global_average_back, shape=shape)
     if step.op in RESHAPES:
-        return lambda dy, rule: [dy.reshape(shape)]
-    return lambda dy, rule: [None if step.op == "BlockGrad" else dy]
+        return lambda dy: dy.reshape(shape)
+    if step.op in PASSES_ON:
+        return lambda dy: [None] if step.op == "BlockGrad" else dy
+    return None
 
 
 def mean_of(array: nd.NDArray) -> nd.NDArray:

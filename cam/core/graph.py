@@ -10,8 +10,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from operator import and_
+from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 import mxnet as mx
@@ -21,59 +20,39 @@ from mxnet.gluon import Parameter
 Entry: TypeAlias = tuple[int, int]
 R = TypeVar("R")
 
-PASSES_ON = {"identity", "_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
-RESHAPES = {"Flatten", "Reshape", "reshape", "squeeze", "expand_dims", "reshape_like"}
-ADDS = {"elemwise_add", "_plus", "_Plus", "broadcast_add", "broadcast_plus", "_grad_add"}
-GATES = {"elemwise_mul", "_mul", "broadcast_mul"}
+# Operators by the one name that MXNet writes into a graph, by whichever of its names it was called.
+PASSES_ON = {"_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
+RESHAPES = {"Flatten", "Reshape", "squeeze", "expand_dims", "reshape_like"}
+ADDS = {"elemwise_add", "broadcast_add", "_grad_add"}
+GATES = {"elemwise_mul", "broadcast_mul"}
 # Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
 OF_MAPS = {
     "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",
     "_contrib_BilinearResize2D", "_contrib_AdaptiveAvgPooling2D",
 }  # fmt: skip
 MIXES_AXES = RESHAPES | {
-    "null", "transpose", "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "swapaxes", "tile",
+    "null", "transpose", "stack", "batch_dot", "dot", "one_hot", "take", "Embedding", "SwapAxis", "tile",
     "FullyConnected", "RNN", "_linalg_gemm2",
 }  # fmt: skip
+CHANNELS_FIRST = {None, "NCW", "NCHW", "NCDHW"}  # a layout that is not said is one of these
 REDUCES = {"mean", "sum", "max", "min", "prod", "norm", "argmax", "argmin", "argmax_channel"}
-LABELLED = {
-    "LinearRegressionOutput",
-    "MAERegressionOutput",
-    "SVMOutput",
-}  # losses; in prediction what goes in comes out
-PROBABILITIES = {
-    "softmax": "softmax", "log_softmax": "softmax", "SoftmaxActivation": "softmax", "SoftmaxOutput": "softmax",
-    "Softmax": "softmax", "sigmoid": "sigmoid", "LogisticRegressionOutput": "sigmoid",
-}  # fmt: skip
+PROBABILITIES = {"softmax": "softmax", "log_softmax": "softmax", "SoftmaxActivation": "softmax", "sigmoid": "sigmoid"}
 
 
 @dataclass(eq=False)
 class Step:
-    """One operator, or one array that the graph is given.
+    """One operator, or one array that the graph is given."""
 
-    Attributes
-    ----------
-    op : the operator's name; "null" for an array that is given
-    name : unique in most nets, not in all
-    inputs : the entries that go in
-    options : the operator's options, as MXNet writes them
-    parameter : where the array is a parameter of the net
-    input : where it is an input of the net, its number
-    """
-
-    op: str
-    name: str
+    op: str  # "null" for an array that is given
+    name: str  # unique in most nets, not in all
     inputs: tuple[Entry, ...]
-    options: dict[str, str]
-    parameter: Parameter | None = None
-    input: int | None = None
+    options: dict[str, str]  # as MXNet writes them
+    parameter: Parameter | None = None  # if the array is one of the net's
+    input: int | None = None  # if the array is an input of the net, its number
 
     def option(self, key: str, otherwise=None):
         """The value of an option, which MXNet writes as text: a number, True, (3, 3), a word."""
-        return self._options.get(key, otherwise)
-
-    @cached_property
-    def _options(self) -> dict:
-        return {key: _value(text) for key, text in self.options.items()}
+        return _value(self.options[key]) if key in self.options else otherwise
 
     @cached_property
     def relu(self) -> float | None:
@@ -125,24 +104,14 @@ def once(question: Callable[..., R]) -> Callable[..., R]:
 
 @dataclass(eq=False)
 class Graph:
-    """All steps of a net, as `tracing.trace` found them.
+    """All steps of a net, as `tracing.trace` found them."""
 
-    Attributes
-    ----------
-    steps : in the order in which they run
-    inputs : the steps that are the net's inputs, the image first
-    outputs : the entries that the net returns
-    runs : for each block's structural path, the outputs of each of its runs
-    symbol : MXNet's own form of the graph, which can infer shapes
-    answers : what was asked of the graph before: the one part that changes after a trace
-    """
-
-    steps: list[Step]
-    inputs: list[int]
-    outputs: list[Entry]
-    runs: dict[str, list[list[Entry]]]
-    symbol: mx.sym.Symbol = field(repr=False)
-    answers: dict = field(default_factory=dict, repr=False)
+    steps: list[Step]  # in the order in which they run
+    inputs: list[int]  # the steps that are the net's inputs, the image first
+    outputs: list[Entry]  # what the net returns
+    runs: dict[str, list[list[Entry]]]  # for each block's structural path, the outputs of each of its runs
+    symbol: mx.sym.Symbol = field(repr=False)  # MXNet's own form of the graph, which can infer shapes
+    answers: dict = field(default_factory=dict, repr=False)  # to what was asked before: alone changes after a trace
 
     @cached_property
     def parameters(self) -> list[tuple[int, Parameter]]:
@@ -167,24 +136,19 @@ class Graph:
     @once
     def needed_for(self, ends: Iterable[Entry]) -> list[bool]:
         """For each step, whether one of the ends depends on it."""
-        needed = [False] * len(self.steps)
-        for index, _ in ends:
-            needed[index] = True
-        for index in range(len(self.steps) - 1, -1, -1):
-            if needed[index]:
-                for source, _ in self.steps[index].inputs:
-                    needed[source] = True
-        return needed
+        needed = {index for index, _ in ends}
+        for index in reversed(range(len(self.steps))):
+            if index in needed:
+                needed.update(source for source, _ in self.steps[index].inputs)
+        return [index in needed for index in range(len(self.steps))]
 
     @once
-    def last_uses(self, ends: Iterable[Entry]) -> list[list[Entry]]:
-        """For each step, the entries that no later step on the way to the ends takes in."""
-        last: dict[Entry, int] = {}
+    def uses(self, ends: Iterable[Entry]) -> dict[Entry, list[int]]:
+        """By entry, the steps that it goes into, of those that the ends need, in their order."""
+        found: dict[Entry, list[int]] = {}
         for index, needed in enumerate(self.needed_for(ends)):
-            last.update(dict.fromkeys(self.steps[index].inputs if needed else (), index))
-        found: list[list[Entry]] = [[] for _ in self.steps]
-        for entry, index in last.items():
-            found[index].append(entry)
+            for entry in self.steps[index].inputs if needed else ():
+                found.setdefault(entry, []).append(index)
         return found
 
     def back_over(self, entry: Entry, operators: set[str]) -> Entry:
@@ -195,35 +159,38 @@ class Graph:
 
     def last(self, output: int) -> Step:
         """The last step that decides anything: what follows it keeps the order of the classes."""
-        keeps = PASSES_ON | RESHAPES | LABELLED | {"Cast", "log", "exp", "clip"}
+        keeps = PASSES_ON | RESHAPES | {"Cast", "log", "exp", "clip"}
         return self.steps[self.back_over(self.outputs[output], keeps)[0]]
 
     def logits(self, output: int) -> tuple[Entry, str | None]:
         """Where the net's scores before any softmax or sigmoid stand, and which of the two was at the end."""
-        end, step = self.back_over(self.outputs[output], LABELLED), self.last(output)
+        step = self.last(output)
         kind = PROBABILITIES.get(step.op)
         if step.op == "Activation" and step.options["act_type"] in ("sigmoid", "log_sigmoid"):
             kind = "sigmoid"
         if step.op in ("softmax", "log_softmax") and step.option("axis", -1) not in (1, -1):
             kind = None  # not over classes
-        return (step.inputs[0], kind) if kind else (end, None)
+        return (step.inputs[0], kind) if kind else (self.outputs[output], None)
 
     @once
     def whole(self, end: Entry) -> list[Entry]:
         """The entries that every path from the image to `end` crosses, in order: its dominators.
 
-        All that the net knows of the image passes through each of these maps. The end of a residual branch, one side
-        of a concatenation, a gate and a second output's maps are not among them: they are parts.
+        All that the net knows of the image passes through each of these maps, as nothing from before one is used after
+        it. The end of a residual branch, one side of a concatenation, a gate and a second output's maps are parts.
         """
-        needed = self.needed_for([end])
-        bit: dict[Entry, int] = {}
-        crossed: dict[int, int] = {}  # by step, the entries that every path to it crosses, as bits
-        for index, step in enumerate(self.steps):
-            ways = [crossed[e[0]] | 1 << bit.setdefault(e, len(bit)) for e in step.inputs if e[0] in crossed]
-            if needed[index] and (ways or step.input == 0):  # of a second input nothing is asked
-                crossed[index] = reduce(and_, ways) if ways else 0
-        on_all = crossed.get(end[0], 0)
-        return sorted([entry for entry, number in bit.items() if on_all >> number & 1] + [end])
+        image, uses = self.inputs[0], self.uses([end])
+        follows = self.fed_by([(image, 0)])  # of a second input nothing is asked
+        found: list[Entry] = []
+        reach = 0  # the last step that takes in any of the entries so far
+        for entry in sorted(uses):
+            if follows[entry[0]] or entry[0] == image:
+                if reach <= entry[0]:
+                    found.append(entry)
+                elif found and found[-1][0] == entry[0]:  # the step's other output leads on, too
+                    found.pop()
+                reach = max(reach, uses[entry][-1])
+        return [*found, end]
 
     @cached_property
     def axes(self) -> list[tuple[int, ...] | None]:
@@ -234,7 +201,7 @@ class Graph:
             axes = known.pop() if len(known) == 1 else None
             order = step.option("axes") if step.op == "transpose" else None
             if step.op in OF_MAPS or (step.op == "BatchNorm" and step.option("axis", 1) == 1):
-                axes = () if step.option("layout") in (None, "NCW", "NCHW", "NCDHW") else axes
+                axes = () if step.option("layout") in CHANNELS_FIRST else axes
             elif step.op == "reshape_like":
                 axes = found[step.inputs[1][0]]
             elif order and axes is not None:
@@ -248,11 +215,7 @@ class Graph:
     @cached_property
     def consumers(self) -> dict[Entry, list[int]]:
         """By entry, the steps that it goes into, of those that the net's outputs need."""
-        found: dict[Entry, list[int]] = {}
-        for index, needed in enumerate(self.needed_for(self.outputs)):
-            for entry in self.steps[index].inputs if needed else ():
-                found.setdefault(entry, []).append(index)
-        return found
+        return self.uses(self.outputs)
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -290,16 +253,14 @@ class Graph:
         return [i for i, (step, *both) in enumerate(on_the_way) if all(both) and step.relu is not None]
 
 
+@functools.cache
 def _value(text: str):
     try:  # not by ast: Python 3.11's must not be used from two threads
         words = text.lower().replace("none", "null").replace("inf", "Infinity")
-        value = json.loads(words.translate(_BRACKETS).replace(",]", "]"))
+        value = json.loads(words.replace("(", "[").replace(")", "]").replace(",]", "]"))
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value
-
-
-_BRACKETS = str.maketrans("()", "[]")
 
 
 def _numbered(name: str, run: int, runs: int, place: int) -> str:

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 
 from mxnet import nd
@@ -37,19 +37,10 @@ def blocks_of(net: Block) -> Iterator[tuple[str, Block]]:
     """
     if not isinstance(net, Block):
         raise NetError(f"net is {type(net).__name__}; expected a Gluon net that returns logits")
-    pending = [("", net)]
-    while pending:
-        path, block = pending.pop()
-        yield path, block
-        prefix = f"{path}." if path else ""
-        pending += [(prefix + name, child) for name, child in reversed(block._children.items())]
-
-
-def own_parameters(block: Block) -> list[Parameter]:
-    """The parameters of this block alone, not of its children."""
-    if isinstance(block, SymbolBlock):
-        return list(block.params.values())
-    return list(block._reg_params.values())
+    yield "", net
+    for name, child in net._children.items():
+        for path, block in blocks_of(child):
+            yield f"{name}.{path}" if path else name, block
 
 
 def parameters(net: Block) -> dict[str, Parameter]:
@@ -96,29 +87,15 @@ def _setting(value):
     kind = type(value)
     if kind in PLAIN:
         return value
-    if kind is dict:
-        return [_setting(one) for one in value.values()]
-    if kind in (list, tuple):
-        return [_setting(one) for one in value]
-    same: _Same | int
+    if kind in (dict, list, tuple):
+        return [_setting(one) for one in (value.values() if kind is dict else value)]
     try:
-        same = _Same(value)
+        same: tuple = id(value), weakref.ref(value)  # a later object may get the number of one that is gone
     except TypeError:  # of a kind that cannot be referred to weakly
-        same = id(value)
+        same = id(value), None
     if isinstance(value, (Block, Parameter)) or not hasattr(value, "__dict__"):
         return same
     return [same, *(one for one in list(vars(value).values()) if type(one) in PLAIN)]  # an object that holds settings
-
-
-class _Same:
-    """Equal to what refers to the same object, as long as that lives: a later one may get its number."""
-
-    def __init__(self, value):
-        self._refer = weakref.ref(value)
-
-    def __eq__(self, other):
-        mine = self._refer()
-        return mine is not None and isinstance(other, _Same) and mine is other._refer()
 
 
 class _HooksOfOthers(OrderedDict):
@@ -146,25 +123,21 @@ def listening(net: Block, instead: Callable[[Block, Callable], Callable]) -> Ite
     def by_thread(ours: Callable, theirs: Callable) -> Callable:
         return lambda *inputs, **options: (ours if threading.get_ident() == thread else theirs)(*inputs, **options)
 
-    with _listeners, ExitStack() as afterwards:
-        for block in dict.fromkeys(block for _, block in blocks_of(net)):
-            own, forward = vars(block), block.forward
-            changes = {
-                "_forward_hooks": _HooksOfOthers(own["_forward_hooks"], thread),
-                "_forward_pre_hooks": _HooksOfOthers(own["_forward_pre_hooks"], thread),
-                "forward": by_thread(instead(block, forward), forward),
-            }
-            for name, changed in changes.items():
-                afterwards.callback(_put_back, own, name, own.get(name))
-                own[name] = changed
-        yield
-
-
-def _put_back(attributes: dict, name: str, value) -> None:
-    if value is None:
-        attributes.pop(name, None)
-    else:
-        attributes[name] = value
+    hooks = "_forward_hooks", "_forward_pre_hooks"
+    with _listeners:
+        blocks = list(dict.fromkeys(block for _, block in blocks_of(net)))
+        before = [{name: vars(block)[name] for name in (*hooks, "forward") if name in vars(block)} for block in blocks]
+        try:
+            for block in blocks:
+                own, forward = vars(block), block.forward
+                own.update({name: _HooksOfOthers(own[name], thread) for name in hooks})
+                own["forward"] = by_thread(instead(block, forward), forward)
+            yield
+        finally:
+            for block, attributes in zip(blocks, before):
+                vars(block).update(attributes)
+                if "forward" not in attributes:
+                    vars(block).pop("forward", None)
 
 
 def apart(block: Block, forward: Callable) -> Callable:

@@ -16,6 +16,10 @@ from .errors import InputError, NetError, in_one_line
 from .mxnet import call
 
 RULES = ("plain", "guided", "deconvnet")
+# The same functions in both modes, and right in train mode only: in inference oneDNN is less exact, keeps weights in a
+# layout of its own, and goes back from a max pooling to positions that were never written. All others must compute what
+# the net computes, so in predict mode.
+IN_TRAIN_MODE = {"Convolution", "Deconvolution", "FullyConnected", "Pooling"}
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
@@ -24,16 +28,6 @@ def check_rule(rule: str) -> str:
     if rule not in RULES:
         raise InputError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")
     return rule
-
-
-def positive(x: nd.NDArray) -> nd.NDArray:
-    """max(x, 0)."""
-    return nd.Activation(x, act_type="relu")
-
-
-def where_positive(dy: nd.NDArray, y: nd.NDArray) -> nd.NDArray:
-    """dy [y > 0], by MXNet's own operator, which leaves both arrays in the memory layout that they have."""
-    return call("_backward_Activation", [dy, y], {"act_type": "relu"})[0]
 
 
 def relu_back(dy: nd.NDArray, y: nd.NDArray, rule: str = "plain") -> nd.NDArray:
@@ -45,13 +39,14 @@ def relu_back(dy: nd.NDArray, y: nd.NDArray, rule: str = "plain") -> nd.NDArray:
     guided     dx = max(dy, 0) [y > 0]     Springenberg et al. 2015
     =========  ==========================  =====================================
     """
-    up = dy if rule == "plain" else positive(dy)
-    return up if rule == "deconvnet" else where_positive(up, y)
+    up = dy if rule == "plain" else nd.Activation(dy, act_type="relu")
+    # dy [y > 0] by MXNet's own operator, which leaves both arrays in the memory layout that they have.
+    return up if rule == "deconvnet" else call("_backward_Activation", [up, y], {"act_type": "relu"})[0]
 
 
 def relu6_back(dy: nd.NDArray, y: nd.NDArray, top: float, rule: str = "plain") -> nd.NDArray:
     """The gradient of y = min(max(x, 0), top): that of a ReLU, and nothing where y has reached the top."""
-    up = dy if rule == "plain" else positive(dy)
+    up = dy if rule == "plain" else nd.Activation(dy, act_type="relu")
     return up if rule == "deconvnet" else up * (y > 0) * (y < top)
 
 
@@ -74,23 +69,15 @@ def convolution_back(
     dx[n, c, k, l] is the sum over all o, u, v, i, j with s i + d u - p = k and s j + d v - p = l of
     w[o, c, u, v] dy[n, o, i, j]: the same weights, walked the other way (a transposed convolution).
 
-    Parameters
-    ----------
-    dy : NDArray (N, O, H', W')
-    weight : NDArray (O, C / groups, h, w)
-    shape : (N, C, H, W), of x
-    stride, pad, dilate : s, p and d for height and width
-
-    Returns
-    -------
-    NDArray (N, C, H, W)
+    `dy` is (N, O, H', W'), `weight` (O, C / groups, h, w), `shape` that of x, (N, C, H, W); `stride`, `pad` and
+    `dilate` are s, p and d for height and width.
     """
     kernel = weight.shape[2:]
     rest = tuple(  # rows and columns of x that the last step of the kernel did not reach
         side + 2 * p - d * (k - 1) - 1 - (steps - 1) * s
         for side, steps, k, s, p, d in zip(shape[2:], dy.shape[2:], kernel, stride, pad, dilate)
     )
-    with autograd.train_mode():  # in inference oneDNN would rewrite the net's weights into a layout of its own
+    with autograd.train_mode():
         return nd.Deconvolution(
             dy, weight, kernel=kernel, stride=stride, pad=pad, dilate=dilate, adj=rest, num_filter=shape[1],
             num_group=groups, no_bias=True,
@@ -136,20 +123,11 @@ def concat_back(dy: nd.NDArray, sizes: Sequence[int], axis: int) -> list[nd.NDAr
 
 
 class Derivative:
-    """MXNet's own derivative of one operator: a tape that holds this operator alone.
-
-    Attributes
-    ----------
-    outputs : what the operator gives
-    """
-
-    # The same functions in both modes, and right in train mode only: in inference oneDNN's max pooling reads positions
-    # that were never written. All others must compute what the net computes, so in predict mode.
-    IN_TRAIN_MODE = ("Convolution", "Deconvolution", "FullyConnected", "Pooling")
+    """MXNet's own derivative of one operator: a tape that holds this operator alone. `outputs` is what it gives."""
 
     def __init__(self, operator: str, inputs: Sequence[nd.NDArray], options: dict[str, str], wanted: Sequence[bool]):
         """Run the operator; `wanted` says for each input whether its dx will be asked for."""
-        self._operator, self._train, self._inputs = operator, operator in self.IN_TRAIN_MODE, len(inputs)
+        self._operator, self._train, self._inputs = operator, operator in IN_TRAIN_MODE, len(inputs)
         leaves = [x.detach() for x in inputs]
         self._marked = {k: leaf for k, leaf in enumerate(leaves) if wanted[k] and is_float(leaf)}
         room = [nd.empty(leaf.shape, ctx=leaf.context, dtype=leaf.dtype) for leaf in self._marked.values()]
@@ -163,16 +141,16 @@ class Derivative:
 
         Raises NetError if MXNet has no derivative of this operator.
         """
-        heads = [k for k, y in enumerate(self._taped) if k in arriving and is_float(y)]
-        found: dict[int, nd.NDArray] = {}
+        heads = [k for k in sorted(arriving) if is_float(self._taped[k])]
+        dxs: list[nd.NDArray] = []
         if heads and self._marked:
-            ys, leaves = [self._taped[k] for k in heads], list(self._marked.values())
+            ys = [self._taped[k] for k in heads]
             dys = [arriving[k].astype(y.dtype, copy=False) for k, y in zip(heads, ys)]
             try:
-                dxs = autograd.grad(ys, leaves, head_grads=dys, retain_graph=True, train_mode=self._train)
+                dxs = autograd.grad(ys, [*self._marked.values()], dys, retain_graph=True, train_mode=self._train)
             except MXNetError as error:
                 raise NetError(f"MXNet has no derivative of {self._operator} ({in_one_line(error)})") from error
-            found = dict(zip(self._marked, dxs))
+        found = dict(zip(self._marked, dxs))
         return [found.get(k) for k in range(self._inputs)]
 
 

@@ -8,14 +8,20 @@ import weakref
 
 import mxnet as mx
 from mxnet import autograd
-from mxnet.gluon import Block
+from mxnet.gluon import Block, Parameter
 
 from .errors import NetError, in_one_line
 from .graph import Entry, Graph, Step
-from .mxnet import blocks_of, listening, own_parameters, settings
+from .mxnet import blocks_of, listening, parameters, settings
 
 _lock = threading.RLock()
-_known: weakref.WeakKeyDictionary[Block, dict[int, tuple[list, Graph]]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Block, dict[int, tuple[tuple, Graph]]] = weakref.WeakKeyDictionary()
+
+# What the output operators of MXNet's modules compute in prediction, where their labels play no part.
+PREDICTS = {
+    "LinearRegressionOutput": "_copy", "MAERegressionOutput": "_copy", "SVMOutput": "_copy",
+    "LogisticRegressionOutput": "sigmoid", "SoftmaxOutput": "softmax",
+}  # fmt: skip
 
 
 def trace(net: Block, inputs: int = 1) -> Graph:
@@ -26,18 +32,13 @@ def trace(net: Block, inputs: int = 1) -> Graph:
     NetError if the net cannot be called with symbols; the sentence says what keeps it from that.
     """
     with _lock:
-        mark, kept = fingerprint(net), _known.setdefault(net, {})
+        # What a trace depends on: the blocks in their order, their settings, and which parameters they have.
+        blocks = [(path, weakref.ref(block), settings(block)) for path, block in blocks_of(net)]
+        mark = blocks, {path: id(parameter) for path, parameter in parameters(net).items()}
+        kept = _known.setdefault(net, {})
         if inputs not in kept or kept[inputs][0] != mark:
             kept[inputs] = mark, _trace(net, inputs)
         return kept[inputs][1]
-
-
-def fingerprint(net: Block) -> list:
-    """What a trace depends on: the blocks in their order, their settings, and which parameters they have."""
-    return [
-        (path, weakref.ref(block), settings(block), [id(parameter) for parameter in own_parameters(block)])
-        for path, block in blocks_of(net)
-    ]
 
 
 def _trace(net: Block, inputs: int) -> Graph:
@@ -49,11 +50,10 @@ def _trace(net: Block, inputs: int) -> Graph:
 
     def heard(block, forward):
         def run(*arguments, **options):
-            given = {id(one) for one in flat(arguments)}
+            given = {id(one) for one in flat(arguments) if isinstance(one, mx.sym.Symbol)}
 
             def own(one):  # a block that returns its input gets a step of its own, for a gradient of its own
-                returned = id(one) in given and isinstance(one, mx.sym.Symbol)
-                return mx.sym.identity(one, name=f"{block.name}_output") if returned else one
+                return mx.sym.identity(one, name=f"{block.name}_output") if id(one) in given else one
 
             try:
                 output = _each(forward(*arguments, **options), own)
@@ -79,14 +79,14 @@ def _trace(net: Block, inputs: int) -> Graph:
         raise NetError(
             f"{type(net).__name__} returns {kinds}; expected an array, or a list or tuple of nothing but arrays"
         )
-    return _read(outputs, runs, [one for block in first_path for one in own_parameters(block)], images)
+    return _read(outputs, runs, list(parameters(net).values()), images)
 
 
-def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images: list) -> Graph:
+def _read(outputs: list, runs: list[tuple[str, list]], owned: list[Parameter], images: list) -> Graph:
     """Find the steps in MXNet's own description; the heads of one grouped symbol tell exactly which is which."""
-    parameters = [one for one in parameters if not one.name.endswith("label")]  # a SymbolBlock takes it for one
+    by_name = {parameter.name: parameter for parameter in owned}  # a SymbolBlock has variables of its own
     named = [symbol for _, symbols in runs for symbol in symbols]
-    symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in parameters), *images])
+    symbol = mx.sym.Group([*outputs, *named, *(parameter.var() for parameter in owned), *images])
     description = json.loads(symbol.tojson())  # once: it leaks inside MXNet
     steps = []
     for node in description["nodes"]:
@@ -95,7 +95,12 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
             raise NetError(f"{kind} holds a graph of its own, as control flow does: no gradient is followed through it")
         options = {key: value for key, value in node.get("attrs", {}).items() if not key.startswith("__")}
         inputs = tuple((index, place) for index, place, *_ in node["inputs"])
-        steps.append(Step(node["op"], node["name"], inputs, options))
+        parameter = by_name.get(node["name"]) if node["op"] == "null" else None
+        step = Step(node["op"], node["name"], inputs, options, parameter)
+        if step.op in PREDICTS:
+            axis = {"axis": "1"} if step.option("multi_output", False) else {}
+            step = Step(PREDICTS[step.op], step.name, inputs[:1], axis)
+        steps.append(step)
     heads = iter([(index, place) for index, place, *_ in description["heads"]])
     ends: list[Entry] = [next(heads) for one in outputs for _ in one.list_outputs()]
     by_path: dict[str, list[list[Entry]]] = {}
@@ -103,17 +108,14 @@ def _read(outputs: list, runs: list[tuple[str, list]], parameters: list, images:
         found = [next(heads) for _ in symbols]
         if path and found:
             by_path.setdefault(path, []).append(found)
-    for parameter in parameters:
+    for parameter in owned:
         steps[next(heads)[0]].parameter = parameter
     graph = Graph(steps, [index for index, _ in heads], ends, by_path, mx.sym.Group(outputs))
     for number, index in enumerate(graph.inputs):
         steps[index].input = number
-    by_name = {parameter.name: parameter for parameter in parameters}  # a SymbolBlock has variables of its own
     for step, needed in zip(steps, graph.needed_for(ends)):
         if needed and step.op == "null" and step.parameter is None and step.input is None:
-            step.parameter = by_name.get(step.name)
-            if step.parameter is None and not step.name.endswith("label"):  # of an output operator, which ignores it
-                raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
+            raise NetError(f"the net needs an array called {step.name!r}, which is none of its parameters")
     return graph
 
 

@@ -484,6 +484,16 @@ GIVES = {
     "LinearRegressionOutput": Odd(lambda: labelled("LinearRegressionOutput"), "r"),
     "MAERegressionOutput": Odd(lambda: labelled("MAERegressionOutput"), "r"),
     "SVMOutput": Odd(lambda: labelled("SVMOutput"), "r"),
+    "outputs of modules on the way": Odd(
+        lambda: after_conv(
+            lambda F, net, x: (
+                F.LinearRegressionOutput(x, F.zeros_like(x))
+                + F.LogisticRegressionOutput(x, F.zeros_like(x))
+                + F.SoftmaxOutput(x, F.mean(x, axis=1), multi_output=True)
+            )
+        ),
+        "1",
+    ),
     "the probability of one class": ends_in("sigmoid", lambda F, z: F.sigmoid(z), classes=1),
     "one output": Odd(lambda: sequence(conv(), relu(), *ending(1)), "1"),
     "one output (N,)": Odd(
@@ -573,6 +583,20 @@ def test_probabilities_by_any_other_operators(end):
         recording = cam.record(net, x)
     assert np.array_equal(recording.probabilities, recording.logits)
     assert np.allclose(recording.logits, net(x).asnumpy(), rtol=1e-5)
+
+
+def test_a_segmentation_net_of_a_module():
+    """Its labels would be as large as its map of classes; in prediction they play no part."""
+    data = mx.sym.var("data")
+    body = mx.sym.relu(mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), name="b"))
+    logits = mx.sym.Convolution(body, num_filter=3, kernel=(1, 1), name="c")
+    net, (x,) = ready(
+        gluon.SymbolBlock(mx.sym.SoftmaxOutput(logits, multi_output=True, name="end"), data), (2, 3, 8, 8)
+    )
+    with pytest.warns(cam.NetWarning, match="^the net ends in softmax: "):
+        recording = cam.record(net, x)
+    odds = np.exp(recording.logits)
+    assert np.allclose(odds / odds.sum(axis=1, keepdims=True), net(x).asnumpy(), rtol=1e-5)
 
 
 def test_a_relu_inside_a_batch_norm_obeys_the_rules():

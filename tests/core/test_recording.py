@@ -7,6 +7,8 @@ import warnings
 import cam
 from cam import InputError, LayerError, NetError, NetWarning
 from cam.core import rules
+from cam.core.forward_backward import Pass
+from cam.core.tracing import trace
 
 import numpy as np
 import pytest
@@ -305,6 +307,75 @@ def test_a_nan_on_the_way(kind):
     net, (x,) = ready(sequence(conv(), function(lambda F, x: F.sqrt(x)), function(hides), *ending()), (1, 3, 8, 8))
     with pytest.raises(cam.NonFiniteError, match="NaN or infinity in 1; check weights and image"):
         cam.grad_cam(net, x, target=0, layer="0")
+
+
+def attention(F, net, x, mask):
+    """Every position looks at the others, but for those whose scores the mask takes away."""
+    keys, values = (F.reshape(one(x), (0, 0, -1)) for one in (net.keys, net.values))  # (N, K, h w)
+    last = F.reshape(F.arange(64), (1, 1, 64)) > 40
+    scores = F.broadcast_add(
+        F.batch_dot(keys, keys, transpose_a=True), F.where(last, F.full((1, 1, 64), mask), F.zeros((1, 1, 64)))
+    )
+    return x + F.reshape_like(F.batch_dot(values, F.softmax(scores, axis=2), transpose_b=True), x)
+
+
+def test_minus_infinity_masks_a_softmax():
+    """Its 0 there is right, and so is the derivative; plus infinity gives NaN, as does a row that is all masked."""
+    found = {}
+    for mask in (-np.inf, -1e9):
+        body = Net(lambda F, net, x, mask=mask: attention(F, net, x, mask), keys=conv(2, 1), values=conv(4, 1))
+        net, (x,) = ready(sequence(conv(), body, *ending()), (2, 3, 8, 8))
+        found[mask] = cam.grad_cam(net, x, target=1, layer="0", relu=False), cam.image_gradient(net, x, target=1)
+    for one, other in zip(*found.values()):
+        assert one.any() and np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("infinite", ["1 / x", "log(x)"])
+@pytest.mark.parametrize("end", ["softmax", "log_softmax"])
+def test_an_infinity_that_goes_into_a_softmax(infinite, end):
+    """The -inf that log(0) gives is masked, but its derivative is infinite."""
+
+    def middle(F, x):
+        x = F.concat(F.relu(x), F.ones_like(x), dim=1)  # 0 at some positions and channels, never at all channels
+        y = getattr(F, end)(1 / x if infinite == "1 / x" else F.log(x), axis=1)
+        return F.relu(F.slice_axis(y, axis=1, begin=0, end=4))
+
+    net, (x,) = ready(sequence(conv(), function(middle), *ending()), (1, 3, 8, 8))
+    step = "log0" if infinite == "log(x)" else "rdivscalar0"
+    masked = infinite == "log(x)" and end == "softmax"
+    with pytest.raises(cam.NonFiniteError, match="in the map at 0" if masked else f"NaN or infinity in .*{step};"):
+        cam.grad_cam(net, x, target=1, layer="0")
+    if masked:
+        assert np.isfinite(cam.grad_cam(net, x, target=1, layer="1")).all()
+
+
+def a_pass(net, x, *layers):
+    graph = trace(net)
+    return graph, Pass(graph, [x], [graph.entries[layer] for layer in layers], graph.logits(0)[0])
+
+
+def test_a_pass_keeps_what_it_was_asked_for():
+    """Also if it had to run twice, as a mean was infinite and no number was; outputs that nobody uses are not kept."""
+
+    def second(F, net, x):
+        return F.split(net.conv(x), 2)[1]
+
+    net, _ = ready(sequence(conv(), relu(), Net(second, conv=conv()), relu(), *ending()), (1, 3, 64, 64))
+    for scale in (1, 1e38):
+        net[0].weight.set_data(nd.ones((4, 3, 3, 3)) * scale / 27)
+        net[2].conv.weight.set_data(nd.ones((4, 4, 3, 3)) / scale)
+        graph, walked = a_pass(net, nd.ones((1, 3, 64, 64)), "1", "3")
+        assert set(walked.values) == {graph.entries["1"], graph.entries["3"], graph.logits(0)[0]}
+    assert not np.isfinite(walked.values[graph.entries["1"]].sum().asscalar())
+
+
+def test_a_pass_gives_no_gradient_that_it_was_not_asked_for():
+    net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    graph, walked = a_pass(net, x, "1")
+    head = nd.ones_like(walked.values[walked.end])
+    assert list(walked.back(head, [graph.entries["1"]])) == [graph.entries["1"]]
+    with pytest.raises(LayerError, match="^this pass was not asked for 0; ask for it when the pass is made$"):
+        walked.back(head, [graph.entries["1"], graph.entries["0"]])
 
 
 def resident():

@@ -99,7 +99,7 @@ def test_a_wrong_map_fails(name, broken, monkeypatch):
 def test_a_wrong_gradient_fails(monkeypatch):
     net, (x,) = ready(residual(), (1, 3, 8, 8))
     right = rules.relu_back
-    monkeypatch.setattr(rules, "relu_back", lambda *arguments: 2 * right(*arguments))
+    monkeypatch.setattr(rules, "relu_back", lambda *arguments, **named: 2 * right(*arguments, **named))
     assert not passed(net, x)["finite difference"]
 
 

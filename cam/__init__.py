@@ -18,11 +18,10 @@ from .core.errors import (
     NonFiniteError,
     WeightsError,
 )
-from .core.layers import paths
 from .core.recording import Recording, record
 from .maps.grad_cam import grad_cam, grad_cam_of, hires_cam
 from .maps.gradients import guided_backprop, guided_grad_cam, guided_product, image_gradient, saliency
-from .maps.layer_table import default_layer, layers, relus
+from .maps.layer_table import default_layer, layers, paths, relus
 from .maps.relatives import grad_cam_plus_plus, layer_cam, score_cam, smooth_grad
 from .maps.resizing import resize_map
 from .maps.sums import class_activation_map, decompose

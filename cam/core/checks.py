@@ -112,8 +112,7 @@ def refuse_numpy_mode() -> None:
 
 def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
     """Values, number type and device of the parameters and the images must go together."""
-    parameters = [parameter for _, parameter in graph.parameters]
-    empty = [one.name for one in parameters if state_of(one) == "empty"]
+    empty = [one.name for one in graph.parameters if state_of(one) == "empty"]
     if empty:
         raise NetError(f"{len(empty)} parameters, such as {empty[0]}, have no values; load weights or initialize()")
     expected, came = type_of(graph), np.dtype(images[0].dtype)
@@ -121,14 +120,14 @@ def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
         raise NetError("the net is in float16, in which MXNet cannot compute on the CPU; take net.cast('float32')")
     if came != expected:
         raise InputError(f"x has dtype {came.name}; this net takes {expected.name}: x.astype('{expected.name}')")
-    homes = parameters[0].list_ctx() if parameters else [images[0].context]
+    homes = graph.parameters[0].list_ctx() if graph.parameters else [images[0].context]
     if images[0].context not in homes:
         raise InputError(f"x is on {images[0].context}, the net on {homes[0]}; use x.as_in_context(mx.{homes[0]})")
 
 
 def type_of(graph: Graph) -> np.dtype:
     """The type of number that the net computes with; a net in float16 keeps its BatchNorms in float32."""
-    types = [np.dtype(parameter.dtype) for _, parameter in graph.parameters]
+    types = [np.dtype(parameter.dtype) for parameter in graph.parameters]
     floats = [one for one in types if one.kind == "f"]
     return min(floats, key=lambda one: one.itemsize, default=np.dtype(np.float32))
 
@@ -145,14 +144,14 @@ def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:
         found = infer(graph, shapes)
     except MXNetError as error:
         raise InputError(_misfit(graph, shapes, error)) from error
-    for _, parameter in graph.parameters:
+    for parameter in graph.parameters:
         if state_of(parameter) == "deferred":
             finish(parameter, found[parameter.name])
 
 
 def infer(graph: Graph, shapes: Sequence[Shape]) -> dict[str, Shape]:
     """The shape of every array that the net is given, by name, for inputs of these shapes; MXNetError if none fits."""
-    known = {one.name: shape_of(one) for _, one in graph.parameters if min(shape_of(one), default=0) > 0}
+    known = {one.name: shape_of(one) for one in graph.parameters if min(shape_of(one), default=0) > 0}
     known.update({graph.steps[source].name: shape for source, shape in zip(graph.inputs, shapes)})
     names, states = graph.symbol.list_arguments(), graph.symbol.list_auxiliary_states()
     given, _, kept = graph.symbol.infer_shape_partial(**{name: known[name] for name in names if name in known})
@@ -186,7 +185,7 @@ def size_of(graph: Graph, channels: int) -> int | None:
 
 def home_of(graph: Graph) -> mx.Context | None:
     """The first device that the net's parameters are on; None if they have no values."""
-    return next((one.list_ctx()[0] for _, one in graph.parameters if state_of(one) != "empty"), None)
+    return next((one.list_ctx()[0] for one in graph.parameters if state_of(one) != "empty"), None)
 
 
 def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:

@@ -114,10 +114,10 @@ class Graph:
     answers: dict = field(default_factory=dict, repr=False)  # to what was asked before: alone changes after a trace
 
     @cached_property
-    def parameters(self) -> list[tuple[int, Parameter]]:
-        """The steps that are parameters which the net's outputs need."""
-        needed = self.needed_for(self.outputs)
-        return [(i, step.parameter) for i, step in enumerate(self.steps) if needed[i] and step.parameter is not None]
+    def parameters(self) -> list[Parameter]:
+        """The parameters that the net's outputs need."""
+        steps = zip(self.steps, self.needed_for(self.outputs))
+        return [step.parameter for step, needed in steps if needed and step.parameter is not None]
 
     @cached_property
     def follows_image(self) -> list[bool]:
@@ -213,11 +213,6 @@ class Graph:
         return found
 
     @cached_property
-    def consumers(self) -> dict[Entry, list[int]]:
-        """By entry, the steps that it goes into, of those that the net's outputs need."""
-        return self.uses(self.outputs)
-
-    @cached_property
     def entries(self) -> dict[str, Entry]:
         """Every layer that can be asked for by the name it goes by, in the order in which they run.
 
@@ -233,7 +228,7 @@ class Graph:
         for index, step in enumerate(self.steps):
             if step.op != "null":
                 alike.setdefault(step.name, []).append(index)
-        for index, place in sorted({*self.consumers, *self.outputs} - set(found.values())):
+        for index, place in sorted({*self.uses(self.outputs), *self.outputs} - set(found.values())):
             name = self.steps[index].name
             if index in alike.get(name, ()):
                 found[_numbered(name, alike[name].index(index) + 1, len(alike[name]), place)] = index, place

@@ -11,24 +11,10 @@ from mxnet.gluon import Block
 from .checks import Ready
 from .errors import LayerError
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import blocks_of
-from .mxnet import parameters as parameters  # for the other rooms
+from .mxnet import blocks_of as blocks_of
+from .mxnet import parameters as parameters  # both for the other rooms, too
 
 LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step
-
-
-def paths(net: Block) -> dict[str, Block]:
-    """Every block below a net by its structural path ("features.8.2.conv3").
-
-    Parameters
-    ----------
-    net : any Gluon net; NetError if it is none
-
-    Returns
-    -------
-    dict of blocks by path, parents first
-    """
-    return {path: block for path, block in blocks_of(net) if path}
 
 
 def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:

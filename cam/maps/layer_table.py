@@ -11,7 +11,7 @@ from mxnet.gluon import Block
 from ..core.checks import Images, Ready, channels_of, check_arrays, home_of, output_of, ready, size_of, type_of
 from ..core.errors import InputError
 from ..core.graph import ADDS, Entry, Graph
-from ..core.layers import find_map, paths, recommended, whole_maps
+from ..core.layers import blocks_of, find_map, recommended, whole_maps
 from ..core.tracing import trace
 from .endings import ENDINGS, JOINTS, ending, joint
 
@@ -90,6 +90,20 @@ def layers(net: Block, x: Images | None = None, *, output: int | None = None) ->
     return table
 
 
+def paths(net: Block) -> dict[str, Block]:
+    """Every block below a net by its structural path ("features.8.2.conv3").
+
+    Parameters
+    ----------
+    net : any Gluon net; NetError if it is none
+
+    Returns
+    -------
+    dict of blocks by path, parents first
+    """
+    return {path: block for path, block in blocks_of(net) if path}
+
+
 def default_layer(net: Block, x: Images | None = None, *, output: int | None = None) -> str:
     """The path of the recommended layer.
 
@@ -150,7 +164,7 @@ def advice_on(prepared: Ready, entry: Entry) -> str:
         after = graph.name(behind_relu(prepared, entry))
         said = f"before its ReLU: what a channel lacks counts as evidence too; take {after}"
         return said if after != graph.name(entry) else ""
-    summand = any(graph.steps[index].op in ADDS for index in graph.consumers.get(entry, ()))
+    summand = any(graph.steps[index].op in ADDS for index in graph.uses(graph.outputs).get(entry, ()))
     part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
     later = [one for one in whole_maps(prepared) if one > entry]
     if later:

@@ -13,7 +13,7 @@ from mxnet.gluon import Block
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, LayerError, NetError, collected, telling
-from ..core.layers import parameters, paths
+from ..core.layers import blocks_of, parameters
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
 from ..maps.grad_cam import Layers, grad_cam
@@ -215,7 +215,7 @@ def randomise(net: Block, down_to: str, seed: int = 0) -> Block:
     kept = next((place for place, name in enumerate(names) if name.startswith(f"{down_to}.")), None)
     if kept is None:
         raise LayerError(f"down_to is {down_to!r}; expected the path of a block with parameters, such as 'output'")
-    values = (value for block in (net, *paths(net).values()) for value in vars(block).values())
+    values = (value for _, block in blocks_of(net) for value in vars(block).values())
     compiled = {id(value): None for value in values if isinstance(value, nd.CachedOp)}  # of a hybridized net; no copy
     forgetful, rng = copy.deepcopy(net, compiled), np.random.default_rng(seed)
     for parameter in reversed(list(parameters(forgetful).values())[kept:]):

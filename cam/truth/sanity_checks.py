@@ -10,11 +10,10 @@ from mxnet.gluon import Block, nn
 
 from ..core.checks import output_of
 from ..core.errors import LayerError, collected
-from ..core.layers import paths
 from ..core.recording import record
 from ..core.tracing import flat, trace
 from ..maps.grad_cam import grad_cam
-from ..maps.layer_table import blank, layers
+from ..maps.layer_table import blank, layers, paths
 from ..maps.sums import decompose
 from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import scenes
@@ -88,7 +87,7 @@ def logits_unchanged(net: Block, x: nd.NDArray, target: int, output: int) -> Ver
 def branch_and_shortcut(net: Block, x: nd.NDArray, target: int, output: int) -> Verdict:
     """At every addition of two maps, map(branch) + map(shortcut) = map(Add)."""
     graph, found = trace(net), []
-    for entry in (entry for entry in graph.consumers if graph.steps[entry[0]].kind == "addition"):
+    for entry in (entry for entry in graph.uses(graph.outputs) if graph.steps[entry[0]].kind == "addition"):
         path = graph.name(entry)
         try:
             parts = decompose(net, x, path, target=target, output=output)

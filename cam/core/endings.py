@@ -49,9 +49,9 @@ def averages(step: Step, shape: tuple[int, ...]) -> bool:
         return min(axes, default=0) > 1
     if step.op == "_contrib_AdaptiveAvgPooling2D":
         return True
-    kernel, tiles = step.option("kernel") or (), step.option("stride") == step.option("kernel")
-    tiles = tiles and not any(step.option("pad") or ()) and not any(n % k for n, k in zip(shape[2:], kernel))
-    whole = step.option("global_pool", False) or kernel == shape[2:] or tiles
+    kernel, padded = step.option("kernel") or (), any(step.option("pad") or ())
+    tiles = step.option("stride") == kernel and not any(n % k for n, k in zip(shape[2:], kernel))
+    whole = step.option("global_pool", False) or ((tiles or kernel == shape[2:]) and not padded)
     return step.op == "Pooling" and step.option("pool_type") in ("avg", "sum") and bool(whole)
 
 

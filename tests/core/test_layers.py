@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import random_images
 from helpers.nets import Net, conv, ending, function, ready, relu, sequence, small_net, two_heads
-from mxnet import nd
+from mxnet import gluon, nd
 from mxnet.gluon import nn
 from mxnet.gluon.contrib.nn import HybridConcurrent, Identity
 from mxnet.gluon.model_zoo import vision
@@ -269,6 +269,23 @@ def mean_and_maximum(F, x):
     return F.concat(F.mean(x, axis=(2, 3)), F.max(x, axis=(2, 3)), dim=1)
 
 
+class ByHand(gluon.HybridBlock):
+    """A Dense layer without its operator, times a number that is learned."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        shapes = {"weight": (inputs, 3), "bias": (3,), "scale": (1, 1)}
+        for name, shape in shapes.items():
+            setattr(self, name, self.params.get(name, shape=shape))
+
+    def hybrid_forward(self, F, x, weight, bias, scale):
+        return F.broadcast_mul(scale, F.broadcast_add(F.dot(x, weight), F.reshape(bias, (1, -1))))
+
+
+def two_dense(joined):
+    return Net(lambda F, net, x: joined(F, net.one(x), net.two(x)), one=nn.Dense(3), two=nn.Dense(3))
+
+
 @pytest.mark.parametrize(
     ("kind", "layers", "same_everywhere", "grad_cam_adds_up", "hires_cam_adds_up"),
     [
@@ -292,6 +309,13 @@ def mean_and_maximum(F, x):
         ("GAP and Dense", lambda: (nn.AvgPool2D(8), nn.Dense(3)), True, True, True),
         ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), nn.BatchNorm(), nn.Dense(3)), True, True, True),
         ("GAP and Dense", lambda: (*ending(), function(lambda F, z: z / 2)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), nn.Flatten(), ByHand(3)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), two_dense(lambda F, a, b: a + b)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), two_dense(lambda F, a, b: F.concat(a, b))), True, True, True),
+        ("GAP and Dense", lambda: (*ending(), function(lambda F, z: 1 - z)), True, True, True),
+        ("GAP and more", lambda: (nn.GlobalAvgPool2D(), two_dense(lambda F, a, b: a * b)), True, False, False),
+        ("GAP and more", lambda: (*ending(), function(lambda F, z: z * z)), True, False, False),
+        ("one Dense layer", lambda: (nn.Flatten(), ByHand(192)), False, False, True),
         ("GAP", lambda: (function(lambda F, x: F.mean(F.reshape(x, (0, 0, -1)), axis=2)),), True, True, True),
         ("several layers", lambda: (nn.AvgPool2D(8, 1, 1), nn.Dense(3)), False, False, True),
         ("several layers", lambda: (nn.AvgPool2D(8, padding=1), nn.Dense(3)), False, False, True),  # not the last row
@@ -311,6 +335,12 @@ def test_what_is_said_of_an_ending_holds(kind, layers, same_everywhere, grad_cam
     for method, adds_up in ((cam.grad_cam, grad_cam_adds_up), (cam.hires_cam, hires_cam_adds_up)):
         rest = recording.logits[:, 1] - method(net, x, target=1, relu=False).sum(axis=(1, 2))
         assert (np.ptp(rest) < 1e-5) == adds_up, (method.__name__, rest)
+
+
+def test_an_ending_that_takes_other_numbers_too():
+    """Then the rest of the logit is no bias: another input decides it."""
+    net, inputs = ready(two_inputs(), (1, 3, 8, 8), (1, 2))
+    assert cam.layers(net, inputs).ending == "GAP and more"
 
 
 @pytest.mark.parametrize(

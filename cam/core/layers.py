@@ -101,13 +101,16 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
         raise LayerError(f"layer {name} does not depend on the image")
     if not graph.needed_for([prepared.end])[entry[0]]:
         raise LayerError(f"layer {name} does not influence the logits that are explained")
-    shape = prepared.shapes[entry]
-    if len(shape) < 3 or graph.axes[entry[0]] not in ((), None):
+    if not is_map(prepared, entry):
         instead = f"; take {graph.name(best)}" if best else ""
-        raise LayerError(
-            f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map{instead}"
-        )
+        said = f"layer {name} gives {prepared.shapes[entry]}, which is not batch, channel, height, width"
+        raise LayerError(f"{said}: it has no map{instead}")
     return name, entry
+
+
+def is_map(prepared: Ready, entry: Entry) -> bool:
+    """Whether an entry's axes are batch, channel and positions, as far as they are known."""
+    return len(prepared.shapes[entry]) > 2 and prepared.graph.axes[entry[0]] in ((), None)
 
 
 def recommended(prepared: Ready) -> Entry | None:
@@ -219,16 +222,21 @@ def advice_on(prepared: Ready, entry: Entry) -> str:
     instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
     if not graph.needed_for([end])[entry[0]]:
         return "does not influence the logits"
-    if len(shape) < 3:
-        return f"no height and width: no map{instead}"
+    if not is_map(prepared, entry):
+        lacks = "no height and width" if len(shape) < 3 else "not batch, channel, height, width"
+        return f"{lacks}: no map{instead}"
     if np.prod(shape[2:]) == 1:
         return f"a single position: cannot say where{instead}"
     whole, following = graph.whole(end), graph.consumers.get(entry, [])
     if entry not in whole:
         summand = any(graph.steps[index].op in ADDS for index in following)
         part = "one term of a sum: what the other adds" if summand else "a part: what goes around it"
-        joint = next((e for e in whole if e > entry and np.prod(prepared.shapes[e][2:]) > 1), best or end)
-        return f"only {part} is left out; the whole map after it is {graph.name(joint)}"
+        later = (
+            one for one in whole if one > entry and is_map(prepared, one) and np.prod(prepared.shapes[one][2:]) > 1
+        )
+        joint = next(later, None)
+        there = f"; the whole map after it is {graph.name(joint)}" if joint else instead
+        return f"only {part} is left out{there}"
     if graph.steps[entry[0]].relu is None and following and all(graph.steps[i].relu is not None for i in following):
         after = graph.name((following[0], 0))
         return f"before its ReLU: what a channel lacks counts as evidence too; take {after}"

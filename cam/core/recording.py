@@ -194,7 +194,7 @@ class Recording:
         return [LayerWarning(f"{self._graph.name(entry)}: {said}")] if said else []
 
     def check_axes(self, *dimensions: int) -> None:
-        """Check what the image's axes are.
+        """Check what the axes of the image and of the recorded maps are.
 
         Parameters
         ----------
@@ -204,10 +204,16 @@ class Recording:
         ------
         InputError
             If the image has another number of dimensions, or its channels are not its second axis.
+        LayerError
+            If a map has another number of dimensions.
         """
         shape = self._prepared.images[0].shape
         if len(shape) not in dimensions or channels_last(self._graph):
             raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
+        for path, entry in self._entries.items():
+            shape = self._walked.values[entry].shape
+            if len(shape) not in dimensions:
+                raise LayerError(f"layer {path} gives {shape}; this needs (N, K, h, w), cam.grad_cam takes it as it is")
 
     @telling
     def image_gradient(

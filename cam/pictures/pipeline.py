@@ -123,6 +123,7 @@ def explain_views(
         raise InputError("target is a function; an explanation is of a class, cam.grad_cam takes functions")
     with collected():  # Explanations hold the recording's own
         recording = record(net, x, layer, output=output)
+    recording.check_axes(4)
     ranks = [recording.class_ids(target)]
     if top > 1:
         ranks = np.argsort(-recording.logits.reshape(len(photographs), -1), axis=1, kind="stable")[:, :top].T.tolist()

@@ -85,6 +85,26 @@ def halves():
     return sequence(conv(), split, function(lambda F, both: F.relu(both[0]) + both[1]), *ending())
 
 
+def tokens():
+    """Positions in a row, then as a transformer has them: channels last."""
+
+    def forward(F, net, x):
+        x = F.transpose(F.reshape(net.conv(x), (0, 0, -1)), (0, 2, 1))
+        return net.out(F.mean(x + F.relu(net.norm(x)), axis=1))
+
+    return Net(forward, conv=conv(), norm=nn.LayerNorm(), out=nn.Dense(3))
+
+
+def two_sizes():
+    """Nothing joins its two last maps again."""
+
+    def forward(F, net, x):
+        x = net.both(x)
+        return net.out(F.concat(F.mean(net.fine(x), axis=(2, 3)), F.mean(net.coarse(x), axis=(2, 3))))
+
+    return Net(forward, both=conv(), fine=conv(), coarse=conv(strides=2), out=nn.Dense(3))
+
+
 def usual():
     return sequence(conv(), nn.BatchNorm(), relu(), nn.MaxPool2D(), nn.Dropout(0.5), conv(), relu(), *ending())
 
@@ -185,6 +205,8 @@ class TestNames:
 
 
 AROUND = "only a part: what goes around it is left out; the whole map after it is {}"
+BEHIND = "only a part: what goes around it is left out; take {}"
+TURNED = "not batch, channel, height, width: no map; take {}"
 TERM = "only one term of a sum: what the other adds is left out; the whole map after it is {}"
 BEFORE = "before its ReLU: what a channel lacks counts as evidence too; take {}"
 POINT, NO_MAP = "a single position: cannot say where; take {}", "no height and width: no map; take {}"
@@ -211,6 +233,13 @@ ADVICE = {
     }),
     "second head": (two_heads, {"output": 1}, "conv2", {"net_mean0", "first"}, {
         "first": NOTHING, "net_relu0": "", "conv2": "recommended",
+    }),
+    "tokens": (tokens, {}, "conv", {"norm", "net_relu0"}, {
+        "net_reshape0": "", "net_transpose0": TURNED.format("conv"), "norm": TURNED.format("conv"),
+        "net__plus0": TURNED.format("conv"), "net_mean0": NO_MAP.format("conv"),
+    }),
+    "two sizes": (two_sizes, {}, "both", {"fine", "coarse", "net_mean0", "net_mean1"}, {
+        "fine": BEHIND.format("both"), "coarse": BEHIND.format("both"),
     }),
     "halves": (halves, {}, "2", {"net_split0", "net_split0[1]", "net_relu0"}, {"net_split0[1]": TERM.format("2")}),
 }  # fmt: skip

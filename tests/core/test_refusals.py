@@ -445,6 +445,24 @@ def test_images_of_other_axes(first, shape, doors):
         refused(lambda door=door: door(net, x), InputError, AXES.format(shape))
 
 
+def explained(net, x, layer):
+    return cam.explain(net, np.zeros((8, 8, 3), np.uint8), size=8, layer=layer)
+
+
+@pytest.mark.parametrize("shape", [(0, 0, -1), (0, -4, 2, 2, 0, 0), (0, -1, 4)])
+def test_maps_of_other_axes(shape):
+    """Rows of positions, channels in groups, what nobody can know: they cannot be laid over a picture."""
+    last = function(lambda F, x: F.mean(F.reshape(x, (0, 4, -1)), axis=2))
+    net, (x,) = ready(
+        sequence(conv(), relu(), function(lambda F, x: F.reshape(x, shape)), last, nn.Dense(3)), (1, 3, 8, 8)
+    )
+    came = cam.record(net, x, "2").features().shape
+    assert cam.grad_cam(net, x, layer="2").shape == came[:1] + came[2:]
+    said = f"layer 2 gives {came}; this needs (N, K, h, w), cam.grad_cam takes it as it is"
+    for door in (cam.guided_grad_cam, cam.score_cam, explained):
+        refused(lambda door=door: door(net, x, layer="2"), LayerError, said)
+
+
 def test_more_maps_than_images():
     """A net that puts each image and its mirror image into one batch."""
 

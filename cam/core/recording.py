@@ -96,8 +96,8 @@ class Recording:
         said = f"the net ends in {ending}: the logits before it are explained" if ending else ""
         temperature = self._graph.last(prepared.output).option("temperature")
         self.probabilities = _probabilities(self.logits, ending, temperature)
-        if not ending and _add_up(self.logits):
-            self.probabilities, said = self.logits, NO_LOGITS
+        if _add_up(self.logits):  # also of a softmax behind another
+            self.probabilities, said = self.probabilities if ending else self.logits, NO_LOGITS
         self.notes: list[NetWarning] = [NetWarning(said)] if said else []
 
     def class_ids(self, target: Target = None) -> tuple[int, ...]:

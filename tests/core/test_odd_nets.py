@@ -559,6 +559,17 @@ class Logits:
         return [one for part in returned for one in (part if isinstance(part, list) else [part])][self.output]
 
 
+@pytest.mark.parametrize("end", ["softmax", "log_softmax"])
+def test_a_softmax_behind_another(end):
+    """As of a net that ends in softmax, and a module's SoftmaxOutput: what is before the second is no logit either."""
+    net, (x,) = ready(sequence(small_net(), function(lambda F, z: F.softmax(z))), (2, 3, 8, 8))
+    twice = sequence(net, function(lambda F, z: getattr(F, end)(z)))
+    with pytest.warns(cam.NetWarning, match="^the net's outputs add up to 1, as probabilities do: "):
+        recording = cam.record(twice, x)
+    assert np.allclose(recording.logits, net(x).asnumpy(), rtol=1e-5)
+    assert np.allclose(recording.probabilities, nd.softmax(net(x)).asnumpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("end", ["by hand", "softmin", "times one", "the mean of two"])
 def test_probabilities_by_any_other_operators(end):
     """Their gradient fades, whatever made them; and nobody is told a softmax of a softmax as probability."""

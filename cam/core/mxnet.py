@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -93,13 +93,10 @@ def settings(block: Block) -> list:
 
 
 def _setting(value):
-    kind = type(value)
-    if kind in PLAIN:
+    if type(value) in PLAIN:
         return value
-    if kind is dict:
-        return [_setting(one) for one in value.values()]
-    if kind in (list, tuple):
-        return [_setting(one) for one in value]
+    if isinstance(value, (dict, list, tuple, set, deque)):
+        return [_setting(one) for one in (value.values() if isinstance(value, dict) else value)]
     same: _Same | int
     try:
         same = _Same(value)

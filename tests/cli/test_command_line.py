@@ -113,7 +113,7 @@ def test_whatever_a_decoder_raises_the_folder_goes_on(run, pictures, quick, kind
 
 
 def test_what_lies_beside_pictures_in_a_folder(run, pictures, quick):
-    for name in ("paper.pdf", "model.h5", "film.mpg", "figure.eps", "notes.txt", "NET.PARAMS"):
+    for name in ("paper.pdf", "model.h5", "film.mpg", "figure.eps", "notes.txt", "NET.PARAMS", "._0.png", ".a.jpg"):
         (pictures / name).write_bytes(b"%PDF-1.4 x")
     (pictures / "scans.png").mkdir()
     (pictures / "0.png").rename(pictures / "0.PNG")

@@ -116,14 +116,14 @@ def is_map(prepared: Ready, entry: Entry) -> bool:
 def recommended(prepared: Ready) -> Entry | None:
     """The last whole map before space ends: of more than one position, batch, channel, height and width still its axes.
 
-    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps that
-    still have all axes come before rows of positions.
+    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps with
+    height and width come before rows of positions.
     """
     graph, shapes = prepared.graph, prepared.shapes
     maps = [one for one in graph.whole(prepared.end)[:-1] if graph.axes[one[0]] == () and np.prod(shapes[one][2:]) > 1]
     if not maps:
         return None
-    entry = max(maps, key=lambda one: (len(shapes[one]), one))
+    entry = max(maps, key=lambda one: (min(len(shapes[one]), 4), one))
     before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
     return entry if graph.steps[before[0]].op == "null" else before
 

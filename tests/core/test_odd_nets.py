@@ -408,6 +408,11 @@ GIVES = {
     ),
     "a spectrogram (N, T, F)": Odd(lambda: sequence(as_one_channel(), conv(), relu(), *ending()), "2", [(2, 9, 8)]),
     "3-D": Odd(lambda: sequence(nn.Conv3D(3, 2), relu(), nn.MaxPool3D(), nn.Dense(3)), "1", [(1, 2, 5, 5, 5)]),
+    "3-D, then 2-D": Odd(
+        lambda: sequence(nn.Conv3D(4, 3), function(lambda F, x: F.squeeze(x, axis=2)), conv(), relu(), *ending()),
+        "3",
+        [(2, 3, 3, 6, 6)],
+    ),
     "ceil_mode": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, ceil_mode=True), conv(), nn.Dense(3)), "2"),
     "poolings that overlap": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, 1), conv(), nn.Dense(3)), "2"),
     "an average without the edge": Odd(

@@ -217,6 +217,13 @@ def blank(net: Block) -> nd.NDArray:
     size = size_of(graph, (1, channels, 224, 224))
     if size is None:
         raise InputError("no picture of a usual size fits this net; give x, an input as it takes it")
+    waiting = [one.name for _, one in graph.parameters if state_of(one) == "deferred"]
+    with suppress(MXNetError):
+        small, large = (infer(graph, [(1, channels, s, s)]) if waiting else {} for s in (size, size + 64))
+        if any(small[name] != large[name] for name in waiting):
+            raise InputError(
+                "the first picture decides for good which size this net takes; give x, or call net(x) first"
+            )
     return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
 
 

@@ -484,6 +484,17 @@ def test_no_picture_fits(kind, shape):
         refused(lambda door=door: door(net), InputError, said)
 
 
+def test_a_question_decides_no_size():
+    """A net that never ran takes the size of the first picture for good, which must not be a black one of ours."""
+    net, pooled = sequence(conv(), relu(), nn.Dense(3)), small_net()
+    net.initialize(), pooled.initialize()
+    for door in (cam.layers, cam.default_layer, cam.draw_graph, cam.check):
+        said = "the first picture decides for good which size this net takes; give x, or call net(x) first"
+        refused(lambda door=door: door(net), InputError, said)
+    assert net(nd.ones((1, 1, 28, 28))).shape == (1, 3) and cam.layers(net)[0].shape == (1, 4, 28, 28)
+    assert cam.default_layer(pooled) == "1"  # whose parameters ask for no size
+
+
 def test_what_is_no_net():
     for net in ("resnet", None, np.zeros(3), gluon.HybridBlock, lambda x: x):
         kind = f"net is {type(net).__name__}; expected a Gluon net that returns logits"

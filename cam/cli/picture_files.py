@@ -23,12 +23,15 @@ LONGEST = 255 - len(".overlay.png")  # bytes of a file's name
 
 
 def pictures_of(source: Path) -> list[Path]:
-    """The files to explain; in a folder those whose ending says picture, but for panels of an earlier run."""
+    """The files to explain; in a folder those whose ending says picture, but for hidden ones and an earlier run's.
+
+    A Mac leaves a hidden "._photo.jpg" beside each photo.jpg that it copies to a stick.
+    """
     if not source.is_dir():
         return [source]
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind not in NO_PICTURES}
     found = (path for path in source.iterdir() if path.suffix.lower() in endings and path.is_file())
-    found = sorted(path for path in found if not PANEL.fullmatch(path.name))
+    found = sorted(path for path in found if not PANEL.fullmatch(path.name) and path.name[0] != ".")
     if not found:
         raise InputError(f"folder {source} holds no pictures")
     return found

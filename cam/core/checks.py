@@ -19,7 +19,7 @@ from .graph import PASSES_ON, Entry, Graph
 from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
 from .tracing import flat, trace
 
-SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 320, 331, 384, 416, 448, 480, 512, 600, 640)
+SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 331, *range(50, 601, 50), *range(8, 641, 4))
 SCALED = PASSES_ON | {"Cast", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
 Shape: TypeAlias = tuple[int, ...]
 Images: TypeAlias = nd.NDArray | Sequence[nd.NDArray]  # of a net of several inputs, the image first

@@ -207,6 +207,8 @@ class Graph:
             elif order and axes is not None:
                 axes = tuple(axes[axis] for axis in order) if axes else order
                 axes = () if axes == tuple(sorted(axes)) else axes
+            elif axes == () and step.option("shape") in ((0, 0, -1), (0, 0, -3)):
+                pass  # the positions in a row
             elif step.op in MIXES_AXES or (step.op in REDUCES and not step.option("keepdims", False)):
                 axes = None
             found.append(axes)

@@ -68,11 +68,15 @@ def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Ent
         raise LayerError(f"layer {name} does not depend on the image")
     if not graph.needed_for([prepared.end])[entry[0]]:
         raise LayerError(f"layer {name} does not influence the logits that are explained")
-    shape = prepared.shapes[entry]
-    if len(shape) < 3 or graph.axes[entry[0]] not in ((), None):
-        said = f"layer {name} gives {shape}, which is not batch, channel, height, width: it has no map"
+    if not is_map(prepared, entry):
+        said = f"layer {name} gives {prepared.shapes[entry]}, which is not batch, channel, height, width: it has no map"
         raise LayerError(f"{said}; take {graph.name(best)}" if best else said)
     return name, entry
+
+
+def is_map(prepared: Ready, entry: Entry) -> bool:
+    """Whether an entry's axes are batch, channel and positions, as far as they are known."""
+    return len(prepared.shapes[entry]) > 2 and prepared.graph.axes[entry[0]] in ((), None)
 
 
 def whole_maps(prepared: Ready) -> list[Entry]:
@@ -85,12 +89,12 @@ def whole_maps(prepared: Ready) -> list[Entry]:
 def recommended(prepared: Ready) -> Entry | None:
     """The last whole map before space ends; None if there is none.
 
-    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps that
-    still have all axes come before rows of positions.
+    Pooling and Dropout at its end are stepped back over. In ResNet50v2 this is GAP's input, in VGG16 relu5_3. Maps with
+    height and width come before rows of positions.
     """
     graph, maps = prepared.graph, whole_maps(prepared)
     if not maps:
         return None
-    entry = max(maps, key=lambda one: (len(prepared.shapes[one]), one))
+    entry = max(maps, key=lambda one: (min(len(prepared.shapes[one]), 4), one))
     before = graph.back_over(entry, {"Pooling", "_contrib_AdaptiveAvgPooling2D", *PASSES_ON})
     return entry if graph.steps[before[0]].op == "null" else before

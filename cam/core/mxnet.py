@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -84,11 +84,10 @@ def settings(block: Block) -> list:
 
 
 def _setting(value):
-    kind = type(value)
-    if kind in PLAIN:
+    if type(value) in PLAIN:
         return value
-    if kind in (dict, list, tuple):
-        return [_setting(one) for one in (value.values() if kind is dict else value)]
+    if isinstance(value, (dict, list, tuple, set, deque)):
+        return [_setting(one) for one in (value.values() if isinstance(value, dict) else value)]
     try:
         same: tuple = id(value), weakref.ref(value)  # a later object may get the number of one that is gone
     except TypeError:  # of a kind that cannot be referred to weakly

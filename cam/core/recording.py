@@ -258,7 +258,8 @@ def _probabilities(logits: np.ndarray, ending: str | None, temperature: float | 
         return np.exp(-np.logaddexp(0, -logits)), said  # 1 / (1 + e^-z), without overflow
     if logits.ndim != 2 or logits.shape[1] == 1:
         return None, said
-    if not ending and logits.min() >= 0 and np.allclose(logits.sum(axis=1), 1, atol=1e-4):
-        return logits, NO_LOGITS
     shifted = np.exp((logits - logits.max(axis=1, keepdims=True)) / (temperature or 1))
-    return shifted / shifted.sum(axis=1, keepdims=True), said
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    if logits.min() >= 0 and np.allclose(logits.sum(axis=1), 1, atol=1e-4):  # also of a softmax behind another
+        return probabilities if ending else logits, NO_LOGITS
+    return probabilities, said

@@ -25,21 +25,31 @@ JOINTS = {  # what it means for a map of the last convolution
 }
 
 
-# A row of these is, in inference, one Dense layer.
-AFFINE = {"FullyConnected", "Convolution", "BatchNorm", "_mul_scalar", "_div_scalar", "_plus_scalar", "_minus_scalar"}
+# What is made of these is, in inference, one Dense layer: of products, if the image goes into one factor alone.
+SUMS = ADDS | {"elemwise_sub", "broadcast_sub", "Concat"}
+AFFINE = SUMS | GATES | {
+    "FullyConnected", "Convolution", "dot", "BatchNorm", "_mul_scalar", "_div_scalar", "_plus_scalar", "_minus_scalar",
+    "_rminus_scalar",
+}  # fmt: skip
 
 
 def ending(prepared: Ready, best: Entry) -> str:
     """Which of `ENDINGS` follows the recommended layer."""
     graph, shapes, whole = prepared.graph, prepared.shapes, set(prepared.graph.whole(prepared.end))
-    ways = zip(graph.steps, graph.fed_by([best]), graph.needed_for([prepared.end]))
+    after = graph.fed_by([best])
+
+    def linear(step: Step) -> bool:
+        moves = [i == best[0] or after[i] for i, _ in step.inputs if graph.follows_image[i]]  # or another input does
+        return step.op in AFFINE and all(moves) and (len(moves) == 1 or step.op in SUMS)
+
+    ways = zip(graph.steps, after, graph.needed_for([prepared.end]))
     left = [(i, step) for i, (step, *both) in enumerate(ways) if all(both) and step.op not in PASSES_ON | RESHAPES]
     rest = [*dropwhile(lambda one: (one[0], 0) in whole and averages(one[1], shapes[one[1].inputs[0]]), left)]
-    affine = all(step.op in AFFINE and not any(graph.follows_image[i] for i, _ in step.inputs[1:]) for _, step in rest)
+    affine = all(linear(step) for _, step in rest)
     pooled = shapes[rest[0][1].inputs[0] if rest else prepared.end]
     if len(rest) < len(left) and prod(pooled) == prod(shapes[best][:2]):
         return "GAP and more" if not affine else "GAP and Dense" if rest else "GAP"
-    return "one Dense layer" if affine and rest and left[0][1].op == "FullyConnected" else "several layers"
+    return "one Dense layer" if affine and rest and left[0][1].op in ("FullyConnected", "dot") else "several layers"
 
 
 def averages(step: Step, shape: tuple[int, ...]) -> bool:
@@ -50,9 +60,9 @@ def averages(step: Step, shape: tuple[int, ...]) -> bool:
         return min(axes, default=0) > 1
     if step.op == "_contrib_AdaptiveAvgPooling2D":
         return True
-    kernel, tiles = step.option("kernel") or (), step.option("stride") == step.option("kernel")
-    tiles = tiles and not any(step.option("pad") or ()) and not any(n % k for n, k in zip(shape[2:], kernel))
-    whole = step.option("global_pool", False) or kernel == shape[2:] or tiles
+    kernel, padded = step.option("kernel") or (), any(step.option("pad") or ())
+    tiles = step.option("stride") == kernel and not any(n % k for n, k in zip(shape[2:], kernel))
+    whole = step.option("global_pool", False) or ((tiles or kernel == shape[2:]) and not padded)
     return step.op == "Pooling" and step.option("pool_type") in ("avg", "sum") and bool(whole)
 
 

@@ -105,12 +105,19 @@ def guided_grad_cam(
 
 
 def check_axes(recording: Recording, *dimensions: int) -> None:
-    """Raise InputError if the image has another number of dimensions, or its channels are not its second axis."""
+    """Raise InputError if the image has another number of dimensions, or its channels are not its second axis.
+
+    Raise LayerError if a recorded map has another number of dimensions.
+    """
     graph, shape = recording.prepared.graph, recording.prepared.images[0].shape
     turns = [step for step in graph.steps if step.op == "transpose"]
     orders = [one.option("axes", ()) for one in turns if graph.back_over(one.inputs[0], SCALED)[0] == graph.inputs[0]]
     if len(shape) not in dimensions or any(len(order) > 2 and order[1] > 1 for order in orders):
         raise InputError(f"x has shape {shape}; this needs (N, C, H, W), cam.image_gradient takes it as it is")
+    for path, entry in recording.entries.items():
+        shape = recording.prepared.shapes[entry]
+        if len(shape) not in dimensions:
+            raise LayerError(f"layer {path} gives {shape}; this needs (N, K, h, w), cam.grad_cam takes it as it is")
 
 
 def guided_product(guided: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -8,10 +8,22 @@ from math import prod
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import Images, Ready, channels_of, check_arrays, home_of, output_of, ready, size_of, type_of
+from ..core.checks import (
+    Images,
+    Ready,
+    channels_of,
+    check_arrays,
+    fits,
+    home_of,
+    infer,
+    output_of,
+    ready,
+    size_of,
+    type_of,
+)
 from ..core.errors import InputError
 from ..core.graph import ADDS, Entry, Graph
-from ..core.layers import blocks_of, find_map, recommended, whole_maps
+from ..core.layers import blocks_of, find_map, is_map, recommended, whole_maps
 from ..core.tracing import trace
 from .endings import ENDINGS, JOINTS, ending, joint
 
@@ -147,6 +159,13 @@ def blank(net: Block) -> nd.NDArray:
     size = size_of(graph, channels)
     if size is None:
         raise InputError("no square picture of a usual size fits this net; give x, an input as it takes it")
+    waiting = [one.name for one in graph.parameters if 0 in (one.shape or ())]
+    if waiting and fits(graph, [(1, channels, size + 64, size + 64)]):
+        small, large = (infer(graph, [(1, channels, side, side)]) for side in (size, size + 64))
+        if any(small[name] != large[name] for name in waiting):
+            raise InputError(
+                "the first picture decides for good which size this net takes; give x, or call net(x) first"
+            )
     return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
 
 
@@ -156,8 +175,9 @@ def advice_on(prepared: Ready, entry: Entry) -> str:
     instead = f"; take {graph.name(best)}" if best not in (None, entry) else ""
     if not graph.needed_for([prepared.end])[entry[0]]:
         return "does not influence the logits"
-    if len(shape) < 3:
-        return f"no height and width: no map{instead}"
+    if not is_map(prepared, entry):
+        lacks = "no height and width" if len(shape) < 3 else "not batch, channel, height, width"
+        return f"{lacks}: no map{instead}"
     if prod(shape[2:]) == 1:
         return f"a single position: cannot say where{instead}"
     if entry in graph.whole(prepared.end):

@@ -27,7 +27,9 @@ def imported(symbol: Path, params: Path) -> SymbolBlock:
     if len(inputs) != 1:
         said = f"lack {', '.join(inputs[:5])}, of which one should be the image" if inputs else "leave no input"
         raise WeightsError(f"the files {symbol} and {params} do not belong together: the values {said}")
-    net = SymbolBlock(graph, [mx.sym.var(inputs[0], dtype="float32")])
+    kinds = (said["__dtype__"] for said in graph.attr_dict().values() if "__dtype__" in said)  # of parameters
+    image = mx.sym.var(inputs[0], attr={"__dtype__": next(kinds, "0")})  # of another MXNet prints that it does not fit
+    net = SymbolBlock(graph, [image])
     load({name: one for name, one in net.collect_params().items() if not name.endswith("label")}, arrays, str(params))
     return net
 

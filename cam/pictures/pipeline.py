@@ -13,7 +13,7 @@ from ..core.layers import LayerLike
 from ..core.recording import Recording, record
 from ..core.targets import Target, labels_of
 from ..maps.grad_cam import by_keyword, caveats, grad_cam_of, layer_caveats
-from ..maps.gradients import guided_product
+from ..maps.gradients import check_axes, guided_product
 from ..nets.normalisation import input_for, normalisation_of, normalise
 from .explanation import Explanation
 from .images import Placement, place, read_image
@@ -107,6 +107,7 @@ def explain_many(
         raise InputError("images is empty or has pictures of different sizes; with fit=None explain them one by one")
     with collected():  # Explanations hold the recording's own
         recording = record(net, input_for(net, normalise(np.stack(views), how)), layer, output=output)
+    check_axes(recording, 4)
     ranks = [recording.class_ids(target)]
     if top > 1:
         ranks = np.argsort(-recording.logits.reshape(len(views), -1), axis=1, kind="stable")[:, :top].T.tolist()

@@ -67,7 +67,14 @@ class Evaluation:
         Returns
         -------
         metrics.Interval
+
+        Raises
+        ------
+        InputError
+            If the two are not of the same scenes in the same order.
         """
+        if minus and not all(np.array_equal(getattr(self, key), getattr(minus, key)) for key in ("seed", "target")):
+            raise InputError("minus is of other scenes, or of another order; measure both with one compare")
         values = np.asarray(getattr(self, measure), float)
         return metrics.bootstrap(values - getattr(minus, measure) if minus else values, clusters=self.seed)
 
@@ -122,7 +129,7 @@ def compare(
     Raises
     ------
     InputError
-        If there are no seeds, or batch is no positive int.
+        If there are no seeds, their scenes differ in size, batch is no positive int, or a method returns other maps.
     ClassError, NetError
         If the net does not know a scene's classes.
     """
@@ -229,7 +236,11 @@ def _maps(method: Callable, **offered) -> dict[str, np.ndarray]:
     wanted = inspect.signature(method).parameters
     with collected():
         maps = method(**{name: value for name, value in offered.items() if name in wanted})
-    maps = maps if isinstance(maps, dict) else {"": maps}
+    maps, count = maps if isinstance(maps, dict) else {"": maps}, len(offered["x"])
+    for one in maps.values():
+        if not isinstance(one, np.ndarray) or one.ndim not in (3, 4) or len(one) != count:
+            came = f"{type(one).__name__} {getattr(one, 'shape', '')}".strip()
+            raise InputError(f"a method returned {came} for {count} images; expected numpy maps ({count}, h, w)")
     return {path: np.abs(one).max(axis=1) if one.ndim == 4 else one for path, one in maps.items()}
 
 
@@ -237,14 +248,16 @@ def _batches(
     net: Block, seeds: Iterable, objects: int, batch: int, progress=iter
 ) -> Iterator[tuple[list[tuple[int, Scene]], nd.NDArray]]:
     """For each batch its scenes, each behind its seed or its place among those given, and the net's input."""
-    seeds = list(seeds)
+    seeds = list(seeds) if isinstance(seeds, Iterable) else []
     if not seeds:
-        raise InputError("seeds is empty; give at least one scene's seed")
+        raise InputError("seeds is empty or no list; give a list of at least one scene's seed")
     if not is_whole(batch) or batch < 1:
         raise InputError(f"batch is {batch!r}; expected a positive int")
     for start in progress(range(0, len(seeds), batch)):
         part = enumerate(seeds[start : start + batch], start)
         scenes = [(place, one) if isinstance(one, Scene) else (one, draw(one, objects)) for place, one in part]
+        if len({scene.image.shape for _, scene in scenes}) > 1:
+            raise InputError("the scenes differ in size; give those of one size, or batch=1")
         images = normalise(np.stack([scene.image for _, scene in scenes]), normalisation_of(net))
         yield scenes, input_for(net, images)
 

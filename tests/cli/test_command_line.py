@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 from helpers import foreign_files
 from helpers.nets import conv, ready, relu, sequence
-from mxnet import nd
 from mxnet.gluon import nn
 from mxnet.gluon.model_zoo import vision
 from PIL import Image
@@ -113,7 +112,7 @@ def test_whatever_a_decoder_raises_the_folder_goes_on(run, pictures, quick, kind
 
 
 def test_what_lies_beside_pictures_in_a_folder(run, pictures, quick):
-    for name in ("paper.pdf", "model.h5", "film.mpg", "figure.eps", "notes.txt", "NET.PARAMS"):
+    for name in ("paper.pdf", "model.h5", "film.mpg", "figure.eps", "notes.txt", "NET.PARAMS", "._0.png", ".a.jpg"):
         (pictures / name).write_bytes(b"%PDF-1.4 x")
     (pictures / "scans.png").mkdir()
     (pictures / "0.png").rename(pictures / "0.PNG")
@@ -324,14 +323,15 @@ def test_a_net_of_ones_own(run, pictures, tmp_path, quick):
         assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err, err
 
 
-def test_a_net_of_another_size(run, pictures, quick):
-    net, _ = ready(sequence(conv(), relu(), nn.Dense(3)), (1, 3, 32, 32))
+@pytest.mark.parametrize(("size", "kind"), [(32, "float32"), (100, "float32"), (150, "float32"), (36, "float64")])
+def test_a_net_of_another_size(run, pictures, quick, size, kind):
+    net, (x,) = ready(sequence(conv(strides=4), relu(), nn.Dense(3)), (1, 3, size, size), dtype=kind)
     net.hybridize()
-    net(nd.zeros((1, 3, 32, 32)))
+    net(x)
     net.export("small")
     pair = ("--params", "small-0000.params", "--symbol", "small-symbol.json")
     code, out, err = run("explain", "pictures/0.png", *pair, "--target", "1", "--json", net=())
-    assert code == 0 and json.loads(out)["target"] == 1, err
+    assert code == 0 and json.loads(out)["target"] == 1, err  # and nothing else is printed
 
 
 @pytest.mark.parametrize(("loss", "label"), [("SoftmaxOutput", (1,)), ("LogisticRegressionOutput", (1, 3))])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import random_images
 from helpers.nets import Net, conv, ending, function, ready, relu, sequence, small_net, two_heads
-from mxnet import nd
+from mxnet import gluon, nd
 from mxnet.gluon import nn
 from mxnet.gluon.contrib.nn import HybridConcurrent, Identity
 from mxnet.gluon.model_zoo import vision
@@ -94,6 +94,26 @@ def two_poolings():
         return F.concat(F.mean(net.a(x), axis=(2, 3)), F.max(net.b(x), axis=(2, 3)))
 
     return sequence(conv(), Net(forward, a=conv(), b=conv()), nn.Dense(3))
+
+
+def tokens():
+    """Positions in a row, then as a transformer has them: channels last."""
+
+    def forward(F, net, x):
+        x = F.transpose(F.reshape(net.conv(x), (0, 0, -1)), (0, 2, 1))
+        return net.out(F.mean(x + F.relu(net.norm(x)), axis=1))
+
+    return Net(forward, conv=conv(), norm=nn.LayerNorm(), out=nn.Dense(3))
+
+
+def two_sizes():
+    """Nothing joins its two last maps again."""
+
+    def forward(F, net, x):
+        x = net.both(x)
+        return net.out(F.concat(F.mean(net.fine(x), axis=(2, 3)), F.mean(net.coarse(x), axis=(2, 3))))
+
+    return Net(forward, both=conv(), fine=conv(), coarse=conv(strides=2), out=nn.Dense(3))
 
 
 def usual():
@@ -196,6 +216,8 @@ class TestNames:
 
 
 AROUND = "only a part: what goes around it is left out; the whole map after it is {}"
+BEHIND = "only a part: what goes around it is left out; take {}"
+TURNED = "not batch, channel, height, width: no map; take {}"
 TERM = "only one term of a sum: what the other adds is left out; the whole map after it is {}"
 BEFORE = "before its ReLU: what a channel lacks counts as evidence too; take {}"
 POINT, NO_MAP = "a single position: cannot say where; take {}", "no height and width: no map; take {}"
@@ -227,6 +249,13 @@ ADVICE = {
     }),
     "nothing whole after": (two_poolings, {}, "0", {"1.a", "1.b", "net_mean0", "net_max0"}, {
         "1.a": "only a part: what goes around it is left out; take 0", "net_max0": NO_MAP.format("0"),
+    }),
+    "tokens": (tokens, {}, "conv", {"norm", "net_relu0"}, {
+        "net_reshape0": "", "net_transpose0": TURNED.format("conv"), "norm": TURNED.format("conv"),
+        "net__plus0": TURNED.format("conv"), "net_mean0": NO_MAP.format("conv"),
+    }),
+    "two sizes": (two_sizes, {}, "both", {"fine", "coarse", "net_mean0", "net_mean1"}, {
+        "fine": BEHIND.format("both"), "coarse": BEHIND.format("both"),
     }),
     "halves": (halves, {}, "2", {"net_split0", "net_split0[1]", "net_relu0"}, {"net_split0[1]": TERM.format("2")}),
 }  # fmt: skip
@@ -285,6 +314,23 @@ def mean_and_maximum(F, x):
     return F.concat(F.mean(x, axis=(2, 3)), F.max(x, axis=(2, 3)), dim=1)
 
 
+class ByHand(gluon.HybridBlock):
+    """A Dense layer without its operator, times a number that is learned."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        shapes = {"weight": (inputs, 3), "bias": (3,), "scale": (1, 1)}
+        for name, shape in shapes.items():
+            setattr(self, name, self.params.get(name, shape=shape))
+
+    def hybrid_forward(self, F, x, weight, bias, scale):
+        return F.broadcast_mul(scale, F.broadcast_add(F.dot(x, weight), F.reshape(bias, (1, -1))))
+
+
+def two_dense(joined):
+    return Net(lambda F, net, x: joined(F, net.one(x), net.two(x)), one=nn.Dense(3), two=nn.Dense(3))
+
+
 @pytest.mark.parametrize(
     ("kind", "layers", "same_everywhere", "grad_cam_adds_up", "hires_cam_adds_up"),
     [
@@ -308,8 +354,16 @@ def mean_and_maximum(F, x):
         ("GAP and Dense", lambda: (nn.AvgPool2D(8), nn.Dense(3)), True, True, True),
         ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), nn.BatchNorm(), nn.Dense(3)), True, True, True),
         ("GAP and Dense", lambda: (*ending(), function(lambda F, z: z / 2)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), nn.Flatten(), ByHand(3)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), two_dense(lambda F, a, b: a + b)), True, True, True),
+        ("GAP and Dense", lambda: (nn.GlobalAvgPool2D(), two_dense(lambda F, a, b: F.concat(a, b))), True, True, True),
+        ("GAP and Dense", lambda: (*ending(), function(lambda F, z: 1 - z)), True, True, True),
+        ("GAP and more", lambda: (nn.GlobalAvgPool2D(), two_dense(lambda F, a, b: a * b)), True, False, False),
+        ("GAP and more", lambda: (*ending(), function(lambda F, z: z * z)), True, False, False),
+        ("one Dense layer", lambda: (nn.Flatten(), ByHand(192)), False, False, True),
         ("GAP", lambda: (function(lambda F, x: F.mean(F.reshape(x, (0, 0, -1)), axis=2)),), True, True, True),
         ("several layers", lambda: (nn.AvgPool2D(8, 1, 1), nn.Dense(3)), False, False, True),
+        ("several layers", lambda: (nn.AvgPool2D(8, padding=1), nn.Dense(3)), False, False, True),  # not the last row
         ("several layers", lambda: (adaptive(2), nn.Dense(3)), False, False, True),
         ("several layers", lambda: (function(mean_and_maximum), nn.Dense(3)), False, False, True),
         ("several layers", lambda: (function(lambda F, x: F.mean(x, axis=2)), nn.Dense(3)), False, False, True),
@@ -326,6 +380,12 @@ def test_what_is_said_of_an_ending_holds(kind, layers, same_everywhere, grad_cam
     for method, adds_up in ((cam.grad_cam, grad_cam_adds_up), (cam.hires_cam, hires_cam_adds_up)):
         rest = recording.logits[:, 1] - method(net, x, target=1, relu=False).sum(axis=(1, 2))
         assert (np.ptp(rest) < 1e-5) == adds_up, (method.__name__, rest)
+
+
+def test_an_ending_that_takes_other_numbers_too():
+    """Then the rest of the logit is no bias: another input decides it."""
+    net, inputs = ready(two_inputs(), (1, 3, 8, 8), (1, 2))
+    assert cam.layers(net, inputs).ending == "GAP and more"
 
 
 @pytest.mark.parametrize(

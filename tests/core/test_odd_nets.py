@@ -408,6 +408,11 @@ GIVES = {
     ),
     "a spectrogram (N, T, F)": Odd(lambda: sequence(as_one_channel(), conv(), relu(), *ending()), "2", [(2, 9, 8)]),
     "3-D": Odd(lambda: sequence(nn.Conv3D(3, 2), relu(), nn.MaxPool3D(), nn.Dense(3)), "1", [(1, 2, 5, 5, 5)]),
+    "3-D, then 2-D": Odd(
+        lambda: sequence(nn.Conv3D(4, 3), function(lambda F, x: F.squeeze(x, axis=2)), conv(), relu(), *ending()),
+        "3",
+        [(2, 3, 3, 6, 6)],
+    ),
     "ceil_mode": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, ceil_mode=True), conv(), nn.Dense(3)), "2"),
     "poolings that overlap": Odd(lambda: sequence(conv(), nn.MaxPool2D(3, 2, 1), conv(), nn.Dense(3)), "2"),
     "an average without the edge": Odd(
@@ -567,6 +572,17 @@ class Logits:
         if self.output is None:
             return returned
         return [one for part in returned for one in (part if isinstance(part, list) else [part])][self.output]
+
+
+@pytest.mark.parametrize("end", ["softmax", "log_softmax"])
+def test_a_softmax_behind_another(end):
+    """As of a net that ends in softmax, and a module's SoftmaxOutput: what is before the second is no logit either."""
+    net, (x,) = ready(sequence(small_net(), function(lambda F, z: F.softmax(z))), (2, 3, 8, 8))
+    twice = sequence(net, function(lambda F, z: getattr(F, end)(z)))
+    with pytest.warns(cam.NetWarning, match="^the net's outputs add up to 1, as probabilities do: "):
+        recording = cam.record(twice, x)
+    assert np.allclose(recording.logits, net(x).asnumpy(), rtol=1e-5)
+    assert np.allclose(recording.probabilities, nd.softmax(net(x)).asnumpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("end", ["by hand", "softmin", "times one", "the mean of two"])

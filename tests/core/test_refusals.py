@@ -452,6 +452,24 @@ def test_images_of_other_axes(first, shape, doors):
         refused(lambda door=door: door(net, x), InputError, AXES.format(shape))
 
 
+def explained(net, x, layer):
+    return cam.explain(net, np.zeros((8, 8, 3), np.uint8), size=8, layer=layer)
+
+
+@pytest.mark.parametrize("shape", [(0, 0, -1), (0, -4, 2, 2, 0, 0), (0, -1, 4)])
+def test_maps_of_other_axes(shape):
+    """Rows of positions, channels in groups, what nobody can know: they cannot be laid over a picture."""
+    last = function(lambda F, x: F.mean(F.reshape(x, (0, 4, -1)), axis=2))
+    net, (x,) = ready(
+        sequence(conv(), relu(), function(lambda F, x: F.reshape(x, shape)), last, nn.Dense(3)), (1, 3, 8, 8)
+    )
+    came = cam.record(net, x, "2").features().shape
+    assert cam.grad_cam(net, x, layer="2").shape == came[:1] + came[2:]
+    said = f"layer 2 gives {came}; this needs (N, K, h, w), cam.grad_cam takes it as it is"
+    for door in (cam.guided_grad_cam, cam.score_cam, explained):
+        refused(lambda door=door: door(net, x, layer="2"), LayerError, said)
+
+
 def test_more_maps_than_images():
     """A net that puts each image and its mirror image into one batch."""
 
@@ -473,6 +491,17 @@ def test_no_square_picture_fits(kind, shape):
     for door in (cam.layers, cam.default_layer, cam.draw_graph, cam.check):
         said = "no square picture of a usual size fits this net; give x, an input as it takes it"
         refused(lambda door=door: door(net), InputError, said)
+
+
+def test_a_question_decides_no_size():
+    """A net that never ran takes the size of the first picture for good, which must not be a black one of ours."""
+    net, pooled = sequence(conv(), relu(), nn.Dense(3)), small_net()
+    net.initialize(), pooled.initialize()
+    for door in (cam.layers, cam.default_layer, cam.draw_graph, cam.check):
+        said = "the first picture decides for good which size this net takes; give x, or call net(x) first"
+        refused(lambda door=door: door(net), InputError, said)
+    assert net(nd.ones((1, 1, 28, 28))).shape == (1, 3) and cam.layers(net)[0].shape == (1, 4, 28, 28)
+    assert cam.default_layer(pooled) == "1"  # whose parameters ask for no size
 
 
 def test_what_is_no_net():

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import OrderedDict, deque
 from types import SimpleNamespace
 
 import cam
@@ -263,12 +264,12 @@ class Scaled(gluon.HybridBlock):
     def __init__(self):
         super().__init__()
         self.factor, self.factors, self.by_name, self.function = 2, [1, 2], {"a": 3}, lambda F, x: F.tanh(x)
-        self.options = SimpleNamespace(factor=1)
+        self.options, self.ordered, self.some = SimpleNamespace(factor=1), OrderedDict(a=1), deque([1])
         self.body, self.out = sequence(sequence(conv(in_channels=3), relu()), conv()), sequence(*ending())
 
     def hybrid_forward(self, F, x):
         x = self.function(F, self.body(x)) * self.factor * self.factors[1] * self.by_name["a"] * self.options.factor
-        return self.out(x)
+        return self.out(x * self.ordered["a"] * self.some[0])
 
 
 def swapped(block, one, two):
@@ -296,6 +297,8 @@ CHANGES = {
     "a number": lambda net: setattr(net, "factor", 5),
     "an entry of a list": lambda net: net.factors.__setitem__(1, 7),
     "an entry of a dictionary": lambda net: net.by_name.__setitem__("a", 7),
+    "an entry of a kind of dictionary": lambda net: net.ordered.update(a=7),  # as configurations are
+    "an entry of a kind of list": lambda net: net.some.__setitem__(0, 7),
     "an attribute of an object": lambda net: setattr(net.options, "factor", 7),
     "a function": lambda net: setattr(net, "function", lambda F, x: F.sigmoid(x)),
     "the settings of a grandchild": lambda net: net.body[0][0]._kwargs.update(stride=(2, 2)),

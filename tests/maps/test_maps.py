@@ -126,7 +126,9 @@ def test_at_a_global_average_three_maps_are_one(narrow_resnet):
 
 
 def test_class_activation_map_needs_its_ending():
-    for end in ([nn.Dense(3)], [nn.GlobalAvgPool2D(), nn.Dense(5), nn.Dense(3)], [conv(3, 1), nn.GlobalMaxPool2D()]):
+    padded = [nn.AvgPool2D(8, padding=1), nn.Dense(3)]  # its one window leaves the last row out
+    two = [nn.GlobalAvgPool2D(), nn.Dense(5), nn.Dense(3)]
+    for end in ([nn.Dense(3)], two, [conv(3, 1), nn.GlobalMaxPool2D()], padded):
         net, (x,) = ready(sequence(conv(), relu(), *end, nn.Flatten()), (2, 3, 8, 8))
         with pytest.raises(NetError, match="not end in a global average pooling and one Dense layer; use grad_cam"):
             cam.class_activation_map(net, x)

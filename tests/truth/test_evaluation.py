@@ -109,8 +109,9 @@ def test_a_net_that_does_not_know_the_scenes(narrow_resnet):
 
 
 def test_wrong_requests_are_refused():
-    with pytest.raises(InputError, match="seeds is empty"):
-        evaluation.evaluate(None, [])
+    for seeds in ([], 5, scenes.draw(0)):
+        with pytest.raises(InputError, match="^seeds is empty or no list; give a list of at least one scene's seed$"):
+            evaluation.evaluate(None, seeds)
     for batch in (0, -1, True, 2.0):
         with pytest.raises(InputError, match=f"batch is {batch}; expected a positive int"):
             evaluation.evaluate(None, [0], batch=batch)
@@ -145,6 +146,40 @@ def test_compare(embedded_nets):
     scene = scenes.draw(5)
     heat = np.abs(cam.image_gradient(net, cam.load_image(scene.image), target=scene.labels[1])[0, 0])
     assert found[5].energy[-1] == pytest.approx(metrics.energy_in_mask(heat, scene.masks[1]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("maps", "came"),
+    [
+        (np.ones((1, 7, 7)), r"ndarray \(1, 7, 7\)"),  # one for all: the others would go unmeasured
+        (np.ones((7, 7)), r"ndarray \(7, 7\)"),
+        (nd.ones((2, 7, 7)), r"NDArray \(2, 7, 7\)"),
+        ([np.ones((7, 7))] * 2, "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_method_that_returns_something_else(maps, came):
+    known = cam.resnet50_v2(weights=None, classes=20, width=1 / 16)
+    with pytest.raises(InputError, match=f"^a method returned {came} for 2 images; expected numpy maps .2, h, w.$"):
+        evaluation.compare(known, {"mine": lambda: maps}, None, [0, 1])
+
+
+def test_scenes_of_two_sizes():
+    known = cam.resnet50_v2(weights=None, classes=20, width=1 / 16)
+    drawn = [scenes.draw(0, size=64), scenes.draw(1, size=96)]
+    with pytest.raises(InputError, match="^the scenes differ in size; give those of one size, or batch=1$"):
+        evaluation.evaluate(known, drawn)
+    assert evaluation.evaluate(known, drawn, batch=1).seed.tolist() == [0, 0, 1, 1]
+
+
+def test_an_interval_compares_like_with_like():
+    known = cam.resnet50_v2(weights=None, classes=20, width=1 / 16)
+    first, others = (evaluation.evaluate(known, seeds) for seeds in ([0, 1], [2, 3]))
+    by_one = evaluation.evaluate(known, [0, 1], batch=1)  # whose rows have another order
+    for minus in (others, by_one):
+        with pytest.raises(InputError, match="^minus is of other scenes, or of another order; measure both with one"):
+            first.interval("share", minus)
+    assert first.interval("share", first).mean == 0
 
 
 def test_compare_hears_no_warnings(embedded_nets, recwarn):

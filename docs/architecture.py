@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "cam"
-ROOMS = ("cli", "pictures", "truth", "nets", "maps", "core")  # from the roof down: imports run downwards only
+ROOMS = ("cli", "pictures", "truth", "maps", "nets", "core")  # from the roof down: imports run downwards only
 ORDER = (  # in which to read the two rooms that everything stands on
     "mxnet", "rules", "graph", "tracing", "forward_backward", "errors", "checks", "targets", "layers", "recording",
     "grad_cam", "gradients", "sums", "resizing", "relatives", "layer_table", "endings",

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..core.errors import CamError, InputError, InputWarning, MapWarning
-from ..maps.layer_table import blank
 from ..maps.layer_table import layers as table_of_layers
 from ..nets import download, models
 from ..nets.exported import imported, read_classes
+from ..nets.normalisation import blank
 from ..pictures.explanation import Explanation
 from ..pictures.images import load_image, read_image
 from ..pictures.pipeline import explain_many

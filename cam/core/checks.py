@@ -27,17 +27,14 @@ _first = threading.RLock()  # two threads must not both give a deferred paramete
 
 
 class Ready(NamedTuple):
-    """A net and its inputs, checked.
-
-    `end` is the entry of the logits of the output with this number; `shapes` are those of all entries, for one image.
-    """
+    """A net and its inputs, checked."""
 
     net: Block
     images: list[nd.NDArray]
     graph: Graph
     output: int
-    end: Entry
-    shapes: dict[Entry, Shape]
+    end: Entry  # the logits of the output with this number
+    shapes: dict[Entry, Shape]  # of all entries, for one image
 
 
 def ready(net: Block, x, output: int | None = None) -> Ready:
@@ -74,10 +71,8 @@ def _try_out(net: Block, graph: Graph, images: list[nd.NDArray], compare: bool) 
         for theirs, walk in zip(outputs, walks):
             ours, scale = walk.values[walk.end].asnumpy(), np.abs(theirs).max(initial=0)
             if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale):
-                raise NetError(
-                    f"{type(net).__name__} computes something else from arrays than from symbols, or something else "
-                    "in every call: its graph does not explain it"
-                )
+                other = "something else from arrays than from symbols, or something else in every call"
+                raise NetError(f"{type(net).__name__} computes {other}: its graph does not explain it")
     return {entry: shape for walk in walks for entry, shape in walk.shapes.items()}
 
 
@@ -88,7 +83,8 @@ def is_whole(value) -> bool:
 
 def check_arrays(x) -> list[nd.NDArray]:
     """x, or each of several inputs, if they are NDArrays of one batch, else raise InputError."""
-    refuse_numpy_mode()
+    if is_np_array():  # in which Gluon nets run differently
+        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
     images = list(x) if isinstance(x, (list, tuple)) and x else [x]
     for number, image in enumerate(images):
         name = "x" if len(images) == 1 else f"x[{number}]"
@@ -102,12 +98,6 @@ def check_arrays(x) -> list[nd.NDArray]:
         if len(image) != len(images[0]):
             raise InputError(f"{name} holds {len(image)} images and x[0] {len(images[0])}; expected as many in each")
     return images
-
-
-def refuse_numpy_mode() -> None:
-    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
-    if is_np_array():
-        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 
 def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
@@ -127,9 +117,8 @@ def _check_types(graph: Graph, images: Sequence[nd.NDArray]) -> None:
 
 def type_of(graph: Graph) -> np.dtype:
     """The type of number that the net computes with; a net in float16 keeps its BatchNorms in float32."""
-    types = [np.dtype(parameter.dtype) for parameter in graph.parameters]
-    floats = [one for one in types if one.kind == "f"]
-    return min(floats, key=lambda one: one.itemsize, default=np.dtype(np.float32))
+    types = (np.dtype(parameter.dtype) for parameter in graph.parameters)
+    return min((one for one in types if one.kind == "f"), key=lambda one: one.itemsize, default=np.dtype(np.float32))
 
 
 def _check_shapes(graph: Graph, shapes: Sequence[Shape]) -> None:

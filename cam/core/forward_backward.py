@@ -17,7 +17,6 @@ from . import rules
 from .errors import LayerError, NetError, NonFiniteError, in_one_line
 from .graph import ADDS, CHANNELS_FIRST, PASSES_ON, RESHAPES, Entry, Graph, Step
 from .mxnet import call
-from .rules import is_float
 
 Arrays: TypeAlias = Sequence[nd.NDArray]
 Gradients: TypeAlias = Sequence[nd.NDArray | None]
@@ -52,7 +51,7 @@ class Pass:
                 for entry, value in self._walk([]):
                     step = graph.steps[entry[0]]
                     name = f"the parameter {step.name}" if step.parameter else graph.name(entry)
-                    if is_float(value):
+                    if rules.is_float(value):
                         finite(value, "x" if step.input is not None else name)
 
     def _walk(self, means: list[nd.NDArray]) -> Iterator[tuple[Entry, nd.NDArray]]:
@@ -77,7 +76,7 @@ class Pass:
             return [step.parameter.data(self.images[0].context)]
         inputs = [self.values[entry] for entry in step.inputs]
         if self.graph.follows_image[index] and step.op not in CARRIES_ON:
-            means += [mean_of(one) for one in inputs if is_float(one) and one.size]
+            means += [mean_of(one) for one in inputs if rules.is_float(one) and one.size]
         if "BatchNorm" in step.op:
             # It may write to its statistics, and two threads with the same ones can wait for each other for ever.
             inputs[3:] = [call("_copy", [one], {})[0] for one in inputs[3:]]
@@ -109,7 +108,7 @@ class Pass:
 
     def _all_finite(self, means: list[nd.NDArray]) -> bool:
         """Look at the means that were taken on the way, and at both ends of it."""
-        means = means + [mean_of(one) for one in (self.values[self.end], *self.images) if is_float(one)]
+        means = means + [mean_of(one) for one in (self.values[self.end], *self.images) if rules.is_float(one)]
         alike: dict[tuple, list[nd.NDArray]] = {}  # those that can be put side by side as they are
         for one in means:
             alike.setdefault((one.ndim, one.dtype, one.shape[0] if one.ndim == 4 else 0), []).append(one)

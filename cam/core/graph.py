@@ -24,7 +24,6 @@ R = TypeVar("R")
 PASSES_ON = {"_copy", "Dropout", "amp_cast", "BlockGrad"}  # what goes in comes out
 RESHAPES = {"Flatten", "Reshape", "squeeze", "expand_dims", "reshape_like"}
 ADDS = {"elemwise_add", "broadcast_add", "_grad_add"}
-GATES = {"elemwise_mul", "broadcast_mul"}
 # Operators after which the axes are batch, channel, height, width; and those after which they are no longer known.
 OF_MAPS = {
     "Convolution", "Deconvolution", "Pooling", "UpSampling", "InstanceNorm", "GroupNorm", "LRN",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from math import prod
 from typing import TypeAlias
@@ -14,10 +15,11 @@ from .graph import PASSES_ON, Entry, Graph
 from .mxnet import blocks_of as blocks_of
 from .mxnet import parameters as parameters  # both for the other rooms, too
 
-LayerLike: TypeAlias = str | Block  # a block, its path, its Gluon name, or the name of a step
+LayerLike: TypeAlias = str | Block | Entry  # a block, its path, its Gluon name, the name of a step, or its entry
+Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 
 
-def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry]:
+def find(net: Block, graph: Graph, layer: LayerLike) -> tuple[str, Entry]:
     """The name of a layer, as it was asked for where that is a path, and its entry; LayerError if there is none.
 
     `layer` is a block of the net, its path ("features.8.2.conv3"), its Gluon name ("resnetv20_stage4_conv9"), or for
@@ -56,7 +58,7 @@ def find(net: Block, graph: Graph, layer: LayerLike | Entry) -> tuple[str, Entry
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 
 
-def find_map(prepared: Ready, layer: LayerLike | Entry | None) -> tuple[str, Entry]:
+def find_map(prepared: Ready, layer: LayerLike | None) -> tuple[str, Entry]:
     """`find` for a map between the image and the logits, else LayerError; None means the recommended one."""
     graph, best = prepared.graph, recommended(prepared)
     wanted = best if layer is None else layer

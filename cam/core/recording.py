@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
@@ -14,24 +12,17 @@ from .checks import Images, Ready, ready
 from .errors import LayerError, NetError, NetWarning, tell, telling
 from .forward_backward import Pass, finite
 from .graph import Entry
-from .layers import LayerLike
+from .layers import LayerLike, Layers
 from .targets import Target
-
-NO_LOGITS = (
-    "the net's outputs add up to 1, as probabilities do: their gradient fades where the net is sure; return logits"
-)
 
 
 @telling
 def record(
-    net: Block,
-    x: Images,
-    layers: LayerLike | Sequence[LayerLike | Entry] | None = None,
-    *,
-    image_gradient: bool = True,
-    output: int | None = None,
+    net: Block, x: Images, layers: Layers = None, *, image_gradient: bool = True, output: int | None = None
 ) -> Recording:
     """Run `net` on `x` once, in inference, and keep what its maps need. Nothing is left on the net.
+
+    A softmax or sigmoid at its end is taken off, with a NetWarning: the logits before it are explained.
 
     Parameters
     ----------
@@ -55,11 +46,6 @@ def record(
         If there is no such layer, or it has nothing to do with the logits.
     NetError
         If the net has no graph, or its graph computes something else than the net.
-
-    Warns
-    -----
-    NetWarning
-        If the net ends in softmax or sigmoid: the logits before it are explained.
     """
     prepared = ready(net, x, output)
     entries = dict(choose.find_map(prepared, one) for one in _listed(layers))
@@ -150,7 +136,7 @@ class Recording:
         """
         return finite(self.arrays(layer, target)[1], f"the gradient at {self._graph.name(self._recorded(layer))}")
 
-    def arrays(self, layer: LayerLike | Entry | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
+    def arrays(self, layer: LayerLike | None = None, target: Target = None) -> tuple[nd.NDArray, nd.NDArray]:
         """A and d target / d A of a recorded layer, as MXNet holds them; to be read only.
 
         Parameters
@@ -176,9 +162,7 @@ class Recording:
         return self._walked.values[entry], kept[1][entry]
 
     @telling
-    def image_gradient(
-        self, *, target: Target = None, rule: str = "plain", where: LayerLike | Sequence[LayerLike] | None = None
-    ) -> np.ndarray:
+    def image_gradient(self, *, target: Target = None, rule: str = "plain", where: Layers = None) -> np.ndarray:
         """The derivative d target / d image for each image, signed.
 
         Parameters
@@ -217,7 +201,7 @@ class Recording:
         # Times one: the first convolution's gradient has oneDNN's own layout, which is slow to copy out of.
         return finite(found[image] * 1, "the image's gradient")
 
-    def _obeying(self, rule: str, where: LayerLike | Sequence[LayerLike] | None) -> set[int]:
+    def _obeying(self, rule: str, where: Layers) -> set[int]:
         """The steps that obey the rule; NetWarning of those to which it leaves their derivative."""
         if rule == "plain":
             return set()
@@ -238,7 +222,7 @@ class Recording:
             tell([NetWarning(f"{said}: {keep} (where=cam.relus(net) says that this is meant)")])
         return known
 
-    def _recorded(self, layer: LayerLike | Entry | None) -> Entry:
+    def _recorded(self, layer: LayerLike | None) -> Entry:
         if layer is None and len(self.layers) != 1:
             raise LayerError(f"layer is None, but {len(self.layers)} layers were recorded; say which one")
         name, entry = choose.find(self.prepared.net, self._graph, self.layers[0] if layer is None else layer)
@@ -261,5 +245,6 @@ def _probabilities(logits: np.ndarray, ending: str | None, temperature: float | 
     shifted = np.exp((logits - logits.max(axis=1, keepdims=True)) / (temperature or 1))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     if logits.min() >= 0 and np.allclose(logits.sum(axis=1), 1, atol=1e-4):  # also of a softmax behind another
-        return probabilities if ending else logits, NO_LOGITS
+        said = "the net's outputs add up to 1, as probabilities do: their gradient fades where the net is sure"
+        return probabilities if ending else logits, f"{said}; return logits"
     return probabilities, said

@@ -42,9 +42,7 @@ def trace(net: Block, inputs: int = 1) -> Graph:
 
 
 def _trace(net: Block, inputs: int) -> Graph:
-    first_path: dict[Block, str] = {}
-    for path, block in blocks_of(net):
-        first_path.setdefault(block, path)
+    first_path = {block: path for path, block in reversed(list(blocks_of(net)))}
     runs: list[tuple[str, list]] = []
     failed: list[Block] = []  # the innermost first
 
@@ -76,9 +74,8 @@ def _trace(net: Block, inputs: int) -> Graph:
             raise NetError(_why_not(block, first_path[block], inputs, error)) from error
     if not all(isinstance(one, mx.sym.Symbol) for one in outputs):
         kinds = ", ".join(sorted({type(one).__name__ for one in outputs}))
-        raise NetError(
-            f"{type(net).__name__} returns {kinds}; expected an array, or a list or tuple of nothing but arrays"
-        )
+        expected = "expected an array, or a list or tuple of nothing but arrays"
+        raise NetError(f"{type(net).__name__} returns {kinds}; {expected}")
     return _read(outputs, runs, list(parameters(net).values()), images)
 
 

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from ..core.checks import Ready
-from ..core.graph import ADDS, GATES, PASSES_ON, RESHAPES, Entry, Step
+from ..core.graph import ADDS, PASSES_ON, RESHAPES, Entry, Step
 
 ENDINGS = {  # what it means for a map of the recommended layer
     "GAP": "exact: a class's channel is its map and sums to its logit; behind a ReLU nothing speaks against a class",
@@ -25,6 +25,7 @@ JOINTS = {  # what it means for a map of the last convolution
 }
 
 
+GATES = {"elemwise_mul", "broadcast_mul"}
 # What is made of these is, in inference, one Dense layer: of products, if the image goes into one factor alone.
 SUMS = ADDS | {"elemwise_sub", "broadcast_sub", "Concat"}
 AFFINE = SUMS | GATES | {

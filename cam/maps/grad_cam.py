@@ -7,7 +7,7 @@ and added up. Normalising and colouring them is the business of `cam.plot`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
@@ -17,12 +17,11 @@ from mxnet.gluon import Block
 from ..core.checks import Images
 from ..core.errors import InputError, LayerWarning, MapWarning, P, R, tell, telling
 from ..core.forward_backward import finite
-from ..core.layers import LayerLike
+from ..core.layers import LayerLike, Layers
 from ..core.recording import Recording, record
 from ..core.targets import Target
 from .layer_table import advice_on
 
-Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
 Maps: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
 

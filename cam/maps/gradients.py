@@ -7,9 +7,10 @@ from mxnet.gluon import Block
 
 from ..core.checks import SCALED, Images
 from ..core.errors import InputError, LayerError
+from ..core.layers import Layers
 from ..core.recording import Recording, record
 from ..core.targets import Target
-from .grad_cam import Layers, Maps, by_keyword, each_layer, of_layers, weighted_sum
+from .grad_cam import Maps, by_keyword, each_layer, of_layers, weighted_sum
 from .resizing import resize_map
 
 

@@ -5,26 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from mxnet import nd
 from mxnet.gluon import Block
 
 from ..core.checks import (
     Images,
     Ready,
-    channels_of,
     check_arrays,
-    fits,
-    home_of,
-    infer,
     output_of,
     ready,
-    size_of,
-    type_of,
 )
-from ..core.errors import InputError
 from ..core.graph import ADDS, Entry, Graph
 from ..core.layers import blocks_of, find_map, is_map, recommended, whole_maps
 from ..core.tracing import trace
+from ..nets.normalisation import blank
 from .endings import ENDINGS, JOINTS, ending, joint
 
 
@@ -150,23 +143,6 @@ def relus(net: Block, x: Images | None = None, *, output: int | None = None) -> 
 def graph_of(net: Block, x: Images | None = None) -> Graph:
     """The graph of a net that takes as many arrays as x holds; one if x is not given."""
     return trace(net, 1 if x is None else len(check_arrays(x)))
-
-
-def blank(net: Block) -> nd.NDArray:
-    """A black image that the net takes."""
-    graph = trace(net)
-    channels = channels_of(graph) or 3
-    size = size_of(graph, channels)
-    if size is None:
-        raise InputError("no square picture of a usual size fits this net; give x, an input as it takes it")
-    waiting = [one.name for one in graph.parameters if 0 in (one.shape or ())]
-    if waiting and fits(graph, [(1, channels, size + 64, size + 64)]):
-        small, large = (infer(graph, [(1, channels, side, side)]) for side in (size, size + 64))
-        if any(small[name] != large[name] for name in waiting):
-            raise InputError(
-                "the first picture decides for good which size this net takes; give x, or call net(x) first"
-            )
-    return nd.zeros((1, channels, size, size), home_of(graph), type_of(graph))
 
 
 def advice_on(prepared: Ready, entry: Entry) -> str:

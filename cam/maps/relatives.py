@@ -11,9 +11,10 @@ from mxnet.gluon import Block
 
 from ..core.checks import Images, check_arrays, is_whole
 from ..core.errors import InputError
+from ..core.layers import Layers
 from ..core.recording import record
 from ..core.targets import Target
-from .grad_cam import Layers, Maps, by_keyword, each_layer
+from .grad_cam import Maps, by_keyword, each_layer
 from .gradients import check_axes
 from .resizing import resize_map
 

@@ -8,7 +8,7 @@ import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import channels_of, home_of, refuse_numpy_mode, type_of
+from ..core.checks import channels_of, fits, home_of, infer, size_of, type_of
 from ..core.errors import InputError
 from ..core.tracing import trace
 
@@ -57,5 +57,21 @@ def normalise(pixels: np.ndarray, how: Normalisation = USUAL) -> np.ndarray:
 def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     """The array as an NDArray on the device of the net's parameters and of their dtype; errors as of `cam.record`."""
     graph = trace(net)
-    refuse_numpy_mode()
     return nd.array(array, ctx=home_of(graph), dtype=type_of(graph))
+
+
+def blank(net: Block) -> nd.NDArray:
+    """A black image that the net takes."""
+    graph = trace(net)
+    channels = channels_of(graph) or 3
+    size = size_of(graph, channels)
+    if size is None:
+        raise InputError("no square picture of a usual size fits this net; give x, an input as it takes it")
+    waiting = [one.name for one in graph.parameters if 0 in (one.shape or ())]
+    if waiting and fits(graph, [(1, channels, size + 64, size + 64)]):
+        small, large = (infer(graph, [(1, channels, side, side)]) for side in (size, size + 64))
+        if any(small[name] != large[name] for name in waiting):
+            raise InputError(
+                "the first picture decides for good which size this net takes; give x, or call net(x) first"
+            )
+    return input_for(net, np.zeros((1, channels, size, size)))

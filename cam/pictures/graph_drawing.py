@@ -16,8 +16,10 @@ from mxnet.gluon import Block
 from ..core import layers as choose
 from ..core.checks import Images, output_of, ready
 from ..core.errors import LayerError
-from ..core.graph import GATES, Graph
-from ..maps.layer_table import blank, graph_of
+from ..core.graph import Graph
+from ..maps.endings import GATES
+from ..maps.layer_table import graph_of
+from ..nets.normalisation import blank
 from .plot import Picture
 
 TAKE, WHOLE, PART, QUIET = "#58b368", "#f5b041", "#aed6f1", "#eeeeee"

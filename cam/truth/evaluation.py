@@ -13,10 +13,10 @@ from mxnet.gluon import Block
 
 from ..core.checks import is_whole
 from ..core.errors import InputError, LayerError, NetError, collected, telling
-from ..core.layers import blocks_of, parameters
+from ..core.layers import Layers, blocks_of, parameters
 from ..core.recording import record
 from ..core.targets import class_number, labels_of
-from ..maps.grad_cam import Layers, grad_cam
+from ..maps.grad_cam import grad_cam
 from ..maps.resizing import resize_map
 from ..nets.normalisation import input_for, normalisation_of, normalise
 from . import metrics

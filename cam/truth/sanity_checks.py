@@ -13,9 +13,9 @@ from ..core.errors import LayerError, collected
 from ..core.recording import record
 from ..core.tracing import flat, trace
 from ..maps.grad_cam import grad_cam
-from ..maps.layer_table import blank, layers, paths
+from ..maps.layer_table import layers, paths
 from ..maps.sums import decompose
-from ..nets.normalisation import input_for, normalisation_of, normalise
+from ..nets.normalisation import blank, input_for, normalisation_of, normalise
 from . import scenes
 
 CLOSE, SUMS = 1e-3, 1e-2  # relative, in float32; of sums, two passes are compared, in which single ReLUs may differ

@@ -86,3 +86,12 @@ def random_statistics(net):
         if name.endswith("running_var") or (name.endswith("gamma") and learned):
             parameter.set_data(nd.array(rng.uniform(0.6, 1.4, parameter.shape)))
     return net
+
+
+def two_inputs():
+    """Of an image and of numbers beside it."""
+
+    def forward(F, net, x, numbers):
+        return net.out(F.concat(F.mean(F.relu(net.conv(x)), axis=(2, 3)), numbers))
+
+    return Net(forward, conv=conv(), out=nn.Dense(3))

@@ -26,7 +26,7 @@ def find(net: Block, graph: Graph, layer: LayerLike) -> tuple[str, Entry]:
     what is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
     runs more than once, "[1]" its second output.
     """
-    if isinstance(layer, tuple):
+    if isinstance(layer, tuple) and layer in [*graph.uses(graph.outputs), *graph.outputs]:
         return graph.name(layer), layer
     if not isinstance(layer, (str, Block)):
         raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
@@ -52,8 +52,8 @@ def find(net: Block, graph: Graph, layer: LayerLike) -> tuple[str, Entry]:
     if runs:
         raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
     if known.get(head):
-        raise LayerError(f"layer {path} did not run or gives no single array; cam.layers(net) lists those that do")
-    near = get_close_matches(wanted, {*graph.entries, *known} - {""}, n=3, cutoff=0.4)
+        raise LayerError(f"layer {name} did not run or gives no single array; cam.layers(net) lists those that do")
+    near = get_close_matches(wanted, {*graph.entries, *known} - {"", net.name}, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; cam.layers(net) lists them"
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 

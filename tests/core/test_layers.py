@@ -188,6 +188,7 @@ class TestNames:
             ("zzzzzz", "the net has no layer 'zzzzzz'; cam.layers(net) lists them"),
             (3, "layer is 3; expected a block, its path or its name"),
             (2.5, "layer is 2.5; expected a block, its path or its name"),
+            ("conv[1]", "layer conv[1] did not run or gives no single array; cam.layers(net) lists those that do"),
             ("out", "layer out gives (1, 3), which is not batch, channel, height, width: it has no map; take relu#2"),
         ],
     )
@@ -206,6 +207,16 @@ class TestNames:
         for block in (relu(), net):
             with pytest.raises(LayerError, match="is not a block of this net; take one of its own, such as"):
                 cam.record(net, x, block)
+        with pytest.raises(LayerError, match=f"^the net has no layer '{net.name}'; (?!.*{net.name})"):
+            cam.record(net, x, net.name)
+
+    def test_several_layers_where_one_is_expected(self):
+        net, (x,) = ready(small_net(), (2, 3, 8, 8))
+        recording = cam.record(net, x, ["0", "1"])
+        for layer in (("0", "1"), ["0", "1"], (), ([],), (0, 0, 0)):
+            for ask in (recording.features, lambda layer: cam.decompose(net, x, layer)):
+                with pytest.raises(LayerError, match=r"^layer is [\[(].*[\])]; expected a block, its path or its name"):
+                    ask(layer)
 
 
 AROUND = "only a part: what goes around it is left out; the whole map after it is {}"

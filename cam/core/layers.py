@@ -12,8 +12,7 @@ from mxnet.gluon import Block
 from .checks import Ready
 from .errors import LayerError
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import blocks_of as blocks_of
-from .mxnet import parameters as parameters  # both for the other rooms, too
+from .mxnet import blocks_of, parameters  # noqa: F401 - for the other rooms, too
 
 LayerLike: TypeAlias = str | Block | Entry  # a block, its path, its Gluon name, the name of a step, or its entry
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
+import mxnet as mx
 import numpy as np
 from mxnet import nd
 from mxnet.gluon import Block
 
-from ..core.checks import channels_of, fits, home_of, infer, size_of, type_of
+from ..core.checks import channels_of, fits, infer, size_of, type_of
 from ..core.errors import InputError
+from ..core.graph import Graph
 from ..core.tracing import trace
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB, for values in 0..1
@@ -58,6 +61,14 @@ def input_for(net: Block, array: np.ndarray) -> nd.NDArray:
     """The array as an NDArray on the device of the net's parameters and of their dtype; errors as of `cam.record`."""
     graph = trace(net)
     return nd.array(array, ctx=home_of(graph), dtype=type_of(graph))
+
+
+def home_of(graph: Graph) -> mx.Context | None:
+    """The first device that the net's parameters are on; None if they have no values."""
+    for parameter in graph.parameters:
+        with suppress(RuntimeError):  # one without values
+            return parameter.list_ctx()[0]
+    return None
 
 
 def blank(net: Block) -> nd.NDArray:

@@ -524,6 +524,7 @@ def test_mxnets_numpy_mode():
         for ask in (cam.layers, cam.relus, cam.check, lambda net: cam.explain(net, pixels)):
             refused(lambda ask=ask: ask(net), InputError, sentence)
         refused(lambda: cam.load_image(pixels, net=net), InputError, sentence)
+        refused(cam.efficientnet_lite0, InputError, sentence)
     finally:
         mx.npx.reset_np()
 

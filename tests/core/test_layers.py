@@ -369,6 +369,24 @@ def test_a_blank_image_has_the_size_that_the_net_takes():
     assert cam.default_layer(net) == cam.default_layer(net, nd.zeros((1, 3, 224, 224), mx.cpu(1))) == "features.29"
 
 
+@pytest.mark.parametrize("size", [28, 32])
+def test_a_blank_image_is_one_for_a_net_that_reshapes_by_number(size):
+    """As LeNets are often written. MXNet copies beyond an array's end where the numbers do not come out even."""
+    numbers = 4 * (size // 4) ** 2
+    flat = Net(lambda F, net, x: net.out(F.reshape(net.features(x), (-1, numbers))))
+    flat.features = sequence(conv(), nn.MaxPool2D(), conv(), relu(), nn.MaxPool2D())
+    flat.out = nn.Dense(3)
+    net, _ = ready(flat, (1, 3, size, size))
+    assert cam.layers(net)[0].shape == (1, 4, size, size)
+
+
+def test_a_blank_image_for_a_net_that_gives_several_rows():
+    pixels = Net(lambda F, net, x: net.out(F.reshape(F.transpose(net.conv(x), (0, 2, 3, 1)), (-1, 4))))
+    pixels.conv, pixels.out = conv(), nn.Dense(3)
+    net, _ = ready(pixels, (1, 3, 8, 8))
+    assert cam.layers(net)[-1].shape == (224 * 224, 3)
+
+
 def test_every_spelling_of_relu_and_no_other():
     def forward(F, net, x):
         x = F.Activation(net.a(x), act_type="relu", name="n1")

@@ -165,11 +165,6 @@ def channels_of(graph: Graph) -> int | None:
     return None
 
 
-def size_of(graph: Graph, channels: int) -> int | None:
-    """The first usual size of square pictures with so many channels that the net takes."""
-    return next((size for size in SIZES if fits(graph, [(1, channels, size, size)])), None)
-
-
 def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     """One sentence on what the net takes instead of these shapes."""
     if fits(graph, [(1, *shape[1:]) for shape in shapes]):
@@ -177,7 +172,8 @@ def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     shape, *others = shapes
     if not others and channels_of(graph) not in (None, shape[1]):
         return f"x has shape {shape}; this net takes (N, {channels_of(graph)}, H, W)"
-    size = size_of(graph, shape[1]) if not others and len(shape) == 4 else None
+    usual = SIZES if not others and len(shape) == 4 else ()
+    size = next((side for side in usual if fits(graph, [(1, shape[1], side, side)])), None)
     if size is not None:
         return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
     return f"the net cannot take x of shape {shapes if others else shape}: {in_one_line(error)}"

@@ -4,7 +4,7 @@ import re
 import warnings
 
 import cam
-from cam import LayerError
+from cam import LayerError, NetError
 from cam.core.graph import Step
 from cam.maps.endings import ENDINGS
 
@@ -378,6 +378,8 @@ def test_a_blank_image_is_one_for_a_net_that_reshapes_by_number(size):
     flat.out = nn.Dense(3)
     net, _ = ready(flat, (1, 3, size, size))
     assert cam.layers(net)[0].shape == (1, 4, size, size)
+    with pytest.raises(NetError, match=rf"cannot make rows of {numbers} of \(1, 4, 9, 9\): x has a wrong size"):
+        cam.layers(net, nd.zeros((1, 3, 36, 36)))
 
 
 def test_a_blank_image_for_a_net_that_gives_several_rows():

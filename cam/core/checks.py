@@ -11,13 +11,12 @@ import mxnet as mx
 import numpy as np
 from mxnet import MXNetError, autograd, nd
 from mxnet.gluon import Block
-from mxnet.util import is_np_array
 
 from .errors import InputError, NetError, in_one_line
 from .forward_backward import Pass
 from .graph import PASSES_ON, Entry, Graph
 from .mxnet import apart, computes_compiled, finish, listening, shape_of, state_of
-from .tracing import flat, trace
+from .tracing import flat, refuse_numpy_mode, trace
 
 SIZES = (224, 299, 256, 227, 192, 160, 128, 112, 96, 64, 48, 32, 28, 331, *range(50, 601, 50), *range(8, 641, 4))
 SCALED = PASSES_ON | {"Cast", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar"}
@@ -83,8 +82,7 @@ def is_whole(value) -> bool:
 
 def check_arrays(x) -> list[nd.NDArray]:
     """x, or each of several inputs, if they are NDArrays of one batch, else raise InputError."""
-    if is_np_array():  # in which Gluon nets run differently
-        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
+    refuse_numpy_mode()
     images = list(x) if isinstance(x, (list, tuple)) and x else [x]
     for number, image in enumerate(images):
         name = "x" if len(images) == 1 else f"x[{number}]"
@@ -167,16 +165,6 @@ def channels_of(graph: Graph) -> int | None:
     return None
 
 
-def size_of(graph: Graph, channels: int) -> int | None:
-    """The first usual size of square pictures with so many channels that the net takes."""
-    return next((size for size in SIZES if fits(graph, [(1, channels, size, size)])), None)
-
-
-def home_of(graph: Graph) -> mx.Context | None:
-    """The first device that the net's parameters are on; None if they have no values."""
-    return next((one.list_ctx()[0] for one in graph.parameters if state_of(one) != "empty"), None)
-
-
 def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     """One sentence on what the net takes instead of these shapes."""
     if fits(graph, [(1, *shape[1:]) for shape in shapes]):
@@ -184,7 +172,8 @@ def _misfit(graph: Graph, shapes: Sequence[Shape], error: MXNetError) -> str:
     shape, *others = shapes
     if not others and channels_of(graph) not in (None, shape[1]):
         return f"x has shape {shape}; this net takes (N, {channels_of(graph)}, H, W)"
-    size = size_of(graph, shape[1]) if not others and len(shape) == 4 else None
+    usual = SIZES if not others and len(shape) == 4 else ()
+    size = next((side for side in usual if fits(graph, [(1, shape[1], side, side)])), None)
     if size is not None:
         return f"x has shape {shape}; this net takes images of {size}x{size}: {(*shape[:2], size, size)}"
     return f"the net cannot take x of shape {shapes if others else shape}: {in_one_line(error)}"

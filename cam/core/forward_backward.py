@@ -84,6 +84,10 @@ class Pass:
             if step.option("fix_gamma", True):  # MXNet would write ones into the net's own, also in prediction
                 inputs[1] = nd.ones_like(inputs[1])
         options, below = step.options, self._below[index]
+        rows, *row = np.atleast_1d(step.option("shape") or 1) if step.op == "Reshape" else (1,)
+        if rows == -1 and min(row, default=0) > 0 and inputs[0].size % np.prod(row):
+            # MXNet rounds down, and copies beyond the end of the new array, which can end the process.
+            raise NetError(f"{step.name} cannot make rows of {np.prod(row)} of {inputs[0].shape}: x has a wrong size")
         if step.op in ("_zeros", "_ones", "_full") and 0 in step.option("shape"):  # left open, as an RNN's first state
             options = {**options, "shape": str(self._inferred_shape(step))}
         back = back_by_rule(self.graph, index, inputs) if below else None

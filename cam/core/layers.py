@@ -12,8 +12,7 @@ from mxnet.gluon import Block
 from .checks import Ready
 from .errors import LayerError
 from .graph import PASSES_ON, Entry, Graph
-from .mxnet import blocks_of as blocks_of
-from .mxnet import parameters as parameters  # both for the other rooms, too
+from .mxnet import blocks_of, parameters  # noqa: F401 - for the other rooms, too
 
 LayerLike: TypeAlias = str | Block | Entry  # a block, its path, its Gluon name, the name of a step, or its entry
 Layers: TypeAlias = LayerLike | Sequence[LayerLike] | None
@@ -26,7 +25,7 @@ def find(net: Block, graph: Graph, layer: LayerLike) -> tuple[str, Entry]:
     what is no block the name of a step ("resnetv20_stage4__plus2"). "#2" behind it means the second run of a block that
     runs more than once, "[1]" its second output.
     """
-    if isinstance(layer, tuple):
+    if isinstance(layer, tuple) and layer in [*graph.uses(graph.outputs), *graph.outputs]:
         return graph.name(layer), layer
     if not isinstance(layer, (str, Block)):
         raise LayerError(f"layer is {layer!r}; expected a block, its path or its name")
@@ -52,8 +51,8 @@ def find(net: Block, graph: Graph, layer: LayerLike) -> tuple[str, Entry]:
     if runs:
         raise LayerError(f"layer {path} runs {len(runs)} times in this net: say which run, {' or '.join(runs)}")
     if known.get(head):
-        raise LayerError(f"layer {path} did not run or gives no single array; cam.layers(net) lists those that do")
-    near = get_close_matches(wanted, {*graph.entries, *known} - {""}, n=3, cutoff=0.4)
+        raise LayerError(f"layer {name} did not run or gives no single array; cam.layers(net) lists those that do")
+    near = get_close_matches(wanted, {*graph.entries, *known} - {"", net.name}, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; cam.layers(net) lists them"
     raise LayerError(f"the net has no layer {wanted!r}{hint}")
 

@@ -9,8 +9,9 @@ import weakref
 import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon import Block, Parameter
+from mxnet.util import is_np_array
 
-from .errors import NetError, in_one_line
+from .errors import InputError, NetError, in_one_line
 from .graph import Entry, Graph, Step
 from .mxnet import blocks_of, listening, parameters, settings
 
@@ -31,6 +32,7 @@ def trace(net: Block, inputs: int = 1) -> Graph:
     Hybridizing it changes nothing. A child, a setting or a parameter that was exchanged since is noticed. Raises
     NetError if the net cannot be called with symbols; the sentence says what keeps it from that.
     """
+    refuse_numpy_mode()
     with _lock:
         # What a trace depends on: the blocks in their order, their settings, and which parameters they have.
         blocks = [(path, weakref.ref(block), settings(block)) for path, block in blocks_of(net)]
@@ -39,6 +41,12 @@ def trace(net: Block, inputs: int = 1) -> Graph:
         if inputs not in kept or kept[inputs][0] != mark:
             kept[inputs] = mark, _trace(net, inputs)
         return kept[inputs][1]
+
+
+def refuse_numpy_mode() -> None:
+    """Raise InputError if MXNet was switched to its own NumPy arrays, in which Gluon nets run differently."""
+    if is_np_array():
+        raise InputError("MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first")
 
 
 def _trace(net: Block, inputs: int) -> Graph:

@@ -23,11 +23,9 @@ JOINTS = {  # what it means for a map of the last convolution
     "gates": "is one factor of a product: a gate says how much passes, not what",
     "goes around": "has a way around it: what goes around is left out",
 }
-
-
 GATES = {"elemwise_mul", "broadcast_mul"}
-# What is made of these is, in inference, one Dense layer: of products, if the image goes into one factor alone.
 SUMS = ADDS | {"elemwise_sub", "broadcast_sub", "Concat"}
+# What is made of these is, in inference, one Dense layer: of products, if the image goes into one factor alone.
 AFFINE = SUMS | GATES | {
     "FullyConnected", "Convolution", "dot", "BatchNorm", "_mul_scalar", "_div_scalar", "_plus_scalar", "_minus_scalar",
     "_rminus_scalar",

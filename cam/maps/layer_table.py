@@ -7,13 +7,7 @@ from math import prod
 
 from mxnet.gluon import Block
 
-from ..core.checks import (
-    Images,
-    Ready,
-    check_arrays,
-    output_of,
-    ready,
-)
+from ..core.checks import Images, Ready, check_arrays, output_of, ready
 from ..core.graph import ADDS, Entry, Graph
 from ..core.layers import blocks_of, find_map, is_map, recommended, whole_maps
 from ..core.tracing import trace

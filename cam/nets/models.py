@@ -17,6 +17,7 @@ from mxnet.gluon.model_zoo.vision import resnet, vgg
 from ..core.checks import is_whole
 from ..core.errors import InputError, WeightsError
 from ..core.layers import parameters
+from ..core.tracing import refuse_numpy_mode
 from . import download, weights_files
 from .efficientnet import EfficientNetLite0
 from .labels import imagenet_labels
@@ -158,6 +159,7 @@ def efficientnet_lite0(weights: str | Path | None = "imagenet", classes: int | N
 
 
 def _make(name: str, weights, classes: int | None, width: float | None, ctx) -> HybridBlock:
+    refuse_numpy_mode()
     embedded = KINDS[name].embedded
     if weights is None:
         return _untrained(KINDS[name], 1000 if classes is None else classes, 1 if width is None else width, ctx)

@@ -13,7 +13,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     "maps": ("Maps", ["cam.maps.grad_cam", "cam.maps.gradients", "cam.maps.sums", "cam.maps.resizing"]),
     "methods": ("More methods", ["cam.maps.relatives"]),
     "recording": ("Recordings", ["cam.core.recording"]),
-    "layers": ("Layers", ["cam.core.layers", "cam.maps.layer_table"]),
+    "layers": ("Layers", ["cam.maps.layer_table"]),
     "pictures": (
         "Pictures",
         [
@@ -35,7 +35,7 @@ PAGES = {  # page: its title, and whose names it holds, in this order
     "errors": ("Errors and warnings", ["cam.core.errors"]),
 }
 GIVEN = ("Layer", "LayerTable", "Placement", "Verdict", "Verdicts")  # by public functions, under no public name
-ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "targets")
+ENGINE = ("rules", "graph", "tracing", "forward_backward", "checks", "targets", "layers")
 
 
 def own(module: ModuleType) -> list[str]:

@@ -4,7 +4,7 @@ import re
 import warnings
 
 import cam
-from cam import LayerError
+from cam import LayerError, NetError
 from cam.core.graph import Step
 from cam.maps.endings import ENDINGS
 
@@ -188,6 +188,7 @@ class TestNames:
             ("zzzzzz", "the net has no layer 'zzzzzz'; cam.layers(net) lists them"),
             (3, "layer is 3; expected a block, its path or its name"),
             (2.5, "layer is 2.5; expected a block, its path or its name"),
+            ("conv[1]", "layer conv[1] did not run or gives no single array; cam.layers(net) lists those that do"),
             ("out", "layer out gives (1, 3), which is not batch, channel, height, width: it has no map; take relu#2"),
         ],
     )
@@ -206,6 +207,16 @@ class TestNames:
         for block in (relu(), net):
             with pytest.raises(LayerError, match="is not a block of this net; take one of its own, such as"):
                 cam.record(net, x, block)
+        with pytest.raises(LayerError, match=f"^the net has no layer '{net.name}'; (?!.*{net.name})"):
+            cam.record(net, x, net.name)
+
+    def test_several_layers_where_one_is_expected(self):
+        net, (x,) = ready(small_net(), (2, 3, 8, 8))
+        recording = cam.record(net, x, ["0", "1"])
+        for layer in (("0", "1"), ["0", "1"], (), ([],), (0, 0, 0)):
+            for ask in (recording.features, lambda layer: cam.decompose(net, x, layer)):
+                with pytest.raises(LayerError, match=r"^layer is [\[(].*[\])]; expected a block, its path or its name"):
+                    ask(layer)
 
 
 AROUND = "only a part: what goes around it is left out; the whole map after it is {}"
@@ -356,6 +367,26 @@ def test_a_blank_image_has_the_size_that_the_net_takes():
     assert cam.layers(net)[0].shape == (1, 4, 28, 28) and cam.default_layer(net) == "1"
     net = cam.vgg16(weights=None, width=1 / 16, ctx=mx.cpu(1))
     assert cam.default_layer(net) == cam.default_layer(net, nd.zeros((1, 3, 224, 224), mx.cpu(1))) == "features.29"
+
+
+@pytest.mark.parametrize("size", [28, 32])
+def test_a_blank_image_is_one_for_a_net_that_reshapes_by_number(size):
+    """As LeNets are often written. MXNet copies beyond an array's end where the numbers do not come out even."""
+    numbers = 4 * (size // 4) ** 2
+    flat = Net(lambda F, net, x: net.out(F.reshape(net.features(x), (-1, numbers))))
+    flat.features = sequence(conv(), nn.MaxPool2D(), conv(), relu(), nn.MaxPool2D())
+    flat.out = nn.Dense(3)
+    net, _ = ready(flat, (1, 3, size, size))
+    assert cam.layers(net)[0].shape == (1, 4, size, size)
+    with pytest.raises(NetError, match=rf"cannot make rows of {numbers} of \(1, 4, 9, 9\): x has a wrong size"):
+        cam.layers(net, nd.zeros((1, 3, 36, 36)))
+
+
+def test_a_blank_image_for_a_net_that_gives_several_rows():
+    pixels = Net(lambda F, net, x: net.out(F.reshape(F.transpose(net.conv(x), (0, 2, 3, 1)), (-1, 4))))
+    pixels.conv, pixels.out = conv(), nn.Dense(3)
+    net, _ = ready(pixels, (1, 3, 8, 8))
+    assert cam.layers(net)[-1].shape == (224 * 224, 3)
 
 
 def test_every_spelling_of_relu_and_no_other():

@@ -513,15 +513,18 @@ def test_what_is_no_net():
 
 
 def test_mxnets_numpy_mode():
+    """Also where a net is met for the first time, and without an array."""
     net, (x,) = ready(small_net(), (1, 3, 8, 8))
+    sentence = "MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first"
+    pixels = np.zeros((8, 8, 3), np.uint8)
     mx.npx.set_np()
     try:
         for one in (x, mx.np.ones((1, 3, 8, 8))):
-            refused(
-                lambda one=one: cam.record(net, one),
-                InputError,
-                "MXNet's NumPy mode is on, and this package works with mx.nd; call mx.npx.reset_np() first",
-            )
+            refused(lambda one=one: cam.record(net, one), InputError, sentence)
+        for ask in (cam.layers, cam.relus, cam.check, lambda net: cam.explain(net, pixels)):
+            refused(lambda ask=ask: ask(net), InputError, sentence)
+        refused(lambda: cam.load_image(pixels, net=net), InputError, sentence)
+        refused(cam.efficientnet_lite0, InputError, sentence)
     finally:
         mx.npx.reset_np()
 

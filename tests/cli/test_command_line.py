@@ -386,7 +386,9 @@ def test_scene(run, tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "scene-7.png")), scene.image)
     for label, mask in zip(scene.labels, scene.masks):
         assert np.array_equal(np.asarray(Image.open(tmp_path / f"scene-7-{label}.png")), mask)
-    assert run("scene", "--seed", "7", "--out", "a.xyz")[0] == 2
+    for name in ("a.xyz", "a.blp"):  # the second takes no colours
+        code, _, err = run("scene", "--seed", "7", "--out", name)
+        assert code == 2 and err.startswith(f"error: cannot write {name}: ") and not (tmp_path / name).exists()
     assert run("scene", "--seed", "-7")[0] == 2
 
 

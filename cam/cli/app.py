@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,6 +37,7 @@ from .weights import WeightsDir
 
 app = typer.Typer(
     add_completion=False,
+    rich_markup_mode="markdown",  # paragraphs without the source's line ends
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Where does your network look? Grad-CAM and guided backpropagation for photographs, and for nets of your own.",
@@ -101,8 +103,9 @@ def explain(
     wanted = int(target) if numeric else target
     asked = partial(explain_many, net, target=wanted, layer=layer, top=top, fit=fit, size=blank(net).shape[2])
     written = partial(write, out=out, model=name, overlay=overlay)
+    quiet = len(names) == 1 or not people.is_terminal  # elsewhere a bar is an empty line
     terminal = sys.stdout.isatty()  # only there do results have to make room for the bar
-    bar = Progress(console=people, transient=True, disable=len(names) == 1, redirect_stdout=terminal)
+    bar = Progress(console=people, transient=True, disable=quiet, redirect_stdout=terminal)
     notes: set[str] = set()  # each is said once
     failures = 0
     with bar:
@@ -206,16 +209,23 @@ def _report(path: Path, explanation: Explanation, files: dict[str, str], as_json
         typer.echo(f"  {kind} {file}")
     subjects = {InputWarning: f"{path}: ", MapWarning: f"{path}, {explanation.name}: "}
     for warning in explanation.warnings:
-        note = f"note: {subjects.get(type(warning), '')}{warning}"
+        named = str(warning).startswith(f"image {path} ")  # by what read it
+        note = f"note: {'' if named else subjects.get(type(warning), '')}{warning}"
         if note not in notes:
             people.print(note)
         notes.add(note)
 
 
 def main() -> None:
-    """Run the command line; an expected error is one sentence."""
+    """Run the command line; an expected error is one sentence, and so is a warning."""
     try:
-        app(prog_name="python -m cam")
-    except (CamError, OSError) as error:  # of the system's, such as a full disk under standard output
-        people.print(f"error: {getattr(error, 'strerror', None) or error}")
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: people.print(f"note: {message}")
+            app(prog_name="python -m cam")
+    except CamError as error:
+        people.print(f"error: {error}")
+        sys.exit(2)
+    except OSError as error:  # of a folder that may not be read, or of a full disk, which has no name
+        where = f"{error.filename}: " if error.filename else ""
+        people.print(f"error: {where}{error.strerror or error}")
         sys.exit(2)

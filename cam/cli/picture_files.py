@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..core.errors import InputError
+from ..core.errors import InputError, in_one_line
 from ..nets.models import KINDS
 from ..pictures.explanation import Explanation
 from ..pictures.images import whole_file
@@ -84,5 +84,8 @@ def write_picture(path: Path, picture: Image.Image) -> str:
     if kind not in Image.SAVE:
         raise InputError(f"cannot write {path}: its ending names no kind of picture, such as .png")
     with whole_file(path) as file:
-        picture.save(file, kind)
+        try:
+            picture.save(file, kind)
+        except ValueError as error:  # of a kind for other pictures, such as BLP
+            raise InputError(f"cannot write {path}: {in_one_line(error)}; take another ending, such as .png") from None
     return str(path)

@@ -138,9 +138,10 @@ class Explanation:
         kind, known = path.suffix[1:].lower(), figure.canvas.get_supported_filetypes()
         if kind not in known:
             raise InputError(f"cannot write {path}: its ending is none of {', '.join(sorted(known))}")
-        quick = {"compress_level": 3} if kind == "png" else None  # of 9, in half the time for 4 % more bytes
+        # Level 3 of 9 takes half the time for 4 % more bytes. What draws lines, such as PDF, refuses the very word.
+        quick = {"pil_kwargs": {"compress_level": 3}} if kind == "png" else {}
         with whole_file(path) as file:
-            figure.savefig(file, format=kind, dpi=110, pil_kwargs=quick)
+            figure.savefig(file, format=kind, dpi=110, **quick)
         return path
 
 

@@ -1,6 +1,7 @@
 """python -m cam, as a person or a script calls it."""
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -97,7 +98,8 @@ def test_a_folder_with_a_broken_file(run, pictures, tmp_path, quick):
     assert len(done) == 6 and all((tmp_path / line["panel"]).is_file() for line in done)
     assert all(line["layer"] == "features.29" and 0 < line["probability"] <= 1 for line in done)
     assert len({line["panel"] for line in done}) == 6 and done[0]["seen"] == [0, 0, 224, 224]
-    assert "skipped: image" in err and "1 of 4 pictures could not be explained" in err
+    assert err.splitlines()[-1] == "1 of 4 pictures could not be explained"
+    assert "skipped: image" in err and "" not in err.splitlines()
 
 
 @pytest.mark.parametrize("kind", ["avif", "dds", "im", "spider", "blp"])
@@ -205,6 +207,15 @@ def test_what_cannot_be_done(run, pictures, arguments, message):
     assert code == 2 and message in " ".join(err.split()) and "Traceback" not in err
 
 
+def test_a_folder_that_may_not_be_read_is_named(run, pictures, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    code, _, err = run("explain", pictures)
+    assert code == 2 and err == f"error: {pictures}: Permission denied\n"
+
+
 def test_several_pictures_at_once(run, pictures, quick):
     code, out, err = run("explain", pictures / "0.png", pictures / "1.png", pictures / "no.png", "--json")
     assert code == 1 and len(out.splitlines()) == 3 and "1 of 3 pictures could not be explained" in err
@@ -272,6 +283,14 @@ def test_notes_name_what_they_are_about(narrow_resnet, scene, capsys):
         "note: b.png, king penguin: map",
         "note: b.png, two lines: map",
     ]
+
+
+def test_what_reading_a_picture_tells_is_a_note_that_names_it_once(run, tmp_path, quick):
+    Image.fromarray(np.arange(60 * 60, dtype=np.uint16).reshape(60, 60) % 1000).save(tmp_path / "scan.png")
+    said = "note: image scan.png holds numbers up to 999: taken for 10-bit data, whose white is 1023"
+    for command in ("explain", "check"):
+        code, _, err = run(command, "scan.png", "--model", "efficientnet_lite0")
+        assert code == 0 and err.splitlines() == [said]
 
 
 def test_a_photograph_gets_its_name(run, quick):
@@ -367,7 +386,9 @@ def test_scene(run, tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "scene-7.png")), scene.image)
     for label, mask in zip(scene.labels, scene.masks):
         assert np.array_equal(np.asarray(Image.open(tmp_path / f"scene-7-{label}.png")), mask)
-    assert run("scene", "--seed", "7", "--out", "a.xyz")[0] == 2
+    for name in ("a.xyz", "a.blp"):  # the second takes no colours
+        code, _, err = run("scene", "--seed", "7", "--out", name)
+        assert code == 2 and err.startswith(f"error: cannot write {name}: ") and not (tmp_path / name).exists()
     assert run("scene", "--seed", "-7")[0] == 2
 
 

@@ -309,6 +309,12 @@ class TestSaving:
                 found.save(tmp_path / name)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 
+    @pytest.mark.parametrize(
+        ("name", "start"), [("a.jpg", b"\xff\xd8"), ("a.pdf", b"%PDF"), ("a.SVG", b"<?xml"), ("a.eps", b"%!PS")]
+    )
+    def test_any_kind_that_matplotlib_knows(self, net, scene, tmp_path, name, start):
+        assert cam.explain(net, scene.image).save(tmp_path / name).read_bytes().startswith(start)
+
     def test_a_name_of_255_bytes(self, net, scene, tmp_path):
         path = tmp_path / f"{'x' * 251}.png"
         assert cam.explain(net, scene.image).save(path) == path and list(tmp_path.iterdir()) == [path]

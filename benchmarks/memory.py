@@ -61,7 +61,7 @@ PEAKS = ("resnet50_v2", "vgg16", "densenet121")
 
 
 def functions(name: str, net, x: nd.NDArray) -> dict[str, Callable[[], object]]:
-    """Every public function that runs or reads a net."""
+    """Every public function that makes a map or reads a net, but Score-CAM: a call of it is hundreds of passes."""
 
     size = x.shape[2]
     picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
